@@ -1,0 +1,36 @@
+"""kinemask: masked self-supervised pre-training on human skeleton sequences, and using the result."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinemask.api import evaluate, pretrain
+    from kinemask.data.prepare import info, prepare
+    from kinemask.data.store import open_store
+    from kinemask.evaluate.report import report
+    from kinemask.skeleton import layout, layouts
+    from kinemask.train.encoders import load_encoder
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "evaluate": "api",
+    "info": "data.prepare",
+    "layout": "skeleton",
+    "layouts": "skeleton",
+    "load_encoder": "train.encoders",
+    "open_store": "data.store",
+    "prepare": "data.prepare",
+    "pretrain": "api",
+    "report": "evaluate.report",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names, imported when first used, so that `import kinemask` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'kinemask' has no attribute {name!r}")
+    return getattr(import_module(f"kinemask.{_HOME[name]}"), name)

@@ -1,0 +1,221 @@
+"""The synthetic actions: along which trajectories a performer moves.
+
+They come in groups that share their poses and differ in how the pose moves: a hand held at the head (drink,
+brush, telephone, wave), hands together before the chest (clap, rub), an arm stretched out (point, knock,
+throw), a change of height (sit, stand), two people hand in hand (shake, give). So no single frame, and no
+average of frames, names the action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from kinemask.data.kinematics import SIGNS, trunk
+from kinemask.data.performer import Performer, Person, Timing, drift, keys, ramp
+
+
+def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float) -> np.ndarray:
+    """An oscillation (T,) of amplitude `swing`, metres or radians, while the action lasts.
+
+    Its rate, between `slow` and `fast` hertz, is the person's and the occasion's.
+    """
+    rate = np.clip(p.rng.uniform(slow, fast) * p.person.tempo, slow, fast)
+    wobble = 0.25 * drift(p.rng, timing.frames, ())
+    gain = swing * p.person.gain * p.rng.uniform(0.85, 1.15)
+    return (
+        gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
+    )
+
+
+def drink(p: Performer, k: Timing) -> None:
+    sip = rhythm(p, k, 0.7, 1.1, 1.0)
+    p.pose.head[:, 0] -= 0.16 * k.weight + 0.2 * sip
+    place = p.near_head(p.outward((0.07, -0.06, 0.10)) + p.hold_place(0))
+    p.move_hand(p.side, place + sip[:, None] * p.outward((0.01, 0.045, -0.02)), k.weight)
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
+
+
+def brush_teeth(p: Performer, k: Timing) -> None:
+    scrub = rhythm(p, k, 2.6, 3.8, 0.042)
+    place = p.near_head(p.outward((0.08, -0.05, 0.10)) + p.hold_place(0))
+    p.move_hand(p.side, place + scrub[:, None] * p.outward((1.0, 0.25, -0.3)), k.weight)
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
+
+
+def telephone(p: Performer, k: Timing) -> None:
+    p.pose.head[:, 2] += 0.12 * k.weight * -p.sign
+    place = p.near_head(p.outward((0.11, -0.04, 0.06)) + p.hold_place(0))
+    p.move_hand(p.side, place, k.weight)
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.4, 0.5, -0.2))
+
+
+def wave(p: Performer, k: Timing) -> None:
+    swing = rhythm(p, k, 1.5, 2.4, 0.08)
+    place = p.near_head(p.outward((0.17, -0.02, 0.10)) + 1.3 * p.hold_place(0))
+    p.move_hand(p.side, place + swing[:, None] * p.outward((1.0, 0.0, 0.1)), k.weight)
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 6.0 * swing[
+        :, None
+    ] * p.outward((1.0, 0, 0))
+
+
+def together(p: Performer, k: Timing, gap: np.ndarray, slide: np.ndarray) -> None:
+    """Both hands before the chest: `gap` (T,) to each side, `slide` (T,) of one against the other."""
+    place = np.array([0.0, -0.2, 0.26]) + p.hold_place(1)
+    for side, sign in enumerate(SIGNS):
+        shift = (sign * gap)[:, None] * np.array([1.0, 0.0, -0.2]) + (sign * slide)[:, None] * np.array(
+            [0.0, 0.5, 0.9]
+        )
+        p.move_hand(side, place + shift, k.weight)
+        p.pose.palms[:, side] += k.weight[:, None] * np.array([-0.35 * sign, 0.5, 0.2])
+
+
+def clap(p: Performer, k: Timing) -> None:
+    together(p, k, 0.10 + rhythm(p, k, 1.8, 3.0, 0.055), np.zeros(k.frames))
+
+
+def rub_hands(p: Performer, k: Timing) -> None:
+    together(p, k, 0.075 + 0.008 * drift(p.rng, k.frames, ()), rhythm(p, k, 1.8, 3.0, 0.05))
+
+
+def outstretched(p: Performer, k: Timing, push: np.ndarray) -> None:
+    """The arm stretched forward; `push` (T,) further along its direction."""
+    yaw, pitch = p.rng.normal(0.15, 0.3), p.rng.normal(-0.02, 0.16)
+    way = p.outward((np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)))
+    shoulder = p.outward((p.person.body.shoulders, -0.035, 0.0))
+    reach = np.clip(p.rng.normal(0.80, 0.06), 0.66, 0.92) * p.person.body.arm
+    p.pose.spine[:, 1] += 0.12 * yaw * p.sign * k.weight
+    p.move_hand(p.side, shoulder + p.hold_place(2) + (reach + push)[:, None] * way, k.weight)
+
+
+def point(p: Performer, k: Timing) -> None:
+    outstretched(p, k, 0.01 * drift(p.rng, k.frames, ()))
+
+
+def knock(p: Performer, k: Timing) -> None:
+    tap = rhythm(p, k, 2.2, 3.4, 0.058)
+    outstretched(p, k, tap)
+    p.pose.palms[:, p.side] += 4.0 * tap[:, None] * np.array([0.0, 0.6, 0.8])
+
+
+def throw(p: Performer, k: Timing) -> None:
+    whole = k.stop + k.fall - k.start
+    times = [k.start + share * whole for share in (0.0, 0.32, 0.47, 0.66, 1.0)]
+    arm, gain = p.person.body.arm, np.clip(p.person.gain, 0.8, 1.15)
+    rest = p.pose.wrists[:, p.side].mean(0)
+    path = [
+        rest,
+        p.outward((0.32, 0.16 * gain, -0.12)) + p.hold_place(2),
+        p.outward((0.16, 0.12, 0.92 * arm)) + p.hold_place(2),
+        p.outward((-0.02, -0.30, 0.70 * arm)) + p.hold_place(2),
+        rest,
+    ]
+    p.pose.wrists[:, p.side] += keys(k.t, times, np.stack(path)) - rest
+    p.pose.spine += keys(
+        k.t, times, gain * p.sign * np.array([[0, 0, 0], [0, 0.4, 0], [0, -0.3, 0], [0, -0.35, 0], [0, 0, 0]])
+    )
+    p.pose.spine[:, 0] += keys(k.t, times, gain * np.array([[0.0], [-0.1], [0.15], [0.2], [0.0]]))[:, 0]
+    p.pose.pelvis[:, 2] += keys(k.t, times, [[0.0], [-0.05], [0.06], [0.06], [0.0]])[:, 0]
+
+
+def kick(p: Performer, k: Timing) -> None:
+    whole = k.stop + k.fall - k.start
+    times = [k.start + share * whole for share in (0.0, 0.3, 0.5, 0.62, 1.0)]
+    gain, side = np.clip(p.person.gain, 0.8, 1.2) * p.rng.uniform(0.85, 1.1), p.side
+    path = gain * np.array([[0, 0, 0], [0, 0.16, -0.28], [0, 0.30, 0.52], [0, 0.27, 0.48], [0, 0, 0]])
+    p.pose.ankles[:, side] += keys(k.t, times, path)
+    p.pose.toes[:, side] += keys(k.t, times, [[0.0], [0.7], [-0.1], [-0.2], [0.0]])[:, 0]
+    lean = keys(k.t, times, [[0.0], [1.0], [1.0], [0.9], [0.0]])[:, 0]
+    p.pose.pelvis[:, 0] -= p.sign * 0.8 * p.person.stance * lean
+    p.pose.spine[:, 0] += keys(k.t, times, [[0.0], [0.12], [-0.15], [-0.1], [0.0]])[:, 0]
+    p.pose.wrists[:, p.other] += keys(
+        k.t, times, [[0, 0, 0], [0, 0.05, 0.15], [0, 0.02, -0.1], [0, 0.02, -0.08], [0, 0, 0]]
+    )
+
+
+def seat(p: Performer, down: np.ndarray) -> None:
+    """Between standing (`down` 0) and sitting (1); bends forward on the way."""
+    body, rng = p.person.body, p.rng
+    drop = body.standing - (body.sole + 0.98 * body.shin) * rng.uniform(0.95, 1.08)
+    p.pose.pelvis[:, 1] -= drop * down
+    p.pose.pelvis[:, 2] -= 0.92 * body.thigh * ramp(np.clip(1.15 * down, 0, 1))
+    bend = rng.uniform(1.6, 2.6) * down * (1.0 - down)
+    p.pose.spine[:, 0] += bend - rng.uniform(0.0, 0.12) * down
+    p.pose.turn[:, 0] += 0.35 * bend
+    p.pose.head[:, 0] -= 0.5 * bend
+    core = trunk(body, p.pose)
+    lap = core.base + np.array([0.0, 0.09, 0.75 * body.thigh])
+    for side, sign in enumerate(SIGNS):
+        p.move_hand(
+            side, p.to_chest(lap + np.array([sign * body.hips * 1.3, 0.0, rng.normal(0.0, 0.05)])), down
+        )
+
+
+def sit_down(p: Performer, k: Timing) -> None:
+    seat(p, ramp((k.t - k.start) / (k.stop - k.start)))
+
+
+def stand_up(p: Performer, k: Timing) -> None:
+    seat(p, 1.0 - ramp((k.t - k.start) / (k.stop - k.start)))
+
+
+SOLO: dict[str, tuple[Callable[[Performer, Timing], None], tuple[float, float], float]] = {
+    "drink": (drink, (0.9, 1.5), 0.3),
+    "brush teeth": (brush_teeth, (0.9, 1.5), 0.3),
+    "make a phone call": (telephone, (0.9, 1.5), 0.3),
+    "wave": (wave, (0.9, 1.5), 0.3),
+    "clap": (clap, (0.8, 1.4), 0.3),
+    "rub hands": (rub_hands, (0.8, 1.4), 0.3),
+    "point at something": (point, (0.7, 1.3), 0.3),
+    "knock on a door": (knock, (0.7, 1.3), 0.3),
+    "throw": (throw, (0.35, 0.7), 0.0),
+    "kick": (kick, (0.35, 0.7), 0.0),
+    "sit down": (sit_down, (0.5, 0.9), 0.0),
+    "stand up": (stand_up, (0.5, 0.9), 0.0),
+}
+DUET = ("shake hands", "give an object")
+CLASSES: tuple[str, ...] = (*SOLO, *DUET)
+
+
+def perform(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> np.ndarray:
+    """Joints (M, T, 25, 3) in the room, metres, floor at y = 0, of one performance of the class `name`.
+
+    Two bodies where the action needs two; a single performer faces -z, give or take its habit.
+    """
+    if name in SOLO:
+        act, lasts, untrimmed = SOLO[name]
+        timing = Timing.sample(rng, people[0].tempo, lasts, untrimmed)
+        performer = Performer(people[0], rng, timing.frames)
+        act(performer, timing)
+        heading = np.pi + people[0].turned + rng.normal(0.0, 0.15)
+        return performer.joints(heading, np.append(rng.normal(0.0, 0.1, 1), [0.0, rng.normal(0.0, 0.15)]))[
+            None
+        ]
+    return duet(name, people, rng)
+
+
+def duet(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> np.ndarray:
+    """Two people face to face whose hands meet between them, and move up and down together if they shake."""
+    timing = Timing.sample(rng, people[0].tempo, (0.8, 1.4))
+    apart, axis = rng.uniform(0.8, 0.98), np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0.0, 0.25)
+    height = 0.56 * (people[0].body.standing + people[1].body.standing) + rng.normal(0.0, 0.03)
+    ahead = np.array([np.sin(axis), 0.0, np.cos(axis)])
+    pair = [Performer(replace(person, hand=people[0].hand), rng, timing.frames) for person in people]
+    side = rng.normal(0.0, 0.04)
+    pump = (
+        rhythm(pair[0], timing, 1.8, 3.0, 0.055)
+        if name == "shake hands"
+        else 0.01 * drift(rng, timing.frames, ())
+    )
+    bodies = []
+    for n, performer in enumerate(pair):
+        late = rng.uniform(0.0, 0.2) if n else 0.0
+        own = Timing(timing.frames, timing.start + late, timing.rise, timing.stop - late, timing.fall)
+        meet = np.array([side * (1 - 2 * n), height, apart / 2 - 0.10])
+        performer.pose.spine[:, 0] += 0.1 * own.weight
+        reach = meet + pump[:, None] * np.array([0.0, 1.0, 0.15])
+        performer.move_hand(performer.side, performer.to_chest(reach), own.weight)
+        bodies.append(performer.joints(axis + n * np.pi, (n - 0.5) * apart * ahead))
+    return np.stack(bodies)

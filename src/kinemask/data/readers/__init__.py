@@ -1,0 +1,30 @@
+"""Readers: one per data set, each for the layout in which its owners distribute it."""
+
+from __future__ import annotations
+
+from kinemask.data.cleaning import Rejected
+from kinemask.data.readers import arrays, ntu, nw_ucla, penn_action, sbu, utd_mhad
+from kinemask.data.readers.base import Catalogue, Reader, ReadOptions, Row, SplitRule
+
+__all__ = ["READERS", "Catalogue", "ReadOptions", "Reader", "Rejected", "Row", "SplitRule", "reader"]
+
+READERS: dict[str, Reader] = {
+    r.name: r
+    for r in (
+        ntu.NTU60,
+        ntu.NTU120,
+        nw_ucla.READER,
+        utd_mhad.READER,
+        sbu.READER,
+        penn_action.READER,
+        arrays.READER,
+        ntu.SYNTHETIC,
+    )
+}
+
+
+def reader(name: str) -> Reader:
+    """Reader of a data set by its name; ValueError that lists the names."""
+    if name not in READERS:
+        raise ValueError(f"no reader {name!r}; there are: {', '.join(READERS)}")
+    return READERS[name]

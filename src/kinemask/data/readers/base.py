@@ -1,0 +1,93 @@
+"""What a reader is: how a data set's files are found, read, labelled and split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kinemask.data.store import Clip
+from kinemask.skeleton import Layout, layout
+
+Side = Literal["train", "test", ""]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """A named split as a rule over a clip's fields: `side` gives train, test, or "" for neither."""
+
+    description: str
+    side: Callable[[Mapping[str, str]], Side]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a catalogue says of one clip: its name, its label as an index into the classes, its fields."""
+
+    name: str
+    label: int | None
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The clips of a source that brings its own names and labels: files in order, each with its row."""
+
+    classes: tuple[str, ...]
+    rows: dict[Path, Row]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Settings of reading. layout: instead of the reader's own. row: the catalogue's word on this file.
+
+    min_score: joints whose confidence is at or below it are missing (sources that have confidences).
+    """
+
+    layout: Layout | None = None
+    row: Row | None = None
+    min_score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A data set in its owners' layout.
+
+    name, title, citation: for people. layout: the shipped layout of its files (None: the caller gives one),
+    and `other_layouts` that its joints can be re-ordered to. classes: the owners' names (() where the source
+    brings its own). expected: counts of a complete copy. splits: the named splits. units: of the store's
+    coordinates.
+
+    find(src, options): the files of a source at any depth, sorted; ValueError saying what was looked for.
+    read(path, options): one clip; ValueError that names file and place, or Rejected for a clip dropped by
+    rule. catalogue(src): where the source lists its own clips; pass each file's row on to `read` in the
+    options.
+    """
+
+    name: str
+    title: str
+    citation: str
+    layout: str | None
+    classes: tuple[str, ...]
+    splits: dict[str, SplitRule]
+    find: Callable[[Path, ReadOptions], list[Path]]
+    read: Callable[[Path, ReadOptions], Clip]
+    expected: dict[str, Any] = field(default_factory=dict)
+    units: str = "metres"
+    other_layouts: tuple[str, ...] = ()
+    catalogue: Callable[[Path], Catalogue] | None = None
+
+    def choose_layout(self, given: Layout | None = None) -> Layout:
+        """Layout of the store: the one given, if this reader can deliver it, else the reader's own.
+
+        Raises ValueError where it cannot, or where it needs one and none is given.
+        """
+        if given is None:
+            if self.layout is None:
+                raise ValueError(f"{self.name} needs a layout: the name of a shipped one or a YAML file")
+            return layout(self.layout)
+        if self.layout is not None and given.name not in (self.layout, *self.other_layouts):
+            known = " or ".join((self.layout, *self.other_layouts))
+            raise ValueError(f"{self.name} delivers layout {known}, not {given.name}")
+        return given

@@ -1,0 +1,94 @@
+"""Reading many files at once, in order, with a bounded number of them in memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from kinemask.data.format import Clip
+from kinemask.data.readers import ReadOptions, Rejected, Row
+
+FEW_FILES = 32  # so few are read sooner than processes start
+CHUNK = 16  # files that a process takes at a time
+
+Read = Callable[[Path, ReadOptions], Clip]
+Job = tuple[Path, Row | None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file gave no clip; by_rule: a rule dropped the clip, as opposed to a file that cannot be read."""
+
+    reason: str
+    by_rule: bool = False
+
+
+@contextmanager
+def reading(
+    read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int
+) -> Iterator[Iterator[Clip | Failure]]:
+    """Gives an iterator over what `read` makes of each job's file, in the order of the jobs.
+
+    A job is a file and its catalogue row. Leaving the context ends the worker processes and drops what is
+    in flight. Errors of `read` other than ValueError and OSError are faults of the reader and are raised.
+    """
+    if workers == 1 or len(jobs) <= FEW_FILES:
+        yield (_read_one(read, options, job) for job in jobs)
+        return
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (read, options))
+    try:
+        chunks = (jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK))
+        # the first jobs go out here, so that processes fork before the caller starts threads
+        flying = deque(pool.submit(_read_chunk, chunk) for chunk in islice(chunks, 2 * workers))
+        yield _collect(pool, flying, chunks)
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a reading process died, perhaps for lack of memory; try again with fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collect(
+    pool: ProcessPoolExecutor, flying: deque[Future[list[Clip | Failure]]], chunks: Iterator[Sequence[Job]]
+) -> Iterator[Clip | Failure]:
+    while flying:
+        results = flying.popleft().result()
+        flying.extend(pool.submit(_read_chunk, chunk) for chunk in islice(chunks, 1))
+        yield from results
+
+
+_task: tuple[Read, ReadOptions]
+
+
+def _start_worker(read: Read, options: ReadOptions) -> None:
+    global _task
+    _task = read, options
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tidies up
+
+
+def _read_chunk(jobs: Sequence[Job]) -> list[Clip | Failure]:
+    return [_read_one(*_task, job) for job in jobs]
+
+
+def _read_one(read: Read, options: ReadOptions, job: Job) -> Clip | Failure:
+    path, row = job
+    try:
+        return read(path, replace(options, row=row))
+    except Rejected as error:
+        return Failure(str(error), by_rule=True)
+    except (ValueError, OSError) as error:
+        return Failure(str(error))
+    except Exception as error:
+        error.add_note(f"while reading {path}")
+        raise

@@ -1,0 +1,113 @@
+"""Frozen features of a split's labelled clips: augmented views of the training part, test views of both parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.data.draws import Draws, key
+from kinemask.data.sampling import Sampler, SamplingSettings
+from kinemask.data.store import Store
+from kinemask.data.tracks import Tracks
+from kinemask.progress import progress
+from kinemask.train.encoders import TrainedEncoder
+from kinemask.train.loop import bf16_pays
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The labelled clips of one side of a split: their indices in the store, labels (N,) and tracks."""
+
+    clips: np.ndarray
+    labels: Tensor
+    tracks: Tracks
+
+    @classmethod
+    def of(cls, store: Store, clips: np.ndarray, side: str, device: torch.device | str, missing: str) -> Part:
+        labelled = clips[store.labels[clips] >= 0]
+        if not len(labelled):
+            raise ValueError(f"the {side} part of the split has no labelled clips in the store {store.path}")
+        tracks = Tracks(store, labelled, device, missing)  # type: ignore[arg-type]
+        return cls(labelled, torch.from_numpy(store.labels[labelled]).to(device), tracks)
+
+
+def parts(store: Store, split: str, device: torch.device | str, missing: str) -> tuple[Part, Part]:
+    """The training and the test part of a split."""
+    train, test = store.split(split)
+    return Part.of(store, train, "training", device, missing), Part.of(store, test, "test", device, missing)
+
+
+class Features:
+    """What a protocol on frozen features needs to know of an encoder and a split."""
+
+    def __init__(
+        self, model: TrainedEncoder, train: Part, test: Part, batch_size: int = 64, quiet: bool = True
+    ):
+        self.model, self.train, self.test = model.eval(), train, test
+        self.batch_size, self.quiet = batch_size, quiet
+        self.device = train.tracks.device
+        self._views: dict[int, Tensor] = {}
+
+    def view(self, number: int) -> Tensor:
+        """Training-time view of the training part, number by number the same: (N, D). Computed once and kept."""
+        if number not in self._views:
+            self._views[number] = self.fresh_view(number)
+        return self._views[number]
+
+    @torch.no_grad()
+    def fresh_view(self, number: int) -> Tensor:
+        """As `view`, without keeping it."""
+        tracks = self.train.tracks
+        sampler = Sampler(tracks, self.model.sampling)
+        count, out = len(tracks.clips), []
+        with progress(f"view {number}", count, shown=not self.quiet) as report, self.autocast():
+            for first in range(0, count, self.batch_size):
+                rows = slice(first, min(first + self.batch_size, count))
+                track, slot = tracks.of_clips(torch.arange(count, device=self.device)[rows])
+                draws = Draws(key("view", number), count, rows, self.device)
+                out.append(
+                    self.model.clip_features(sampler.sample(track, draws, slot).x, slot, rows.stop - first)
+                )
+                report(rows.stop)
+        return torch.cat(out)
+
+    def test_views(self, part: Part) -> list[Tensor]:
+        """Features of each of the `test_clips` test views of a part: a list of (N, D)."""
+        sampler = Sampler(part.tracks, self.model.sampling)
+        with self.autocast():
+            numbers = range(self.model.sampling.test_clips)
+            return [torch.cat(self.model.test_features(sampler, self.batch_size, n)) for n in numbers]
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))
+
+
+def raw_coordinates(part: Part, frames: int) -> Tensor:
+    """Raw control: store coordinates resampled to T, bodies averaged, flattened: (N, T·V·C)."""
+    tracks = part.tracks
+    plain = SamplingSettings(frames=frames, test_crop=1.0)
+    sampler, out = Sampler(tracks, plain), []
+    for positions in torch.arange(len(part.clips), device=tracks.device).split(256):
+        track, slot = tracks.of_clips(positions)
+        x = sampler.test_view(track).flatten(1)
+        total = x.new_zeros(len(positions), x.shape[1]).index_add_(0, slot, x)
+        out.append(total / torch.bincount(slot, minlength=len(positions)).unsqueeze(1))
+    return torch.cat(out)
+
+
+def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:
+    """Raise ValueError unless the encoder's layout is the store's."""
+    if model.layout.to_dict() != store.layout.to_dict():
+        raise ValueError(
+            f"{source} was trained on layout {model.layout.name} ({model.layout.num_joints} joints), "
+            f"but the store {store.path} has layout {store.layout.name} ({store.layout.num_joints} joints)"
+        )
+
+
+def with_sampling(model: TrainedEncoder, **changes: object) -> TrainedEncoder:
+    """The same encoder, sampled otherwise."""
+    return TrainedEncoder(model.encoder, model.layout, replace(model.sampling, **changes), model.record)

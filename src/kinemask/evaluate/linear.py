@@ -1,0 +1,81 @@
+"""Linear protocol: frozen encoder, BatchNorm without affine, one linear layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinemask.data.draws import key
+from kinemask.evaluate.features import Features
+from kinemask.evaluate.results import Outcome
+
+
+@dataclass(kw_only=True)
+class LinearSettings:
+    """Linear evaluation.
+
+    Args:
+        epochs: epochs of the head
+        batch_size: clips of a step (256 in Skeleton2vec and MaskSem)
+        lr: learning rate, cosine to 0
+        momentum: of SGD
+        views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
+            epoch, as the papers do
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    views: int = 8
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
+            raise ValueError("linear: epochs must be at least 1, batch_size at least 2, views at least 0")
+
+
+class LinearHead(nn.Module):
+    """BatchNorm without affine parameters, then one linear layer: (N, D) -> (N, classes)."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, affine=False)
+        self.linear = nn.Linear(width, classes)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x))
+
+
+def linear(features: Features, classes: int, settings: LinearSettings, seed: int) -> Outcome:
+    """Train the head and score the test part after every epoch. Scores are softmax, averaged over test views."""
+    s = settings
+    labels, truth = features.train.labels, features.test.labels
+    test = features.test_views(features.test)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "head"))
+        head = LinearHead(test[0].shape[1], classes).to(features.device)
+    optimiser = torch.optim.SGD(head.parameters(), s.lr, momentum=s.momentum)
+    generator = torch.Generator().manual_seed(key(seed, "order"))
+    pieces = math.ceil(len(labels) / s.batch_size)
+    accuracies, scores = [], torch.empty(0)
+    for epoch in range(s.epochs):
+        x = features.view(epoch % s.views) if s.views else features.fresh_view(epoch)
+        head.train()
+        order = torch.randperm(len(labels), generator=generator).to(labels.device)
+        for piece, index in enumerate(order.tensor_split(pieces)):
+            done = (epoch + piece / pieces) / s.epochs
+            optimiser.param_groups[0]["lr"] = s.lr * 0.5 * (1 + math.cos(math.pi * done))
+            optimiser.zero_grad(set_to_none=True)
+            F.cross_entropy(head(x[index]), labels[index]).backward()
+            optimiser.step()
+        head.eval()
+        with torch.no_grad():
+            scores = torch.stack([head(x).softmax(-1) for x in test]).mean(0)
+        accuracies.append((scores.argmax(1) == truth).float().mean().item())
+    return Outcome(scores.cpu(), best_epoch=max(accuracies))

@@ -1,0 +1,58 @@
+"""HA-CM's cross-contrast loss between the encoded halves of a clip and their whole."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.nn.functional import all_gather
+
+Similarity = Literal["softmax", "cosine"]
+Reduction = Literal["mean", "rows", "sum"]
+Negatives = Literal["local", "gathered"]
+
+
+def cross_contrast(
+    odd: Tensor,
+    even: Tensor,
+    whole: Tensor,
+    similarity: Similarity,
+    reduction: Reduction,
+    negatives: Negatives,
+) -> Tensor:
+    """Sum of the squared differences between three similarity matrices and the identity. HA-CM Eq. 25-27.
+
+    odd, even, whole (B, D): pooled encodings. With gathered negatives each process compares its own rows with all
+    rows of the batch; the mean over processes is then the loss of one process with the whole batch.
+    """
+    pairs = ((odd, whole), (even, whole), (even, odd))
+    with torch.autocast(odd.device.type, enabled=False):
+        return torch.stack(
+            [_to_identity(a.float(), b.float(), similarity, reduction, negatives) for a, b in pairs]
+        ).sum()
+
+
+def _to_identity(
+    a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduction, negatives: Negatives
+) -> Tensor:
+    first, processes = 0, 1
+    if negatives == "gathered" and dist.is_available() and dist.is_initialized():
+        first, processes = dist.get_rank() * len(b), dist.get_world_size()
+        b = torch.cat(list(all_gather(b)))
+    if similarity == "cosine":
+        matrix = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
+    else:
+        matrix = (a @ b.T).softmax(-1)
+    identity = torch.zeros_like(matrix)
+    identity[:, first : first + len(a)].fill_diagonal_(1)
+    error = (matrix - identity).square()
+    match reduction:
+        case "mean":
+            return error.mean()
+        case "rows":
+            return error.sum(1).mean()
+        case "sum":
+            return error.sum() * processes

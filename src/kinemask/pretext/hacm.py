@@ -1,0 +1,181 @@
+"""HA-CM (Yin & Cao): hierarchy- and attention-guided cross masking in the Poincaré ball, with a cross-contrast loss."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kinemask import poincare
+from kinemask.data.sampling import Batch, difference
+from kinemask.nn.decoder import DecoderSettings
+from kinemask.nn.encoder import Encoder, EncoderSettings
+from kinemask.pretext import masks, targets
+from kinemask.pretext.base import MaskedPrediction, Method, Target
+from kinemask.pretext.contrast import Negatives, Reduction, Similarity, cross_contrast
+
+_LARGEST_DISTANCE = 80.0  # cosh of more overflows float32
+
+
+@dataclass(kw_only=True)
+class HACMSettings:
+    """Hierarchy- and attention-guided cross masking.
+
+    Args:
+        mask_ratio: share of the tokens that is masked, in each group of segments
+        criteria: cross masks one half of the segments by the spatial and the other by the temporal criterion; spatial
+            or temporal alone is one mask over all tokens
+        temporal_group: which segments, counted from 0, get the temporal criterion under cross
+        temporal_strategy: 1 is hyperbolic similarity over time (Eq. 14), 2 attention on embeddings (Eq. 15)
+        temporal_projection: the maps of strategy 2; frozen stay as initialised (a mask passes no gradient), first_block
+            borrows the trained query and key maps of the encoder's first block
+        radial_weight: weight of the distance to the root beside the distances between joints
+        tau: temperature; higher is more random
+        gumbel: random masks by Gumbel noise; without it the criterion alone decides
+        mask: high masks tokens low in the hierarchy and highly correlated (the paper's text), low masks the others
+            (its Eq. 17 to the letter)
+        motion_stride: frames between the two positions whose difference is predicted
+        target_space: poincare maps each frame's motion vector (metres) into the ball before it is cut into tokens
+        target_norm: token normalises each token, sequence each joint over its whole window
+        contrast_weight: weight μ of the cross-contrast loss; 0 leaves it out
+        similarity: softmax takes the softmax of each row of inner products, cosine their cosines
+        contrast_reduction: mean over the B² entries; rows sums over columns and averages rows; sum is Eq. 26 as printed
+        negatives: gathered contrasts with the whole batch when several processes train
+    """
+
+    mask_ratio: float = 0.9
+    criteria: Literal["cross", "spatial", "temporal"] = "cross"
+    temporal_group: Literal["even", "odd"] = "even"
+    temporal_strategy: Literal[1, 2] = 1
+    temporal_projection: Literal["frozen", "first_block"] = "frozen"
+    radial_weight: float = 1.0
+    tau: float = 0.9
+    gumbel: bool = True
+    mask: Literal["high", "low"] = "high"
+    motion_stride: int = 1
+    target_space: Literal["poincare", "euclidean"] = "poincare"
+    target_norm: targets.TargetNorm = "token"
+    contrast_weight: float = 1.0
+    similarity: Similarity = "softmax"
+    contrast_reduction: Reduction = "mean"
+    negatives: Negatives = "local"
+
+    def __post_init__(self):
+        masks.check(self.mask_ratio, self.tau)
+        if self.contrast_weight and self.criteria != "cross":
+            raise ValueError(
+                f"pretext.criteria {self.criteria} has one group of segments and nothing to contrast; "
+                "set pretext.contrast_weight to 0"
+            )
+        if self.temporal_projection != "frozen" and (
+            self.temporal_strategy == 1 or self.criteria == "spatial"
+        ):
+            warnings.warn(
+                "pretext.temporal_projection has no effect without temporal_strategy 2", stacklevel=2
+            )
+
+
+class HACM(MaskedPrediction):
+    """Masks by joint hierarchy in one half of the segments, by temporal correlation in the other."""
+
+    def __init__(self, encoder: Encoder, decoder: DecoderSettings, settings: HACMSettings):
+        super().__init__(encoder, decoder)
+        s = self.settings = settings
+        P, V = encoder.segments, encoder.num_joints
+        attends = s.criteria == "temporal" and s.temporal_strategy == 2
+        if encoder.settings.space != "poincare" and not attends:
+            raise ValueError("this masking criterion is a hyperbolic distance: set encoder.space to poincare")
+        if s.criteria == "cross" and P % 2:
+            raise ValueError(
+                f"cross masking needs an even number of segments, not {P} "
+                f"(sampling.frames {encoder.frames} / encoder.segment_frames {encoder.settings.segment_frames})"
+            )
+        if not 1 <= s.motion_stride < encoder.frames:
+            raise ValueError(
+                f"pretext.motion_stride must be in [1, {encoder.frames - 1}], not {s.motion_stride}"
+            )
+        parity = {"even": 0, "odd": 1}[s.temporal_group]
+        self.groups = {  # criterion -> the segments it masks
+            "cross": {self.temporal: range(parity, P, 2), self.spatial: range(1 - parity, P, 2)},
+            "temporal": {self.temporal: range(P)},
+            "spatial": {self.spatial: range(P)},
+        }[s.criteria]
+        self.kept = masks.kept_count(encoder.tokens // len(self.groups), s.mask_ratio)
+        self.psi = self.phi = None
+        if self.temporal in self.groups and s.temporal_strategy == 2 and s.temporal_projection == "frozen":
+            self.psi, self.phi = (
+                nn.Linear(encoder.width, encoder.width).requires_grad_(False) for _ in range(2)
+            )
+
+    def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
+        s, V = self.settings, self.encoder.num_joints
+        parts = []
+        for criterion, segments in self.groups.items():
+            p = torch.tensor(list(segments), device=mapped.device)
+            token = (
+                p.unsqueeze(1) * V + torch.arange(V, device=mapped.device)
+            ).flatten()  # the group's place in the grid
+            score = masks.log_probability(criterion(batch.x, embedded, mapped, p).flatten(1), s.tau)
+            if s.gumbel:
+                score = score + batch.draws.gumbel(len(token))
+            part = masks.split(
+                score, self.kept, token_valid[:, token], "lowest" if s.mask == "high" else "highest"
+            )
+            parts.append([token[index] for index in part])
+        keep, masked = (torch.cat(indices, 1) for indices in zip(*parts, strict=True))
+        return masks.Mask(keep, masked)
+
+    def spatial(self, x: Tensor, embedded: Tensor, mapped: Tensor, segments: Tensor) -> Tensor:
+        """Joint hierarchy: distance to the root plus distances to all joints, (B, P', V). Eq. 9-13."""
+        encoder, k = self.encoder, self.encoder.settings.curvature
+        root = encoder.map(encoder.tokenize(x, encoder.hub).mean(2, keepdim=True))[:, segments]
+        joints = mapped[:, segments]
+        between = poincare.pairwise_distance(joints, k).sum(-1)
+        return self.settings.radial_weight * poincare.distance(joints, root, k) + between
+
+    def temporal(self, x: Tensor, embedded: Tensor, mapped: Tensor, segments: Tensor) -> Tensor:
+        """Correlation of a joint with itself over time, (B, P', V). Eq. 14-16."""
+        if self.settings.temporal_strategy == 1:
+            over_time = mapped[:, segments].transpose(1, 2)  # (B, V, P', D)
+            d = poincare.pairwise_distance(over_time, self.encoder.settings.curvature).clamp_max(
+                _LARGEST_DISTANCE
+            )
+            return (1 - d.cosh()).sum(-1).transpose(1, 2)
+        over_time = embedded[:, segments].transpose(1, 2)
+        if self.psi is not None and self.phi is not None:
+            q, k = self.psi(over_time), self.phi(over_time)
+        else:
+            first = self.encoder.blocks[0]
+            q, k = first.attention.queries_keys(first.norm1(over_time))
+        attention = (q @ k.mT / q.shape[-1] ** 0.5).float().softmax(-1)
+        return attention.sum(-2).transpose(1, 2)  # attention received: a sum over keys would be 1 everywhere
+
+    def target(self, x: Tensor) -> Target:
+        s, e = self.settings, self.encoder.settings
+        motion = difference(x, s.motion_stride)
+        if s.target_space == "poincare":
+            motion = poincare.to_ball(motion, e.curvature, e.epsilon, e.projection)
+        return Target(*targets.normalise(motion, e.segment_frames, s.target_norm))
+
+    def more_losses(self, encoded: Tensor, mask: masks.Mask, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        s = self.settings
+        if not s.contrast_weight:
+            return {}
+        temporal, spatial = encoded[:, : self.kept].mean(1), encoded[:, self.kept :].mean(1)
+        even, odd = (temporal, spatial) if s.temporal_group == "even" else (spatial, temporal)
+        value = cross_contrast(odd, even, encoded.mean(1), s.similarity, s.contrast_reduction, s.negatives)
+        return {"contrast": (s.contrast_weight, value)}
+
+
+METHOD = Method(
+    name="hacm",
+    title="crosses masks by joint hierarchy (hyperbolic) and temporal correlation; contrasts the halves",
+    paper="Yin & Cao, Spatial Hierarchy and Temporal Attention Guided Cross Masking (HA-CM)",
+    encoder_settings=EncoderSettings,
+    settings=HACMSettings,
+    build_encoder=Encoder,
+    build=HACM,
+)

@@ -1,0 +1,73 @@
+"""Checkpoints: the loop's whole state in `last.pt`, and the one before it in `previous.pt`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from kinemask.files import write_atomically
+from kinemask.train.settings import flatten
+
+# may differ between a run and its continuation: they change where and how often, not what
+_FREE = {"data", "training.device", "training.log_every", "training.save_every", "training.compile"}
+
+
+def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
+    """Write `last.pt`; the former one becomes `previous.pt`."""
+
+    def write(path: Path) -> None:
+        torch.save(state, path)
+        if (run / "last.pt").exists():
+            os.replace(run / "last.pt", run / "previous.pt")
+
+    write_atomically(run / "last.pt", write)
+
+
+def load_checkpoint(run: Path) -> dict[str, Any] | None:
+    """The newest readable checkpoint of a run, or None if it has none. Runs no code from the file."""
+    damaged = []
+    for name in ("last.pt", "previous.pt"):
+        path = run / name
+        if not path.exists():
+            continue
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+            damaged.append(f"{path}: {error}".splitlines()[0])
+    if damaged:
+        raise ValueError(
+            "no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh"
+        )
+    return None
+
+
+def claim_run(run: Path, config: dict[str, Any]) -> None:
+    """Make the run's folder, or check that it belongs to the same settings; ValueError names those that differ."""
+    path = run / "config.yaml"
+    if not path.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False)))
+        return
+    before, now = flatten(read_config(run)), flatten(config)
+    differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k) and k not in _FREE)
+    if differ:
+        changes = ", ".join(f"{k} (was {before.get(k)!r}, now {now.get(k)!r})" for k in differ)
+        raise ValueError(
+            f"{run} holds a run with other settings: {changes}; choose another --out, or the same settings"
+        )
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The settings of a run, as plain values."""
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{run} is not a run: it has no config.yaml")
+    config = yaml.safe_load(path.read_text())
+    if not isinstance(config, dict) or "method" not in config:
+        raise ValueError(f"{path} does not hold the settings of a run")
+    return config

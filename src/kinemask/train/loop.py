@@ -1,0 +1,272 @@
+"""The one training loop: sample, step, log, save."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kinemask.data.draws import Draws, key
+from kinemask.data.sampling import Sampler
+from kinemask.data.store import Store, open_store
+from kinemask.data.tracks import Tracks
+from kinemask.pretext import method
+from kinemask.progress import Report, progress
+from kinemask.train import checkpoint, distributed, optim
+from kinemask.train.encoders import save_encoder
+from kinemask.train.log import Log
+from kinemask.train.settings import Settings
+
+
+class Stopped(RuntimeError):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved its state."""
+
+
+def pretrain(settings: Settings, run: str | Path, quiet: bool = False) -> Path:
+    """Pre-train, or go on with, the run in the folder `run`; returns the folder.
+
+    Writes config.yaml, metrics.jsonl, last.pt and encoder.safetensors there. Starting a stopped run again with the
+    same settings ends with the same weights as if it had not stopped. Raises ValueError for settings that do not fit
+    the store or the run, FloatingPointError (naming the batch's clips) when the loss is not finite, and Stopped.
+    """
+    run = Path(run)
+    with distributed.world(settings.training.device) as world, stop_signals() as stopping:
+        loop = Loop(settings, run, world, quiet)
+        loop.train(stopping)
+    return run
+
+
+def training_clips(store: Store, split: str) -> np.ndarray:
+    """Clip indices of a split's training part; every clip for the split `all`."""
+    return np.arange(len(store)) if split == "all" else store.split(split)[0]
+
+
+class Loop:
+    """The state of one run in one process."""
+
+    def __init__(self, settings: Settings, run: Path, world: distributed.World, quiet: bool = False):
+        self.settings, self.run, self.world, self.quiet = settings, run, world, quiet
+        s = settings.training
+        if s.batch_size % (world.size * s.accumulate):
+            raise ValueError(
+                f"training.batch_size {s.batch_size} is not a multiple of {world.size} processes "
+                f"× training.accumulate {s.accumulate}"
+            )
+        self.store = open_store(settings.data)
+        clips = training_clips(self.store, settings.split)
+        self.tracks = Tracks(self.store, clips, world.device, settings.sampling.missing)
+        self.sampler = Sampler(self.tracks, settings.sampling)
+        torch.manual_seed(key(settings.seed, "weights"))
+        chosen = method(settings.method)
+        encoder = chosen.build_encoder(self.store.layout, settings.sampling.frames, settings.encoder)
+        self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
+        self.optimiser = optim.adamw(self.task, s)
+        self.step = 0
+        self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
+        self.total = s.epochs * self.steps_per_epoch
+        self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
+        self.source = {
+            "data": {
+                "dataset": self.store.meta.get("dataset"),
+                "sha256": self.store.meta["sha256"],
+                "split": settings.split,
+            },
+            "settings": settings.to_dict(),
+        }
+        if world.main:
+            checkpoint.claim_run(run, settings.to_dict())
+        world.barrier()
+        self._resume()
+
+    def _resume(self) -> None:
+        state = checkpoint.load_checkpoint(self.run)
+        if state is None:
+            return
+        if state["source"]["data"]["sha256"] != self.source["data"]["sha256"]:
+            raise ValueError(
+                f"{self.run} was trained on another store than {self.settings.data}; choose another --out"
+            )
+        self.task.load_state_dict(state["task"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+        self.step = state["step"]
+
+    def train(self, stopping: threading.Event) -> None:
+        """To the end, or until `stopping` is set."""
+        s, world = self.settings.training, self.world
+        module: nn.Module = self.task
+        if world.size > 1:
+            devices = [world.device] if world.device.type == "cuda" else None
+            module = DistributedDataParallel(self.task, devices)
+        if s.compile:
+            module.compile()
+        log = Log(self.run, self.step) if world.main else None
+        self.bad_step = torch.full((), -1, device=world.device)
+        self.task.train()
+        shown = world.main and not self.quiet
+        try:
+            with progress("training, step", self.total, first=self.step, shown=shown) as report:
+                self._steps(module, stopping, log, report)
+            self.save_encoders()
+        finally:
+            if log:
+                log.close()
+
+    def _steps(self, module: nn.Module, stopping: threading.Event, log: Log | None, report: Report) -> None:
+        s, world = self.settings.training, self.world
+        window: dict[str, Tensor] = {}
+        since, began, note = self.step, time.monotonic(), ""
+        while self.step < self.total:
+            for name, value in self.advance(module).items():
+                window[name] = window.get(name, 0) + value
+            if self.step % s.log_every == 0 or self.step == self.total:
+                self.check_finite()
+                sums = world.sum(torch.stack(list(window.values())))
+                means = dict(zip(window, (sums / (self.step - since) / world.size).tolist(), strict=True))
+                rate = (self.step - since) * s.batch_size / (time.monotonic() - began)
+                lr = self.optimiser.param_groups[0]["lr"]
+                if log:
+                    epoch = self.step / self.steps_per_epoch
+                    log.write(self.step, {"epoch": epoch, **means, "lr": lr, "tracks_per_second": rate})
+                window, since, began = {}, self.step, time.monotonic()
+                note = f"loss {means['loss']:.4f}"
+            report(self.step, note)
+            asked = self.asked_to_stop(stopping)
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            if asked or self.step == self.total or (within == 0 and epoch % s.save_every == 0):
+                self.check_finite()
+                self.save()
+            if within == 0 and s.snapshot_every and epoch % s.snapshot_every == 0:
+                self.save_encoders(f"-epoch{epoch:04d}")
+            if asked and self.step < self.total:
+                raise Stopped(
+                    f"stopped at step {self.step} of {self.total}; the same command goes on from there"
+                )
+
+    def advance(self, module: nn.Module) -> dict[str, Tensor]:
+        """One optimiser step; returns the loss and its parts, averaged over this process's share."""
+        s, world = self.settings.training, self.world
+        lr = optim.learning_rate(self.step, self.steps_per_epoch, s)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        order = self.batch(self.step)
+        share = s.batch_size // world.size // s.accumulate
+        total: dict[str, Tensor] = {}
+        for part in range(s.accumulate):
+            first = (world.rank * s.accumulate + part) * share
+            rows = slice(first, first + share)
+            draws = Draws(key(self.settings.seed, "draws", self.step), s.batch_size, rows, world.device)
+            batch = self.sampler.sample(order[rows], draws)
+            last = part == s.accumulate - 1
+            sync = nullcontext() if last or world.size == 1 else module.no_sync()  # type: ignore[operator]
+            with sync:
+                with torch.autocast(world.device.type, torch.bfloat16, enabled=self.bf16):
+                    out = module(batch)
+                (out["loss"] / s.accumulate).backward()
+            for name, value in out.items():
+                total[name] = total.get(name, 0) + value.detach().float() / s.accumulate
+        bad = ~total["loss"].isfinite() & (self.bad_step < 0)
+        self.bad_step = torch.where(bad, self.step, self.bad_step)
+        if s.clip_grad:
+            nn.utils.clip_grad_norm_(self.task.parameters(), s.clip_grad)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.task.after_step(self.step / self.total)
+        return total
+
+    def batch(self, step: int) -> Tensor:
+        """Tracks of the global batch of a step: each epoch a new order, too few tracks repeated."""
+        size, tracks = self.settings.training.batch_size, len(self.tracks)
+        epoch, within = divmod(step, self.steps_per_epoch)
+        orders = []
+        for repeat in range(-(-size // tracks)):
+            generator = torch.Generator().manual_seed(key(self.settings.seed, "order", epoch, repeat))
+            orders.append(torch.randperm(tracks, generator=generator))
+        return torch.cat(orders)[within * size : (within + 1) * size].to(self.world.device)
+
+    def asked_to_stop(self, stopping: threading.Event) -> bool:
+        """Whether any process was asked to stop; agreed upon at the steps that log."""
+        if self.world.size == 1:
+            return stopping.is_set()
+        if self.step % self.settings.training.log_every:
+            return False
+        return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
+
+    def check_finite(self) -> None:
+        """Raise before a bad state is saved. Looks at the device only when called."""
+        bad = self.world.sum((self.bad_step >= 0).float())
+        if not bad:
+            return
+        step = int(self.bad_step)
+        where = f"step {step}" if step >= 0 else "another process's step"
+        batch = self.batch(step if step >= 0 else self.step - 1).cpu()
+        names = [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[batch]]
+        last = "; last.pt is the last good state" if (self.run / "last.pt").exists() else ""
+        raise FloatingPointError(
+            f"the loss is not finite at {where}{last}. Clips of the batch: {', '.join(names)}"
+        )
+
+    def save(self) -> None:
+        """Write last.pt from the main process."""
+        if self.world.main:
+            state = {
+                "step": self.step,
+                "task": self.task.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "random": torch.get_rng_state(),
+                "source": self.source,
+            }
+            checkpoint.save_checkpoint(self.run, state)
+        self.world.barrier()
+
+    def save_encoders(self, suffix: str = "") -> None:
+        if not self.world.main:
+            return
+        s = self.settings
+        record: dict[str, Any] = self.source | {
+            "steps": self.step,
+            "epochs": self.step / self.steps_per_epoch,
+        }
+        for name, encoder in self.task.encoders().items():
+            path = self.run / f"{name}{suffix}.safetensors"
+            save_encoder(path, encoder, s.method, self.store.layout, s.encoder, s.sampling, record)
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, instead of killing the process; a second Ctrl-C does kill it."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 autocast is faster than float32 on this device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )

@@ -1,0 +1,229 @@
+"""Settings of a run: typed sections, recipes, and one strict parser for files, Python and the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from kinemask.data.sampling import SamplingSettings
+from kinemask.nn.decoder import DecoderSettings
+from kinemask.pretext import NAMES, method
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(kw_only=True)
+class TrainingSettings:
+    """The loop. Batches and epochs count body tracks.
+
+    Args:
+        epochs: passes over the training tracks
+        warmup_epochs: epochs of linear warm-up from 0 to lr
+        batch_size: tracks of an optimiser step, over all processes and accumulated parts
+        accumulate: parts that a process's share of the batch is cut into; contrast then sees one part at a time
+        lr: highest learning rate
+        min_lr: learning rate at the end of the cosine
+        weight_decay: of AdamW, on matrices only
+        betas: of AdamW
+        clip_grad: largest gradient norm; 0 does not clip
+        precision: bf16 is autocast; auto takes it where it pays (CUDA, and CPUs with AVX512-BF16 or AMX)
+        compile: torch.compile the task; pays on CUDA
+        device: auto takes CUDA where there is one
+        log_every: optimiser steps between lines of metrics.jsonl
+        save_every: epochs between checkpoints
+        snapshot_every: epochs between encoders that are kept (encoder-epochNNNN.safetensors); 0 keeps none
+    """
+
+    epochs: int = 400
+    warmup_epochs: float = 20
+    batch_size: int = 128
+    accumulate: int = 1
+    lr: float = 1e-3
+    min_lr: float = 5e-4
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_grad: float = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    device: Device = "auto"
+    log_every: int = 10
+    save_every: int = 10
+    snapshot_every: int = 0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("warmup_epochs", "lr", "min_lr", "weight_decay", "clip_grad", "snapshot_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"training.{name} must not be negative, got {getattr(self, name)}")
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """Everything that a pre-training run depends on."""
+
+    method: str
+    data: str
+    split: str
+    seed: int = 0
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    encoder: Any
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    pretext: Any
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, as in config.yaml."""
+        return yaml.safe_load(yaml.safe_dump(_plain(asdict(self))))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def recipes() -> dict[str, str]:
+    """Names of the shipped recipes -> their one-line titles."""
+    folder = files("kinemask") / "recipes"
+    names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return {name: load_recipe(name).get("title", "") for name in names}
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """A shipped recipe by name, or a recipe file by path; raises ValueError that lists the known names."""
+    path = Path(name)
+    if name.endswith((".yaml", ".yml")):
+        if not path.is_file():
+            raise ValueError(f"recipe file {name} does not exist")
+        text = path.read_text()
+    else:
+        source = files("kinemask") / "recipes" / f"{name}.yaml"
+        if "/" in name or not source.is_file():
+            raise ValueError(
+                f"unknown recipe {name!r}; known: {', '.join(recipes())}, or a .yaml file of your own"
+            )
+        text = source.read_text()
+    try:
+        recipe = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {name} is not readable YAML: {error}") from None
+    if not isinstance(recipe, dict) or recipe.get("method") not in NAMES:
+        raise ValueError(f"recipe {name} must be a mapping with method: one of {', '.join(NAMES)}")
+    return recipe
+
+
+def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
+    """The parser of `pretrain` for one recipe: its method's sections, with the recipe's values as defaults."""
+    recipe = load_recipe(recipe_name)
+    chosen = method(recipe["method"])
+    parser = ArgumentParser(exit_on_error=False, **options)
+    parser.add_argument("--recipe", required=True, help="a recipe's name (kinemask recipes), or a .yaml file")
+    parser.add_argument("--data", type=str, required=True, help="the store to learn from")
+    parser.add_argument(
+        "--split",
+        type=str,
+        required=True,
+        help="a split of the store; its training part is used. all: every clip",
+    )
+    parser.add_argument("--out", type=str, help="folder of the run (default: runs/RECIPE-STORE-SPLIT-seedN)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order, crops, rotations and masks")
+    sections: dict[str, type] = {
+        "sampling": SamplingSettings,
+        "encoder": chosen.encoder_settings,
+        "decoder": DecoderSettings,
+        "pretext": chosen.settings,
+        "training": TrainingSettings,
+    }
+    for name, section in sections.items():
+        parser.add_class_arguments(section, name)
+    known = {*sections, "seed", "method", "title"}
+    if unknown := sorted(set(recipe) - known):
+        raise ValueError(
+            f"recipe {recipe_name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}"
+        )
+    defaults = {k: v for k, v in recipe.items() if k not in ("method", "title")}
+    try:
+        parser.set_defaults(flatten(defaults))
+    except Exception as error:
+        raise ValueError(f"recipe {recipe_name}: {_short(error)}") from None
+    return parser
+
+
+def parse(
+    arguments: Sequence[str] | None, overrides: Mapping[str, Any] | None = None, recipe: str | None = None
+):
+    """Settings from command-line arguments, or from dotted overrides of a recipe: (Settings, Namespace).
+
+    Unknown settings and values of the wrong type raise ValueError.
+    """
+    if recipe is None:
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        first.add_argument("--recipe")
+        try:
+            recipe = first.parse_known_args(arguments)[0].recipe
+        except argparse.ArgumentError as error:
+            raise ValueError(str(error)) from None
+        if recipe is None:
+            raise ValueError(f"--recipe NAME is required; known: {', '.join(recipes())}")
+    parser = build_parser(recipe, prog="kinemask pretrain", description="Pre-train a method on a store.")
+    try:
+        if arguments is None:
+            values = parser.parse_object(_nest({"recipe": recipe, **(overrides or {})}))
+        else:
+            values = parser.parse_args(list(arguments))
+        return _settings(load_recipe(recipe)["method"], parser.instantiate_classes(values)), values
+    except SystemExit:
+        raise
+    except Exception as error:  # jsonargparse wraps a section's own ValueError
+        raise ValueError(_short(error)) from None
+
+
+def _settings(name: str, values: Namespace) -> Settings:
+    sections = {k: values[k] for k in ("sampling", "encoder", "decoder", "pretext", "training")}
+    return Settings(method=name, data=values.data, split=values.split, seed=values.seed, **sections)
+
+
+def from_dict(config: Mapping[str, Any]) -> Settings:
+    """Settings from the plain values of config.yaml."""
+    chosen = method(config["method"])
+    return Settings(
+        **{k: config[k] for k in ("method", "data", "split", "seed")},
+        sampling=SamplingSettings(**config["sampling"]),
+        encoder=chosen.encoder_settings(**config["encoder"]),
+        decoder=DecoderSettings(**config["decoder"]),
+        pretext=chosen.settings(**config["pretext"]),
+        training=TrainingSettings(**config["training"]),
+    )
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip()
+    return text or type(error).__name__
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    out: dict[str, Any] = {}
+    for k, v in tree.items():
+        out |= flatten(v, f"{prefix}{k}.") if isinstance(v, Mapping) else {prefix + k: v}
+    return out
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree

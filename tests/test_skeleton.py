@@ -1,0 +1,230 @@
+"""Layouts: the shipped ones agree with their data sets, and a user's own is checked joint by joint."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinemask.skeleton import PARTS, Layout, layout, layouts
+
+OWN = {
+    "name": "stick",
+    "dims": 2,
+    "joints": ["hip", "chest", "head", "hand_l", "hand_r", "foot_l", "foot_r"],
+    "parents": {
+        "hip": None,
+        "chest": "hip",
+        "head": "chest",
+        "hand_l": "chest",
+        "hand_r": "chest",
+        "foot_l": "hip",
+        "foot_r": "hip",
+    },
+    "parts": {
+        "head": ["head"],
+        "torso": ["hip", "chest"],
+        "left_arm": ["hand_l"],
+        "right_arm": ["hand_r"],
+        "left_leg": ["foot_l"],
+        "right_leg": ["foot_r"],
+    },
+    "torso": ["hip", "chest"],
+    "pairs": [["hand_l", "hand_r"], ["foot_l", "foot_r"]],
+}
+
+SHIPPED = {  # joints, dims, joints kept by "pruned", origin
+    "ntu25": (25, 3, 18, ["spine_mid"]),
+    "kinect20": (20, 3, 13, ["hip_centre"]),
+    "utd20": (20, 3, 13, ["hip_centre"]),
+    "sbu15": (15, 3, 9, ["torso"]),
+    "penn13": (13, 2, 9, ["left_hip", "right_hip"]),
+    "coco17": (17, 2, 13, ["left_hip", "right_hip"]),
+    "coco18": (18, 2, 13, ["left_hip", "right_hip"]),
+    "openpose25": (25, 2, 19, ["mid_hip"]),
+    "mediapipe33": (33, 3, 29, ["left_hip", "right_hip"]),
+}
+
+
+def test_the_shipped_layouts_are_the_promised_ones():
+    assert set(layouts()) == set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_layout_is_whole(name):
+    it = layout(name)
+    joints, dims, kept, origin = SHIPPED[name]
+    assert (it.name, it.num_joints, it.dims) == (name, joints, dims)
+    assert len(it.kept("pruned")) == kept
+    assert not set(it.kept("pruned")) & set(it.torso)
+    assert it.kept("all") == tuple(range(joints))
+    assert [it.joints[v] for v in it.origin] == origin
+    assert all(it.parts.values())
+    for left, right in it.pairs:
+        assert it.joints[left].replace("left", "right") == it.joints[right]
+    assert 2 * len(it.pairs) == sum("left" in joint or "right" in joint for joint in it.joints)
+    for part, members in it.parts.items():
+        side = part.split("_")[0]
+        if side in ("left", "right"):
+            assert all(it.joints[v].startswith(side) for v in members)
+    upper, lower = it.torso_length
+    assert not set(upper) & set(lower)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_skeleton_is_one_piece_and_its_adjacency_symmetric(name):
+    it = layout(name)
+    matrix = it.adjacency()
+    assert matrix.dtype == np.float32
+    assert np.array_equal(matrix, matrix.T)
+    assert not matrix.diagonal().any()
+    assert matrix.sum() == 2 * len(it.edges) >= 2 * (it.num_joints - 1)
+    reach = np.linalg.matrix_power(np.eye(it.num_joints) + matrix, it.num_joints)
+    assert (reach > 0).all()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_layout_survives_the_way_to_yaml_and_back(name, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(layout(name).to_dict()))
+    assert layout(path) == layout(name)
+    assert hash(layout(path)) == hash(layout(name))
+
+
+def test_ntu25_has_the_joint_sets_of_the_papers():
+    it = layout("ntu25")
+    assert it.torso == (0, 1, 4, 8, 12, 16, 20)
+    assert sorted(it.dropped["pruned"]) == [0, 1, 4, 8, 12, 16, 20]
+    assert sorted(it.dropped["pruned20"]) == [0, 1, 4, 8, 20]
+    assert sorted(it.dropped["pruned16"]) == [0, 1, 2, 3, 4, 8, 12, 16, 20]
+    assert [it.joints[v] for v in (1, 2, 3, 7, 19, 20, 24)] == [
+        *("spine_mid", "neck", "head", "left_hand"),
+        *("right_foot", "spine_shoulder", "right_thumb"),
+    ]
+    hub = {it.joints[v] for v in np.flatnonzero(it.adjacency()[20])}
+    assert hub == {"neck", "left_shoulder", "right_shoulder", "spine_mid"}
+
+
+def test_penn13_names_sides_by_the_subject():
+    it = layout("penn13")
+    assert it.joints[0] == "head"
+    assert all(joint.startswith(("right", "left")[v % 2]) for v, joint in enumerate(it.joints[1:]))
+
+
+@given(st.sampled_from(sorted(SHIPPED)), st.data())
+def test_every_joint_leads_to_the_root(name, data):
+    it = layout(name)
+    v = data.draw(st.integers(0, it.num_joints - 1))
+    for _ in range(it.num_joints):
+        v = it.parents[v]
+    assert v == it.root
+
+
+def test_an_own_layout_needs_no_more_than_the_basics(tmp_path):
+    it = Layout.from_dict(OWN)
+    assert it.origin == (0,)
+    assert it.edges == ((1, 0), (2, 1), (3, 1), (4, 1), (5, 0), (6, 0))
+    assert it.dropped == {"pruned": (0, 1)}
+    assert it.torso_length == ((1,), (0,))
+    assert tuple(it.parts) == PARTS
+    assert Layout.from_dict(it.to_dict()) == it
+    (tmp_path / "me.yaml").write_text(yaml.safe_dump({k: v for k, v in OWN.items() if k != "name"}))
+    assert layout(tmp_path / "me.yaml").name == "me"
+
+
+def changed(**changes):
+    content = copy.deepcopy(OWN)
+    for path, value in changes.items():
+        *outer, last = path.split("__")
+        place = content
+        for key in outer:
+            place = place[key]
+        if value is None and last != "hip":
+            del place[last]
+        else:
+            place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (changed(joints=[*OWN["joints"], "head"]), ("'head'", "twice")),
+        (changed(joints=["hip", True]), ("True", "quotes")),
+        (changed(joints=[]), ("joints must be a list",)),
+        (changed(parents__head="neck"), ("'head'", "'neck'", "unknown")),
+        (changed(parents__neck="head"), ("'neck'", "unknown")),
+        (changed(parents__head=None), ("'head'", "no entry in parents")),
+        (changed(parents__chest="head"), ("'chest'", "cycle")),
+        (changed(parents__hip="head"), ("'hip'", "cycle")),
+        (changed(parents__head="head"), ("hip, head", "roots")),
+        (changed(parts__head=[]), ("'head'", "none of the parts")),
+        (changed(parts__head=["head", "hip"]), ("'hip'", "two parts", "head", "torso")),
+        (changed(parts__head=["head", "head"]), ("'head'", "twice")),
+        (changed(parts__head=["heed"]), ("'heed'", "parts.head")),
+        (changed(parts__tail=[]), ("tail", "parts must be")),
+        (changed(parts__head=None), ("parts must be", "unknown: head")),
+        (changed(torso=["hip", "belly"]), ("'belly'", "torso")),
+        (changed(torso=[]), ("torso names no joint",)),
+        (changed(torso=["hip"]), ("torso_length must be given",)),
+        (changed(torso="hip"), ("torso must be a list",)),
+        (changed(pairs=[["hand_l", "foot_r"]]), ("hand_l", "foot_r", "does not mirror")),
+        (changed(pairs=[["hand_r", "hand_l"]]), ("hand_r", "(left, right)")),
+        (changed(pairs=[["hand_l", "hand_r"], ["hand_l", "hand_r"]]), ("'hand_l'", "twice")),
+        (changed(pairs=[["hand_l", "hand_l"]]), ("'hand_l'", "twice")),
+        (changed(pairs=[["hand_l"]]), ("['hand_l']", "couple")),
+        (changed(dims=4), ("dims is 4", "2 or 3")),
+        (changed(dims="2"), ("dims is '2'",)),
+        (changed(edges=[["hip", "hip"]]), ("'hip'", "itself")),
+        (changed(edges=[["hip", "tail"]]), ("'tail'", "edges")),
+        (changed(origin=["tail"]), ("'tail'", "origin")),
+        (changed(dropped={"none_left": OWN["joints"]}), ("none_left", "leaves no joint")),
+        (changed(dropped={"all": ["hip"]}), ("'all'",)),
+        (changed(dropped={"x": ["tail"]}), ("'tail'", "dropped.x")),
+        (changed(torso_length=["hip"]), ("torso_length", "two lists")),
+        (changed(colour="red"), ("unknown key colour",)),
+        (changed(pairs=None), ("lacks pairs",)),
+        ([1, 2], ("mapping",)),
+        (None, ("mapping",)),
+    ],
+)
+def test_a_fault_in_an_own_layout_names_file_and_joint(content, words, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError) as error:
+        layout(path)
+    assert all(word in str(error.value) for word in (str(path), *words)), error.value
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"joints: [a, b", ("not valid YAML", "line 1")),
+        (b"\xff\xfe\x00", ("not a text file",)),
+        (b"name: a\nname: b", ("'name'", "twice")),
+        (b"!!python/object/apply:os.system ['true']", ("not valid YAML",)),
+        (b"", ("mapping",)),
+    ],
+)
+def test_a_file_that_is_no_layout_says_so(text, words, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ValueError) as error:
+        layout(path)
+    assert all(word in str(error.value) for word in (str(path), *words)), error.value
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"ntu26.*coco17.*utd20"):
+        layout("ntu26")
+    with pytest.raises(ValueError, match="neither a YAML file"):
+        layout(tmp_path)
+    with pytest.raises(ValueError, match="'pruned9'; it has: all, pruned, pruned20, pruned16"):
+        layout("ntu25").kept("pruned9")
+    with pytest.raises(ValueError, match=r"'tail'.*spine_base"):
+        layout("ntu25").index("tail")
+    assert layout("ntu25").index("head") == 3
