@@ -170,9 +170,7 @@ def random_recording(seed):
         for t in range(start, stop):
             if rng.random() < 0.1:
                 continue
-            points = (
-                shape * [rng.choice([1, 1, 3]), 1, 1] + rng.normal(0, size, 3) + rng.normal(0, 0.01, (25, 3))
-            )
+            points = shape * [rng.choice([1, 1, 3]), 1, 1] + rng.normal(0, size, 3) + rng.normal(0, 0.01, (25, 3))
             points[rng.random(25) < 0.05] = np.nan
             if rng.random() < 0.03:
                 points[:] = np.nan
@@ -190,9 +188,7 @@ def check_against_reference(ids, frames, joints):
         return ("rejected",)
     data, notes = merge_actors(ids, frames, joints)
     assert np.array_equal(data, expected, equal_nan=True)
-    return f"{len(data)} actors", *(
-        w for w in ("seen in", "wider", "overlap", "twice") if w in " ".join(notes)
-    )
+    return f"{len(data)} actors", *(w for w in ("seen in", "wider", "overlap", "twice") if w in " ".join(notes))
 
 
 class TestActors:

@@ -53,9 +53,7 @@ def read(path, options):
     fields = {"subject": str(seed % 5), "room": "ab"[seed % 2]}
     notes = ("dropped body 2: a chair",) if seed == 3 else ()
     row = options.row
-    return Clip(
-        path.stem, data, row.label if row else seed % 3, {**fields, **(row.fields if row else {})}, notes
-    )
+    return Clip(path.stem, data, row.label if row else seed % 3, {**fields, **(row.fields if row else {})}, notes)
 
 
 reading_parent = os.getpid()
@@ -222,9 +220,7 @@ def test_bad_places_are_refused_at_once(src, tmp_path):
         run(src, "raw", overwrite=True)
     for file in find(src, None):
         file.write_text("junk")
-    with pytest.raises(
-        ValueError, match=r"no clip of .* is left to store; 40 files were rejected.*c00.txt: line 1"
-    ):
+    with pytest.raises(ValueError, match=r"no clip of .* is left to store; 40 files were rejected.*c00.txt: line 1"):
         run(src)
     assert beside(src) == ["nothing"]
 
@@ -312,13 +308,10 @@ def test_what_a_copy_lacks_is_said():
         "setups": (1, 2, 3, 4, 5, 6),
         "files_per_setup_and_subject": 360,
     }
-    files = [
-        Path(f"S{s:03d}C001P{p:03d}R001A{a:03d}.skeleton") for s, p in ((1, 1), (3, 2)) for a in range(360)
-    ]
+    files = [Path(f"S{s:03d}C001P{p:03d}R001A{a:03d}.skeleton") for s, p in ((1, 1), (3, 2)) for a in range(360)]
     lines = what_lacks({**expected, "splits": {"x": (3, 4)}}, files[:-1], 1430, {"x": (2, 4)})
     assert lines == [
-        "719 files; a complete copy has 1,440 (721 missing); no file of setups 2, 4-6;"
-        " too few files of setups 3",
+        "719 files; a complete copy has 1,440 (721 missing); no file of setups 2, 4-6; too few files of setups 3",
         "split x: 2/4 clips for training/test; a complete copy has 3/4",
     ]
     assert what_lacks({"clips": 3}, [], 5, {}) == ["5 clips; a complete copy has 3 (2 too many)"]

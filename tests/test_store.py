@@ -125,9 +125,7 @@ def test_duplicates_are_found_whatever_their_names(tmp_path):
 @settings(max_examples=200, deadline=None)
 @given(
     clips=st.lists(
-        st.tuples(
-            st.sampled_from(["train", "test", ""]), st.sampled_from("ABCDEFG"), st.sampled_from(b"xyzuvw")
-        ),
+        st.tuples(st.sampled_from(["train", "test", ""]), st.sampled_from("ABCDEFG"), st.sampled_from(b"xyzuvw")),
         max_size=30,
     ),
     by_subject=st.booleans(),
@@ -259,11 +257,7 @@ def test_a_full_disk_leaves_nothing_behind(name, existing, tmp_path, monkeypatch
 
     def open_(self, mode="r", *args, **kwargs):
         file = real_open(self, mode, *args, **kwargs)
-        return (
-            FullDisk(file, 3000 if name == "frames.npy" else 10)
-            if mode[0] == "w" and self.name == name
-            else file
-        )
+        return FullDisk(file, 3000 if name == "frames.npy" else 10) if mode[0] == "w" and self.name == name else file
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_)

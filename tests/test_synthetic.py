@@ -119,10 +119,7 @@ def test_limbs_keep_their_length_whatever_they_reach_for():
     rng = np.random.default_rng(0)
     body, frames = Body.sample(rng), 50
     pose = Pose(
-        *(
-            rng.normal(0.0, 0.5, (frames, *s))
-            for s in ((3,), (3,), (3,), (3,), (2, 3), (2,), (2, 3), (2, 3), (2,))
-        )
+        *(rng.normal(0.0, 0.5, (frames, *s)) for s in ((3,), (3,), (3,), (3,), (2, 3), (2,), (2, 3), (2, 3), (2,)))
     )
     found = joints(body, pose)
     for end, start, length in (
@@ -131,9 +128,7 @@ def test_limbs_keep_their_length_whatever_they_reach_for():
         (13, 12, body.thigh),
         (18, 17, body.shin),
     ):
-        np.testing.assert_allclose(
-            np.linalg.norm(found[:, end] - found[:, start], axis=-1), length, rtol=1e-6
-        )
+        np.testing.assert_allclose(np.linalg.norm(found[:, end] - found[:, start], axis=-1), length, rtol=1e-6)
 
 
 def test_faults_of_real_sensors_are_present(folder):

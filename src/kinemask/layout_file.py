@@ -25,8 +25,7 @@ def parse_layout(content: Any) -> dict[str, Any]:
         faults = [f"lacks {', '.join(missing)}"] * bool(missing)
         faults += [f"has the unknown key {', '.join(unknown)}"] * bool(unknown)
         raise ValueError(
-            f"layout {name} {' and '.join(faults)}; required: {', '.join(_REQUIRED)};"
-            f" optional: {', '.join(_OPTIONAL)}"
+            f"layout {name} {' and '.join(faults)}; required: {', '.join(_REQUIRED)}; optional: {', '.join(_OPTIONAL)}"
         )
     if not isinstance(name, str) or not name:
         raise ValueError(f"layout {name}: name must be a text, not {name!r}")
@@ -35,9 +34,7 @@ def parse_layout(content: Any) -> dict[str, Any]:
     parts = resolve.mapping("parts", content["parts"])
     if set(parts) != set(PARTS):
         wrong = ", ".join(sorted(set(parts) ^ set(PARTS)))
-        raise ValueError(
-            f"layout {name}: parts must be exactly {', '.join(PARTS)}; missing or unknown: {wrong}"
-        )
+        raise ValueError(f"layout {name}: parts must be exactly {', '.join(PARTS)}; missing or unknown: {wrong}")
     torso = resolve.members("torso", content["torso"])
     root = find_root(name, resolve.joints, parents)
     if "edges" in content:
@@ -61,9 +58,7 @@ def parse_layout(content: Any) -> dict[str, Any]:
         "dims": content["dims"],
         "origin": resolve.members("origin", content["origin"]) if "origin" in content else (root,),
         "edges": edges,
-        "dropped": resolve.mapping("dropped", content["dropped"])
-        if "dropped" in content
-        else {"pruned": torso},
+        "dropped": resolve.mapping("dropped", content["dropped"]) if "dropped" in content else {"pruned": torso},
         "torso_length": torso_length,
     }
 
@@ -87,8 +82,7 @@ class _Resolver:
     def one(self, where: str, joint: Any) -> int:
         if not isinstance(joint, str) or joint not in self.number:
             raise ValueError(
-                f"layout {self.name}: {where} names the unknown joint {joint!r};"
-                f" joints: {', '.join(self.joints)}"
+                f"layout {self.name}: {where} names the unknown joint {joint!r}; joints: {', '.join(self.joints)}"
             )
         return self.number[joint]
 
@@ -99,28 +93,20 @@ class _Resolver:
 
     def couples(self, where: str, couples: Any) -> tuple[tuple[int, int], ...]:
         if not isinstance(couples, (list, tuple)):
-            raise ValueError(
-                f"layout {self.name}: {where} must be a list of couples of joints, not {couples!r}"
-            )
+            raise ValueError(f"layout {self.name}: {where} must be a list of couples of joints, not {couples!r}")
         for couple in couples:
             if not isinstance(couple, (list, tuple)) or len(couple) != 2:
-                raise ValueError(
-                    f"layout {self.name}: {where} holds {couple!r}, which is not a couple of joints"
-                )
+                raise ValueError(f"layout {self.name}: {where} holds {couple!r}, which is not a couple of joints")
         return tuple((self.one(where, a), self.one(where, b)) for a, b in couples)
 
     def mapping(self, where: str, lists: Any) -> dict[str, tuple[int, ...]]:
         if not isinstance(lists, Mapping):
-            raise ValueError(
-                f"layout {self.name}: {where} must map names to lists of joints, not be {lists!r}"
-            )
+            raise ValueError(f"layout {self.name}: {where} must map names to lists of joints, not be {lists!r}")
         return {str(key): self.members(f"{where}.{key}", members) for key, members in lists.items()}
 
     def parents(self, parents: Any) -> tuple[int, ...]:
         if not isinstance(parents, Mapping):
-            raise ValueError(
-                f"layout {self.name}: parents must map each joint to its parent (the root to null)"
-            )
+            raise ValueError(f"layout {self.name}: parents must map each joint to its parent (the root to null)")
         for joint in parents:
             self.one("parents", joint)
         for joint in self.joints:

@@ -25,9 +25,7 @@ def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float)
     rate = np.clip(p.rng.uniform(slow, fast) * p.person.tempo, slow, fast)
     wobble = 0.25 * drift(p.rng, timing.frames, ())
     gain = swing * p.person.gain * p.rng.uniform(0.85, 1.15)
-    return (
-        gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
-    )
+    return gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
 
 
 def drink(p: Performer, k: Timing) -> None:
@@ -56,18 +54,16 @@ def wave(p: Performer, k: Timing) -> None:
     swing = rhythm(p, k, 1.5, 2.4, 0.08)
     place = p.near_head(p.outward((0.17, -0.02, 0.10)) + 1.3 * p.hold_place(0))
     p.move_hand(p.side, place + swing[:, None] * p.outward((1.0, 0.0, 0.1)), k.weight)
-    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 6.0 * swing[
-        :, None
-    ] * p.outward((1.0, 0, 0))
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 6.0 * swing[:, None] * p.outward(
+        (1.0, 0, 0)
+    )
 
 
 def together(p: Performer, k: Timing, gap: np.ndarray, slide: np.ndarray) -> None:
     """Both hands before the chest: `gap` (T,) to each side, `slide` (T,) of one against the other."""
     place = np.array([0.0, -0.2, 0.26]) + p.hold_place(1)
     for side, sign in enumerate(SIGNS):
-        shift = (sign * gap)[:, None] * np.array([1.0, 0.0, -0.2]) + (sign * slide)[:, None] * np.array(
-            [0.0, 0.5, 0.9]
-        )
+        shift = (sign * gap)[:, None] * np.array([1.0, 0.0, -0.2]) + (sign * slide)[:, None] * np.array([0.0, 0.5, 0.9])
         p.move_hand(side, place + shift, k.weight)
         p.pose.palms[:, side] += k.weight[:, None] * np.array([-0.35 * sign, 0.5, 0.2])
 
@@ -148,9 +144,7 @@ def seat(p: Performer, down: np.ndarray) -> None:
     core = trunk(body, p.pose)
     lap = core.base + np.array([0.0, 0.09, 0.75 * body.thigh])
     for side, sign in enumerate(SIGNS):
-        p.move_hand(
-            side, p.to_chest(lap + np.array([sign * body.hips * 1.3, 0.0, rng.normal(0.0, 0.05)])), down
-        )
+        p.move_hand(side, p.to_chest(lap + np.array([sign * body.hips * 1.3, 0.0, rng.normal(0.0, 0.05)])), down)
 
 
 def sit_down(p: Performer, k: Timing) -> None:
@@ -190,9 +184,7 @@ def perform(name: str, people: tuple[Person, Person], rng: np.random.Generator) 
         performer = Performer(people[0], rng, timing.frames)
         act(performer, timing)
         heading = np.pi + people[0].turned + rng.normal(0.0, 0.15)
-        return performer.joints(heading, np.append(rng.normal(0.0, 0.1, 1), [0.0, rng.normal(0.0, 0.15)]))[
-            None
-        ]
+        return performer.joints(heading, np.append(rng.normal(0.0, 0.1, 1), [0.0, rng.normal(0.0, 0.15)]))[None]
     return duet(name, people, rng)
 
 
@@ -204,11 +196,7 @@ def duet(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> 
     ahead = np.array([np.sin(axis), 0.0, np.cos(axis)])
     pair = [Performer(replace(person, hand=people[0].hand), rng, timing.frames) for person in people]
     side = rng.normal(0.0, 0.04)
-    pump = (
-        rhythm(pair[0], timing, 1.8, 3.0, 0.055)
-        if name == "shake hands"
-        else 0.01 * drift(rng, timing.frames, ())
-    )
+    pump = rhythm(pair[0], timing, 1.8, 3.0, 0.055) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
     bodies = []
     for n, performer in enumerate(pair):
         late = rng.uniform(0.0, 0.2) if n else 0.0

@@ -30,9 +30,7 @@ def mark_missing(data: np.ndarray) -> np.ndarray:
     data = np.array(data, np.float64)
     if (large := np.abs(data) > LARGEST).any():
         where = tuple(int(i) for i in np.argwhere(large)[0])
-        raise ValueError(
-            f"coordinate {data[where]} at index {where} (shape {data.shape}) is not a finite length"
-        )
+        raise ValueError(f"coordinate {data[where]} at index {where} (shape {data.shape}) is not a finite length")
     data[np.isnan(data).any(-1) | (data == 0).all(-1)] = np.nan
     return data
 
@@ -116,9 +114,7 @@ def clean_2d(
     return ((data - origin) * (1, -1) / unit).astype(np.float32), unit, unseen + notes
 
 
-def merge_actors(
-    ids: np.ndarray, frames: np.ndarray, joints: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def merge_actors(ids: np.ndarray, frames: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """One or two actors out of a recording whose tracking ids include furniture and change mid-clip (NTU
     RGB+D).
 
@@ -160,9 +156,7 @@ def _drop_short(bodies: dict[int, np.ndarray], notes: list[str]) -> dict[int, np
     return {i: rows for i, rows in bodies.items() if i not in short}
 
 
-def _drop_furniture(
-    bodies: dict[int, np.ndarray], joints: np.ndarray, notes: list[str]
-) -> dict[int, np.ndarray]:
+def _drop_furniture(bodies: dict[int, np.ndarray], joints: np.ndarray, notes: list[str]) -> dict[int, np.ndarray]:
     """Bodies that are upright often enough, most motion first."""
     motion: dict[int, float] = {}
     left = len(bodies)

@@ -69,12 +69,7 @@ class Body:
             "sole": 0.040,
         }
         spread = rng.normal(1.0, 0.04, len(shares))
-        return cls(
-            **{
-                name: float(height * share * s)
-                for (name, share), s in zip(shares.items(), spread, strict=True)
-            }
-        )
+        return cls(**{name: float(height * share * s) for (name, share), s in zip(shares.items(), spread, strict=True)})
 
 
 @dataclass
@@ -90,9 +85,7 @@ class Pose:
     head: np.ndarray  # (T, 3) angles of the head in the chest
     wrists: np.ndarray  # (T, 2, 3) from the spine shoulder, in the chest's axes
     elbows: np.ndarray  # (T, 2) how far the elbow is raised outwards, radians from hanging
-    palms: (
-        np.ndarray
-    )  # (T, 2, 3) bend of the hand: added to the direction of the forearm, in the chest's axes
+    palms: np.ndarray  # (T, 2, 3) bend of the hand: added to the direction of the forearm, in the chest's axes
     ankles: np.ndarray  # (T, 2, 3) positions
     toes: np.ndarray  # (T, 2) pitch of the foot, positive with the toes down
 
@@ -172,9 +165,7 @@ def joints(body: Body, pose: Pose) -> np.ndarray:
         axes = core.chest_axes
         shoulder = core.shoulder + turned(axes, np.array([sign * body.shoulders, -0.035, 0.0]))
         raised = pose.elbows[:, side]
-        hint = turned(
-            axes, np.stack([sign * np.sin(raised), -np.cos(raised), np.full_like(raised, -0.45)], -1)
-        )
+        hint = turned(axes, np.stack([sign * np.sin(raised), -np.cos(raised), np.full_like(raised, -0.45)], -1))
         target = core.shoulder + turned(axes, pose.wrists[:, side])
         elbow, wrist = two_bones(shoulder, target, hint, body.upper_arm, body.forearm)
         hand = (wrist - elbow) / body.forearm + turned(axes, pose.palms[:, side])

@@ -106,8 +106,7 @@ class Performer:
             + sway * np.array([0.02, 0.003, 0.015]) * drift(rng, frames, (3,)),
             turn=0.03 * sway * drift(rng, frames, (3,)),
             spine=np.array([person.slouch, 0.0, 0.0]) + 0.05 * sway * drift(rng, frames, (3,)),
-            head=np.array([person.gaze, 0.0, 0.0])
-            + np.array([0.07, 0.14, 0.05]) * sway * drift(rng, frames, (3,)),
+            head=np.array([person.gaze, 0.0, 0.0]) + np.array([0.07, 0.14, 0.05]) * sway * drift(rng, frames, (3,)),
             wrists=0.018 * sway * drift(rng, frames, (2, 3)),
             elbows=person.elbow * np.ones((frames, 2)) + 0.1 * sway * drift(rng, frames, (2,)),
             palms=np.zeros((frames, 2, 3)) + np.array([0.0, 0.0, 0.25]),

@@ -42,9 +42,7 @@ class Summary:
 
     def __str__(self) -> str:
         """A line per warning; the counts are the last line."""
-        left_out = (
-            f"{self.rejected:,} files rejected, {self.excluded:,} excluded, {self.notes:,} cleaning notes"
-        )
+        left_out = f"{self.rejected:,} files rejected, {self.excluded:,} excluded, {self.notes:,} cleaning notes"
         where = " (see rejected.csv)" if self.rejected or self.excluded or self.notes else ""
         counts = f"{self.dataset}: {self.clips:,} clips from {self.files:,} files in {self.seconds:.1f} s"
         return "\n".join([*(f"warning: {line}" for line in self.warnings), f"{counts}; {left_out}{where}"])
@@ -239,9 +237,7 @@ def _parse_rule(text: str) -> tuple[str, SplitRule]:
 
     def side(fields: Mapping[str, str]) -> Any:
         if column not in fields:
-            raise ValueError(
-                f"split rule {text!r}: the clips have no column {column!r}, only {', '.join(fields)}"
-            )
+            raise ValueError(f"split rule {text!r}: the clips have no column {column!r}, only {', '.join(fields)}")
         return "test" if fields[column] in values else "train"
 
     return name, SplitRule(f"test where {column} is {', '.join(values)}; train on the rest", side)

@@ -33,9 +33,7 @@ class Failure:
 
 
 @contextmanager
-def reading(
-    read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int
-) -> Iterator[Iterator[Clip | Failure]]:
+def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int) -> Iterator[Iterator[Clip | Failure]]:
     """Gives an iterator over what `read` makes of each job's file, in the order of the jobs.
 
     A job is a file and its catalogue row. Leaving the context ends the worker processes and drops what is
@@ -52,7 +50,7 @@ def reading(
         flying = deque(pool.submit(_read_chunk, chunk) for chunk in islice(chunks, 2 * workers))
         yield _collect(pool, flying, chunks)
     except BrokenProcessPool:
-        raise RuntimeError(
+        raise ChildProcessError(
             "a reading process died, perhaps for lack of memory; try again with fewer workers"
         ) from None
     finally:

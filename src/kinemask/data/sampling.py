@@ -73,7 +73,7 @@ class Sampler:
         self._last_test_draws: tuple[int, Tensor] | None = None
 
     def sample(self, track: Tensor, draws: Draws, slot: Tensor | None = None) -> Batch:
-        """Training windows of tracks (B,). `slot` (B,): each track's row in the draws, where bodies of a clip share one."""
+        """Training windows of tracks (B,). slot (B,): each track's row in the draws; bodies of a clip share one."""
         slot = torch.arange(len(track), device=track.device) if slot is None else slot
         if self.settings.window == "crop":
             position = self._crop(track, draws.uniform(2)[slot])
@@ -148,7 +148,7 @@ class Sampler:
 
 
 def resample_positions(start: Tensor, length: Tensor, frames: int) -> Tensor:
-    """Source positions (B, frames) of linear resampling of crops, as `interpolate(mode="linear", align_corners=False)`."""
+    """Source positions (B, frames) of linearly resampled crops, as `interpolate` has them with align_corners=False."""
     start, length = start.unsqueeze(1).float(), length.unsqueeze(1).float()
     t = torch.arange(frames, device=start.device, dtype=torch.float32)
     position = ((t + 0.5) * (length / frames) - 0.5).clamp_min(0).minimum(length - 1)

@@ -52,9 +52,7 @@ class Store:
     def clip(self, i: int) -> np.ndarray:
         """Clip i as a read-only view (M, T, V, C)."""
         rows, start = self.bodies[i] * self.lengths[i], self.offsets[i]
-        return self.frames[start : start + rows].reshape(
-            self.bodies[i], self.lengths[i], *self.frames.shape[1:]
-        )
+        return self.frames[start : start + rows].reshape(self.bodies[i], self.lengths[i], *self.frames.shape[1:])
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -111,9 +109,7 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
     fields = {key: np.array(column) for key, column in columns.items() if key not in COLUMNS}
     for name in meta["splits"]:
         if SPLIT + name not in fields:
-            raise ValueError(
-                f"{path / 'clips.csv'} has no column {SPLIT + name}, a split that meta.json names"
-            )
+            raise ValueError(f"{path / 'clips.csv'} has no column {SPLIT + name}, a split that meta.json names")
     shape = (int(rows.sum()), layout.num_joints, layout.dims)
     store = Store(
         path=path,
@@ -163,9 +159,7 @@ def _check_sha256(path: Path, meta: Mapping[str, Any]) -> None:
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a whole store: {path.name} is missing")
     if sha256(path) != meta["sha256"].get(path.name):
-        raise ValueError(
-            f"{path} has changed since the store was written (its SHA-256 differs); prepare it again"
-        )
+        raise ValueError(f"{path} has changed since the store was written (its SHA-256 differs); prepare it again")
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -212,9 +206,7 @@ def _map_frames(path: Path, shape: tuple[int, int, int], dtype: str) -> np.ndarr
             raise ValueError(f"{path} is damaged: it does not begin like the array of a store") from None
         start = file.tell()
     if (found, fortran, kind.name) != (shape, False, dtype):
-        raise ValueError(
-            f"{path} holds {kind.name} {found} where clips.csv and meta.json say {dtype} {shape}"
-        )
+        raise ValueError(f"{path} holds {kind.name} {found} where clips.csv and meta.json say {dtype} {shape}")
     expected, size = start + int(np.prod(shape)) * kind.itemsize, path.stat().st_size
     if size != expected:
         state = "truncated" if size < expected else "damaged"

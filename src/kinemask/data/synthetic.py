@@ -82,10 +82,7 @@ def write_recordings(
                 key = seed, subject, action, repetition
                 room = perform(name, people, np.random.default_rng([*key, 0]))
                 for camera in range(1, cameras + 1):
-                    path = (
-                        folder
-                        / f"S{setup:03d}C{camera:03d}P{subject:03d}R{repetition:03d}A{action:03d}.skeleton"
-                    )
+                    path = folder / f"S{setup:03d}C{camera:03d}P{subject:03d}R{repetition:03d}A{action:03d}.skeleton"
                     path.write_bytes(_record(room, setup, camera, np.random.default_rng([*key, camera])))
                     paths.append(path)
                     if progress is not None:
@@ -136,12 +133,8 @@ def _noisy(body: np.ndarray, hidden: np.ndarray, rng: np.random.Generator) -> np
     frames = len(body)
     scale = (body[..., 2:] / 3.0) ** 2 * np.array([1.0, 1.0, 1.6])
     loose = np.where(hidden, 2.0, 1.0)[..., None]
-    noise = JITTER[:, None] * loose * rng.normal(size=body.shape) + WANDER[:, None] * drift(
-        rng, frames, (25, 3)
-    )
-    spikes = (rng.random((frames, 25)) < np.where(hidden, 0.06, 0.001))[..., None] * rng.normal(
-        0.0, 0.07, body.shape
-    )
+    noise = JITTER[:, None] * loose * rng.normal(size=body.shape) + WANDER[:, None] * drift(rng, frames, (25, 3))
+    spikes = (rng.random((frames, 25)) < np.where(hidden, 0.06, 0.001))[..., None] * rng.normal(0.0, 0.07, body.shape)
     return body + scale * noise + spikes
 
 
@@ -153,9 +146,7 @@ def _faulty(tracks: list[Track], rng: np.random.Generator) -> list[Track]:
         start, length = int(rng.integers(0, frames - 4)), int(rng.integers(3, 12))
         run, limb = np.arange(start, min(start + length, frames)), LIMBS[int(rng.integers(4))]
         stuck = (
-            track.joints[start, limb]
-            if rng.random() < 0.6
-            else track.joints[run][:, limb] + rng.normal(0.0, 0.12, 3)
+            track.joints[start, limb] if rng.random() < 0.6 else track.joints[run][:, limb] + rng.normal(0.0, 0.12, 3)
         )
         track.joints[run[:, None], limb], track.states[run[:, None], limb] = stuck, 1
     if rng.random() < 0.05:

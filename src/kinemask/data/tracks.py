@@ -39,17 +39,15 @@ class Recordings:
         for i, a in enumerate(shaped):
             if a.ndim != 4 or a.shape[2:] != expected or 0 in a.shape:
                 raise ValueError(
-                    f"recording {i} has shape {arrays[i].shape}; layout {layout.name} expects (T, V, C) or (M, T, V, C) "
-                    f"with V, C = {expected}"
+                    f"recording {i} has shape {arrays[i].shape}; layout {layout.name} expects "
+                    f"(T, V, C) or (M, T, V, C) with V, C = {expected}"
                 )
             if np.isinf(a).any():
                 raise ValueError(f"recording {i} contains infinity; missing joints are NaN")
         bodies, lengths = (np.array([a.shape[d] for a in shaped], dtype=np.int64) for d in (0, 1))
         rows = bodies * lengths
         frames = np.concatenate([a.reshape(-1, *expected) for a in shaped])
-        return cls(
-            layout, frames, [str(i) for i in range(len(shaped))], lengths, bodies, np.cumsum(rows) - rows
-        )
+        return cls(layout, frames, [str(i) for i in range(len(shaped))], lengths, bodies, np.cumsum(rows) - rows)
 
 
 class Tracks:
@@ -78,9 +76,7 @@ class Tracks:
         source = store.offsets[self.clips][clip] + body * length
         rows, exists, scales = [], [], []
         for part in _chunks(length):
-            taken = np.concatenate(
-                [np.arange(s, s + n) for s, n in zip(source[part], length[part], strict=True)]
-            )
+            taken = np.concatenate([np.arange(s, s + n) for s, n in zip(source[part], length[part], strict=True)])
             values = np.asarray(store.frames[taken])
             seen = np.isfinite(values).all(-1)
             starts = np.cumsum(length[part]) - length[part]
@@ -104,9 +100,7 @@ class Tracks:
         count = np.bincount(clip, minlength=len(self.clips))
         if (count == 0).any():
             name = store.names[self.clips[int(np.argmin(count))]]
-            raise ValueError(
-                f"clip {name} of the store {store.path} is missing throughout; prepare the store again"
-            )
+            raise ValueError(f"clip {name} of the store {store.path} is missing throughout; prepare the store again")
         self._count = torch.from_numpy(count).to(device)
         first = np.cumsum(count) - count
         self._first = torch.from_numpy(first).to(device)
@@ -138,7 +132,7 @@ def fill_missing(values: np.ndarray, seen: np.ndarray, starts: np.ndarray, layou
     values (rows, V, C); seen (rows, V) bool; starts (tracks,) first row of each track. Returns a new array; a track
     whose root is never seen has its root at the origin.
     """
-    rows, V = seen.shape
+    rows = len(seen)
     length = np.diff(np.append(starts, rows))
     first = np.repeat(starts, length)[:, None]
     last = first + np.repeat(length, length)[:, None] - 1
@@ -165,8 +159,6 @@ def torso_scale(values: np.ndarray, starts: np.ndarray, layout: Layout) -> np.nd
     track = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
     ordered = length[np.lexsort((length, track))]  # by track, then by length; NaN last within a track
     known = np.bincount(track, weights=np.isfinite(length), minlength=len(starts)).astype(int)
-    middle = (
-        ordered[starts + np.maximum(known - 1, 0) // 2] + ordered[starts + known // 2 * (known > 0)]
-    ) / 2
+    middle = (ordered[starts + np.maximum(known - 1, 0) // 2] + ordered[starts + known // 2 * (known > 0)]) / 2
     usable = (known > 0) & (middle > 1e-6)
     return np.where(usable, 1 / np.where(usable, middle, 1), 1.0)

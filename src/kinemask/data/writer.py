@@ -80,9 +80,7 @@ class StoreWriter:
         label = "" if clip.label is None else str(clip.label)
         for key, value in clip.fields.items():
             if key in COLUMNS:
-                raise ValueError(
-                    f"clip {clip.name}: a field may not be called {key!r}, a column of every store"
-                )
+                raise ValueError(f"clip {clip.name}: a field may not be called {key!r}, a column of every store")
             if key.startswith(SPLIT) and value not in SIDES:
                 raise ValueError(f"clip {clip.name}: {key} is {value!r}; it must be train, test or empty")
         if clip.name in self._names:
@@ -110,9 +108,7 @@ class StoreWriter:
         classes = list(classes)
         for line in self._lines:
             if line["label"] and not 0 <= int(line["label"]) < len(classes):
-                raise ValueError(
-                    f"clip {line['name']}: label {line['label']} is none of {len(classes)} classes"
-                )
+                raise ValueError(f"clip {line['name']}: label {line['label']} is none of {len(classes)} classes")
         self._write_header()
         _flush(self._file)
         _write_csv(self._temporary / "rejected.csv", ("kind", "name", "reason"), self.rejected)
@@ -210,9 +206,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
     except (OSError, ValueError):
         is_store = False
     if not is_store:
-        raise ValueError(
-            f"{path} is not a store, so it will not be overwritten; remove it by hand if you mean to"
-        )
+        raise ValueError(f"{path} is not a store, so it will not be overwritten; remove it by hand if you mean to")
 
 
 def _put_in_place(temporary: Path, path: Path, overwrite: bool) -> None:

@@ -44,9 +44,7 @@ def parts(store: Store, split: str, device: torch.device | str, missing: str) ->
 class Features:
     """What a protocol on frozen features needs to know of an encoder and a split."""
 
-    def __init__(
-        self, model: TrainedEncoder, train: Part, test: Part, batch_size: int = 64, quiet: bool = True
-    ):
+    def __init__(self, model: TrainedEncoder, train: Part, test: Part, batch_size: int = 64, quiet: bool = True):
         self.model, self.train, self.test = model.eval(), train, test
         self.batch_size, self.quiet = batch_size, quiet
         self.device = train.tracks.device
@@ -69,9 +67,7 @@ class Features:
                 rows = slice(first, min(first + self.batch_size, count))
                 track, slot = tracks.of_clips(torch.arange(count, device=self.device)[rows])
                 draws = Draws(key("view", number), count, rows, self.device)
-                out.append(
-                    self.model.clip_features(sampler.sample(track, draws, slot).x, slot, rows.stop - first)
-                )
+                out.append(self.model.clip_features(sampler.sample(track, draws, slot).x, slot, rows.stop - first))
                 report(rows.stop)
         return torch.cat(out)
 

@@ -145,20 +145,14 @@ def _controls(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(number, "weights"))
             fresh = build_encoder(model.record)
-        fresh = TrainedEncoder(fresh.encoder, model.layout, model.sampling, model.record).to(
-            train.tracks.device
-        )
+        fresh = TrainedEncoder(fresh.encoder, model.layout, model.sampling, model.record).to(train.tracks.device)
         untrained.append(score(fresh, train, test, seeds))
     frames = model.sampling.frames
-    raw = vote(
-        raw_coordinates(train, frames), train.labels, raw_coordinates(test, frames), len(store.classes), 1
-    ).cpu()
+    raw = vote(raw_coordinates(train, frames), train.labels, raw_coordinates(test, frames), len(store.classes), 1).cpu()
     return [
         {
             "untrained_encoder": fmean(accuracy(o[i].scores, labels) for o in untrained),
-            "untrained_encoder_unseen": fmean(
-                accuracy(o[i].scores[unseen], labels[unseen]) for o in untrained
-            ),
+            "untrained_encoder_unseen": fmean(accuracy(o[i].scores[unseen], labels[unseen]) for o in untrained),
             "raw_coordinates_knn": accuracy(raw, labels),
             "raw_coordinates_knn_unseen": accuracy(raw[unseen], labels[unseen]),
         }

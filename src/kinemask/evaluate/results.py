@@ -72,3 +72,18 @@ def summary(values: list[float]) -> str:
         return f"{values[0]:.1f}"
     t = torch.tensor(values)
     return f"{t.mean():.1f} ± {t.std():.1f}"
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Results of one protocol as a plain table: accuracy over seeds, unseen clips, controls."""
+    first, controls = results[0], [r["controls"] for r in results if r["controls"]]
+    lines = {"accuracy (last epoch)" if first["accuracy_best_epoch"] else "accuracy": [r["accuracy"] for r in results]}
+    if first["test_clips_unseen"] < first["test_clips"]:
+        lines[f"  on the {first['test_clips_unseen']} unseen clips"] = [r["accuracy_unseen"] for r in results]
+    if first["accuracy_best_epoch"]:
+        lines["best epoch (selects on the test set)"] = [r["accuracy_best_epoch"] for r in results]
+    if controls:
+        lines["control: untrained encoder"] = [c["untrained_encoder"] for c in controls]
+        lines["control: raw coordinates, 1-NN"] = [controls[0]["raw_coordinates_knn"]]
+    head = f"{first['protocol']}, {first['data']} {first['split']}, {first['test_clips']} test clips, seeds: {len(results)}"
+    return "\n".join([head, *(f"  {name:38} {summary(values):>12} %" for name, values in lines.items())])

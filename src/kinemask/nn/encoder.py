@@ -53,9 +53,7 @@ class Encoder(nn.Module):
         super().__init__()
         s = settings
         if frames % s.segment_frames:
-            raise ValueError(
-                f"sampling.frames {frames} is not a multiple of encoder.segment_frames {s.segment_frames}"
-            )
+            raise ValueError(f"sampling.frames {frames} is not a multiple of encoder.segment_frames {s.segment_frames}")
         if s.curvature <= 0:
             raise ValueError(f"encoder.curvature is the positive k of curvature −k, not {s.curvature}")
         self.layout, self.frames, self.settings = layout, frames, settings

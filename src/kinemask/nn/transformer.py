@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_PLAIN_ON_CPU = 256  # tokens up to which plain bfloat16 products beat the CPU's fused kernel (benchmarks/attention.py)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over (B, H, L, D/H), through PyTorch's fused kernel unless that is the slower way."""
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= _PLAIN_ON_CPU:
+        with torch.autocast("cpu", enabled=False):
+            return (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
 
 class Attention(nn.Module):
-    """Multi-head self-attention through PyTorch's fused `scaled_dot_product_attention`."""
+    """Multi-head self-attention."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -17,10 +28,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, L, D = x.shape
-        q, k, v = (
-            self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        )  # (B, H, L, D/H)
-        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, L, D))
+        q, k, v = self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # (B, H, L, D/H)
+        return self.out(attend(q, k, v).transpose(1, 2).reshape(B, L, D))
 
     def queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The query and key maps alone, heads side by side: (..., D) -> two of (..., D)."""

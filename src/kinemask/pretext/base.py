@@ -51,9 +51,7 @@ class MaskedPrediction(Pretext):
         per_token = encoder.settings.segment_frames * encoder.layout.dims
         self.decoder = Decoder(grid, encoder.width, per_token, decoder)
         if encoder.tokens < 2:
-            raise ValueError(
-                "masking needs at least two tokens: more frames, shorter segments or more joints"
-            )
+            raise ValueError("masking needs at least two tokens: more frames, shorter segments or more joints")
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> Mask:
         """embedded, mapped (B, P, V, D); token_valid (B, L) -> which tokens are kept. Called without gradient."""
@@ -87,9 +85,7 @@ class MaskedPrediction(Pretext):
         loss = reconstruction
         for weight, value in extra.values():
             loss = loss + weight * value
-        return {"loss": loss, "reconstruction": reconstruction} | {
-            name: value for name, (_, value) in extra.items()
-        }
+        return {"loss": loss, "reconstruction": reconstruction} | {name: value for name, (_, value) in extra.items()}
 
     def encoders(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder}

@@ -35,9 +35,7 @@ def cross_contrast(
         ).sum()
 
 
-def _to_identity(
-    a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduction, negatives: Negatives
-) -> Tensor:
+def _to_identity(a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduction, negatives: Negatives) -> Tensor:
     first, processes = 0, 1
     if negatives == "gathered" and dist.is_available() and dist.is_initialized():
         first, processes = dist.get_rank() * len(b), dist.get_world_size()

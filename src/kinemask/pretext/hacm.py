@@ -70,12 +70,8 @@ class HACMSettings:
                 f"pretext.criteria {self.criteria} has one group of segments and nothing to contrast; "
                 "set pretext.contrast_weight to 0"
             )
-        if self.temporal_projection != "frozen" and (
-            self.temporal_strategy == 1 or self.criteria == "spatial"
-        ):
-            warnings.warn(
-                "pretext.temporal_projection has no effect without temporal_strategy 2", stacklevel=2
-            )
+        if self.temporal_projection != "frozen" and (self.temporal_strategy == 1 or self.criteria == "spatial"):
+            warnings.warn("pretext.temporal_projection has no effect without temporal_strategy 2", stacklevel=2)
 
 
 class HACM(MaskedPrediction):
@@ -84,7 +80,7 @@ class HACM(MaskedPrediction):
     def __init__(self, encoder: Encoder, decoder: DecoderSettings, settings: HACMSettings):
         super().__init__(encoder, decoder)
         s = self.settings = settings
-        P, V = encoder.segments, encoder.num_joints
+        P = encoder.segments
         attends = s.criteria == "temporal" and s.temporal_strategy == 2
         if encoder.settings.space != "poincare" and not attends:
             raise ValueError("this masking criterion is a hyperbolic distance: set encoder.space to poincare")
@@ -94,9 +90,7 @@ class HACM(MaskedPrediction):
                 f"(sampling.frames {encoder.frames} / encoder.segment_frames {encoder.settings.segment_frames})"
             )
         if not 1 <= s.motion_stride < encoder.frames:
-            raise ValueError(
-                f"pretext.motion_stride must be in [1, {encoder.frames - 1}], not {s.motion_stride}"
-            )
+            raise ValueError(f"pretext.motion_stride must be in [1, {encoder.frames - 1}], not {s.motion_stride}")
         parity = {"even": 0, "odd": 1}[s.temporal_group]
         self.groups = {  # criterion -> the segments it masks
             "cross": {self.temporal: range(parity, P, 2), self.spatial: range(1 - parity, P, 2)},
@@ -106,9 +100,7 @@ class HACM(MaskedPrediction):
         self.kept = masks.kept_count(encoder.tokens // len(self.groups), s.mask_ratio)
         self.psi = self.phi = None
         if self.temporal in self.groups and s.temporal_strategy == 2 and s.temporal_projection == "frozen":
-            self.psi, self.phi = (
-                nn.Linear(encoder.width, encoder.width).requires_grad_(False) for _ in range(2)
-            )
+            self.psi, self.phi = (nn.Linear(encoder.width, encoder.width).requires_grad_(False) for _ in range(2))
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
         s, V = self.settings, self.encoder.num_joints
@@ -121,9 +113,7 @@ class HACM(MaskedPrediction):
             score = masks.log_probability(criterion(batch.x, embedded, mapped, p).flatten(1), s.tau)
             if s.gumbel:
                 score = score + batch.draws.gumbel(len(token))
-            part = masks.split(
-                score, self.kept, token_valid[:, token], "lowest" if s.mask == "high" else "highest"
-            )
+            part = masks.split(score, self.kept, token_valid[:, token], "lowest" if s.mask == "high" else "highest")
             parts.append([token[index] for index in part])
         keep, masked = (torch.cat(indices, 1) for indices in zip(*parts, strict=True))
         return masks.Mask(keep, masked)
@@ -140,9 +130,7 @@ class HACM(MaskedPrediction):
         """Correlation of a joint with itself over time, (B, P', V). Eq. 14-16."""
         if self.settings.temporal_strategy == 1:
             over_time = mapped[:, segments].transpose(1, 2)  # (B, V, P', D)
-            d = poincare.pairwise_distance(over_time, self.encoder.settings.curvature).clamp_max(
-                _LARGEST_DISTANCE
-            )
+            d = poincare.pairwise_distance(over_time, self.encoder.settings.curvature).clamp_max(_LARGEST_DISTANCE)
             return (1 - d.cosh()).sum(-1).transpose(1, 2)
         over_time = embedded[:, segments].transpose(1, 2)
         if self.psi is not None and self.phi is not None:

@@ -55,9 +55,7 @@ class MAMP(MaskedPrediction):
         if self.settings.masking == "random":
             return masks.split(noise, self.kept, token_valid, "lowest")
         encoder = self.encoder
-        intensity = masks.motion_intensity(
-            batch.x[:, :, encoder.joints], encoder.settings.segment_frames
-        ).flatten(1)
+        intensity = masks.motion_intensity(batch.x[:, :, encoder.joints], encoder.settings.segment_frames).flatten(1)
         score = masks.log_probability(intensity, self.settings.tau) + noise
         return masks.split(score, self.kept, token_valid, "lowest")
 

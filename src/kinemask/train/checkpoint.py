@@ -40,9 +40,7 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
             damaged.append(f"{path}: {error}".splitlines()[0])
     if damaged:
-        raise ValueError(
-            "no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh"
-        )
+        raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
     return None
 
 

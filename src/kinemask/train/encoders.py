@@ -26,9 +26,7 @@ FORMAT = 1
 class TrainedEncoder(nn.Module):
     """An encoder with what it needs to be used: layout, sampling, and the record of how it was trained."""
 
-    def __init__(
-        self, encoder: nn.Module, layout: Layout, sampling: SamplingSettings, record: dict[str, Any]
-    ):
+    def __init__(self, encoder: nn.Module, layout: Layout, sampling: SamplingSettings, record: dict[str, Any]):
         super().__init__()
         self.encoder, self.layout, self.sampling, self.record = encoder, layout, sampling, record
 
@@ -37,7 +35,7 @@ class TrainedEncoder(nn.Module):
         return self.encoder(x).float().mean((1, 2))
 
     def clip_features(self, x: Tensor, slot: Tensor, clips: int) -> Tensor:
-        """Sampled bodies (B, T, V, C) of N clips -> (N, D): the mean over each clip's bodies too. slot (B,) in [0, N)."""
+        """Sampled bodies (B, T, V, C) of N clips -> (N, D): the mean over bodies too. slot (B,): each one's clip."""
         return mean_by(self.features(x), slot, clips)
 
     @torch.no_grad()
@@ -57,9 +55,7 @@ class TrainedEncoder(nn.Module):
     def test_features(self, sampler: Sampler, batch_size: int = 64, clip: int = 0) -> list[Tensor]:
         """Features of every clip of a sampler's tracks, test view number `clip`: batches of (N, D)."""
         out = []
-        for positions in torch.arange(len(sampler.tracks.clips), device=sampler.tracks.device).split(
-            batch_size
-        ):
+        for positions in torch.arange(len(sampler.tracks.clips), device=sampler.tracks.device).split(batch_size):
             track, slot = sampler.tracks.of_clips(positions)
             out.append(self.clip_features(sampler.test_view(track, clip), slot, len(positions)))
         return out
@@ -101,9 +97,7 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     path = Path(path)
     path = path / "encoder.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise ValueError(
-            f"no encoder at {path}; expected a run's folder or an encoder.safetensors that pretrain wrote"
-        )
+        raise ValueError(f"no encoder at {path}; expected a run's folder or an encoder.safetensors that pretrain wrote")
     try:
         with safe_open(path, "pt") as f:
             about = json.loads((f.metadata() or {})["kinemask"])

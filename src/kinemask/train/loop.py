@@ -19,16 +19,13 @@ from kinemask.data.draws import Draws, key
 from kinemask.data.sampling import Sampler
 from kinemask.data.store import Store, open_store
 from kinemask.data.tracks import Tracks
+from kinemask.errors import Stopped
 from kinemask.pretext import method
 from kinemask.progress import Report, progress
 from kinemask.train import checkpoint, distributed, optim
 from kinemask.train.encoders import save_encoder
 from kinemask.train.log import Log
 from kinemask.train.settings import Settings
-
-
-class Stopped(RuntimeError):
-    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved its state."""
 
 
 def pretrain(settings: Settings, run: str | Path, quiet: bool = False) -> Path:
@@ -92,9 +89,7 @@ class Loop:
         if state is None:
             return
         if state["source"]["data"]["sha256"] != self.source["data"]["sha256"]:
-            raise ValueError(
-                f"{self.run} was trained on another store than {self.settings.data}; choose another --out"
-            )
+            raise ValueError(f"{self.run} was trained on another store than {self.settings.data}; choose another --out")
         self.task.load_state_dict(state["task"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
@@ -148,9 +143,7 @@ class Loop:
             if within == 0 and s.snapshot_every and epoch % s.snapshot_every == 0:
                 self.save_encoders(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
-                raise Stopped(
-                    f"stopped at step {self.step} of {self.total}; the same command goes on from there"
-                )
+                raise Stopped(f"stopped at step {self.step} of {self.total}; the same command goes on from there")
 
     def advance(self, module: nn.Module) -> dict[str, Tensor]:
         """One optimiser step; returns the loss and its parts, averaged over this process's share."""
@@ -212,9 +205,7 @@ class Loop:
         batch = self.batch(step if step >= 0 else self.step - 1).cpu()
         names = [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[batch]]
         last = "; last.pt is the last good state" if (self.run / "last.pt").exists() else ""
-        raise FloatingPointError(
-            f"the loss is not finite at {where}{last}. Clips of the batch: {', '.join(names)}"
-        )
+        raise FloatingPointError(f"the loss is not finite at {where}{last}. Clips of the batch: {', '.join(names)}")
 
     def save(self) -> None:
         """Write last.pt from the main process."""
@@ -267,6 +258,4 @@ def bf16_pays(device: torch.device) -> bool:
     """Whether bfloat16 autocast is faster than float32 on this device."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -14,7 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kinemask.data.sampling import SamplingSettings
 from kinemask.nn.decoder import DecoderSettings
-from kinemask.pretext import NAMES, method
+from kinemask.pretext import method
+from kinemask.recipes import load_recipe, recipes
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -91,36 +90,6 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def recipes() -> dict[str, str]:
-    """Names of the shipped recipes -> their one-line titles."""
-    folder = files("kinemask") / "recipes"
-    names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-    return {name: load_recipe(name).get("title", "") for name in names}
-
-
-def load_recipe(name: str) -> dict[str, Any]:
-    """A shipped recipe by name, or a recipe file by path; raises ValueError that lists the known names."""
-    path = Path(name)
-    if name.endswith((".yaml", ".yml")):
-        if not path.is_file():
-            raise ValueError(f"recipe file {name} does not exist")
-        text = path.read_text()
-    else:
-        source = files("kinemask") / "recipes" / f"{name}.yaml"
-        if "/" in name or not source.is_file():
-            raise ValueError(
-                f"unknown recipe {name!r}; known: {', '.join(recipes())}, or a .yaml file of your own"
-            )
-        text = source.read_text()
-    try:
-        recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"recipe {name} is not readable YAML: {error}") from None
-    if not isinstance(recipe, dict) or recipe.get("method") not in NAMES:
-        raise ValueError(f"recipe {name} must be a mapping with method: one of {', '.join(NAMES)}")
-    return recipe
-
-
 def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     """The parser of `pretrain` for one recipe: its method's sections, with the recipe's values as defaults."""
     recipe = load_recipe(recipe_name)
@@ -147,9 +116,7 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
         parser.add_class_arguments(section, name)
     known = {*sections, "seed", "method", "title"}
     if unknown := sorted(set(recipe) - known):
-        raise ValueError(
-            f"recipe {recipe_name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"recipe {recipe_name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
     defaults = {k: v for k, v in recipe.items() if k not in ("method", "title")}
     try:
         parser.set_defaults(flatten(defaults))
@@ -158,9 +125,7 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     return parser
 
 
-def parse(
-    arguments: Sequence[str] | None, overrides: Mapping[str, Any] | None = None, recipe: str | None = None
-):
+def parse(arguments: Sequence[str] | None, overrides: Mapping[str, Any] | None = None, recipe: str | None = None):
     """Settings from command-line arguments, or from dotted overrides of a recipe: (Settings, Namespace).
 
     Unknown settings and values of the wrong type raise ValueError.

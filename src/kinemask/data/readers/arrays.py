@@ -37,9 +37,7 @@ def catalogue(src: Path) -> Catalogue:
     """
     listing = src if src.is_file() else src / _LIST
     if not listing.is_file():
-        raise ValueError(
-            f"{src} holds no {_LIST}, which lists the clips (a column clip; label, subject, … if known)"
-        )
+        raise ValueError(f"{src} holds no {_LIST}, which lists the clips (a column clip; label, subject, … if known)")
     table = csv.DictReader(read_text(listing).splitlines())
     columns = [column.strip() for column in table.fieldnames or ()]
     table.fieldnames = columns
@@ -74,14 +72,10 @@ def _sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 def _check_columns(listing: Path, columns: list[str]) -> None:
     if "clip" not in columns:
-        raise ValueError(
-            f"{listing}, line 1: expected a column clip, found {', '.join(columns) or 'nothing'}"
-        )
+        raise ValueError(f"{listing}, line 1: expected a column clip, found {', '.join(columns) or 'nothing'}")
     for column in columns:
         if columns.count(column) > 1 or not column:
-            raise ValueError(
-                f"{listing}, line 1: expected a name for each column, all different; found {columns}"
-            )
+            raise ValueError(f"{listing}, line 1: expected a name for each column, all different; found {columns}")
         if column in _TAKEN and column != "label":
             raise ValueError(f"{listing}, line 1: a store has a column {column} of its own; rename yours")
     if "split" in columns and "split:default" in columns:
@@ -155,9 +149,7 @@ def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[s
     centred = np.any(seen, axis=1) & np.all(zero | ~seen, axis=1)
     marked[seen & centred[:, None], joint] = 0
     name = layout.joints[joint]
-    notes = tuple(
-        f"body {m + 1}: {name} is zero in every frame, so it is the origin" for m in np.flatnonzero(centred)
-    )
+    notes = tuple(f"body {m + 1}: {name} is zero in every frame, so it is the origin" for m in np.flatnonzero(centred))
     return marked, notes
 
 

@@ -91,9 +91,7 @@ def _read_version_4(raw: bytes, keys: tuple[str, ...]) -> dict[str, np.ndarray |
     except Exception as error:  # scipy raises errors of many kinds for broken files
         raise ValueError(f"{type(error).__name__}: {error}") from None
     is_text = lambda value: value.dtype.kind == "U" and value.size == 1
-    return {
-        key: str(content[key][0]) if is_text(content[key]) else content[key] for key in keys if key in content
-    }
+    return {key: str(content[key][0]) if is_text(content[key]) else content[key] for key in keys if key in content}
 
 
 def as_numbers(value: Any, where: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """MATLAB files of versions 5 to 7.2, as far as data sets need them: arrays of numbers and of characters.
 
-Every count in a file is checked against the bytes that are there, so that a damaged file is an error and nothing
-worse (general-purpose readers may crash the process on one). Format: MathWorks, "MAT-File Format".
+Every count in a file is checked against the bytes that are there, so that a damaged file is an error and
+nothing worse (general-purpose readers may crash the process on one). Format: MathWorks, "MAT-File Format".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_mat(raw: bytes, names: tuple[str, ...]) -> dict[str, Variable]:
     found: dict[str, Variable] = {}
     for kind, body in _elements(raw[128:], order):
         if kind == _COMPRESSED:
-            ((kind, body),) = list(_elements(_decompress(body), order))[:1] or [(0, b"")]
+            kind, body = next(_elements(_decompress(body), order), (0, b""))
         if kind == _MATRIX and body:
             parts = list(_elements(body, order))
             if len(parts) < 3:
@@ -69,9 +69,9 @@ def _decompress(body: bytes) -> bytes:
         content = stream.decompress(body, _LARGEST)
     except zlib.error as error:
         raise ValueError(f"damaged compressed data ({error})") from None
-    if not stream.eof:
-        raise ValueError("compressed data without an end, or of more than a gigabyte")
-    return content
+    if stream.unconsumed_tail:
+        raise ValueError("a variable of more than a gigabyte")
+    return content  # MATLAB leaves out the stream's end where it falls on a full buffer; lengths are checked later
 
 
 def _variable(name: str, parts: list[tuple[int, bytes]], order: str) -> Variable:

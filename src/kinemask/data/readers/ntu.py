@@ -73,9 +73,7 @@ _FILES_OF_A_SUBJECT = 360
 NTU60 = Reader(
     name="ntu60",
     title="NTU RGB+D: 60 actions, 40 subjects, 17 setups, 3 cameras (Kinect v2, 25 joints)",
-    citation=(
-        "Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis. CVPR 2016"
-    ),
+    citation=("Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis. CVPR 2016"),
     layout="ntu25",
     classes=CLASSES[:60],
     splits={"xsub": _xsub(_TRAIN_60), "xview": _XVIEW},

@@ -40,9 +40,7 @@ def read(path: Path, options: ReadOptions) -> Clip:
     content = read_json(path)
     for key in ("skeletons", "label"):
         if key not in content:
-            raise ValueError(
-                f"{path}: expected the key {key!r}, found {', '.join(map(repr, content)) or 'none'}"
-            )
+            raise ValueError(f"{path}: expected the key {key!r}, found {', '.join(map(repr, content)) or 'none'}")
     label = list(CLASSES).index(action)
     if content["label"] != label + 1:
         raise ValueError(

@@ -52,9 +52,7 @@ def read(path: Path, options: ReadOptions) -> Clip:
     x, y, visible = (as_numbers(content[key], f"{path}: {key}") for key in ("x", "y", "visibility"))
     if x.ndim != 2 or x.shape[1] != 13 or not len(x) or not x.shape == y.shape == visible.shape:
         shapes = f"{x.shape}, {y.shape}, {visible.shape}"
-        raise ValueError(
-            f"{path}: x, y and visibility should each have the shape (frames, 13), found {shapes}"
-        )
+        raise ValueError(f"{path}: x, y and visibility should each have the shape (frames, 13), found {shapes}")
     train = as_numbers(content["train"], f"{path}: train")
     if train.size != 1 or train.flat[0] not in (1, -1):
         raise ValueError(f"{path}: train should be 1 or -1, found {train.tolist()}")

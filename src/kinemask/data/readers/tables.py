@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ _BROKEN = (  # what numpy and zipfile raise for damaged files
     SyntaxError,
     TypeError,
     ValueError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -53,13 +56,13 @@ def load_arrays(path: Path, layout: Layout, min_score: float) -> np.ndarray:
 
 
 def _load_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    if not zipfile.is_zipfile(path):
+    raw = BytesIO(path.read_bytes())
+    if not zipfile.is_zipfile(raw):
         raise ValueError(f"{path}: not a whole .npz file")
-    with _open(path, lambda: np.load(path, allow_pickle=False)) as content:
+    raw.seek(0)
+    with _open(path, lambda: np.load(raw, allow_pickle=False)) as content:
         if "keypoints" not in content.files:
-            raise ValueError(
-                f"{path}: expected the key keypoints, found {', '.join(content.files) or 'none'}"
-            )
+            raise ValueError(f"{path}: expected the key keypoints, found {', '.join(content.files) or 'none'}")
         data = _open(path, lambda: content["keypoints"])
         return data, _open(path, lambda: content["score"]) if "score" in content.files else None
 
@@ -115,9 +118,7 @@ def load_table(path: Path, layout: Layout) -> np.ndarray:
     return _fill(path, values, len(bodies), layout)
 
 
-def _fill(
-    path: Path, values: dict[tuple[int, int, int], list[float]], bodies: int, layout: Layout
-) -> np.ndarray:
+def _fill(path: Path, values: dict[tuple[int, int, int], list[float]], bodies: int, layout: Layout) -> np.ndarray:
     keys = np.array(list(values))
     first, last, given = keys[:, 1].min(), keys[:, 1].max(), len(np.unique(keys[:, 1]))
     if bodies * (last - first + 1) > _SPARSE * given:

@@ -72,9 +72,7 @@ def read(path: Path, options: ReadOptions) -> Clip:
 READER = Reader(
     name="utd-mhad",
     title="UTD-MHAD: 27 actions, 8 subjects (Kinect, 20 joints)",
-    citation=(
-        "Chen, Jafari, Kehtarnavaz: UTD-MHAD: A Multimodal Dataset for Human Action Recognition. ICIP 2015"
-    ),
+    citation=("Chen, Jafari, Kehtarnavaz: UTD-MHAD: A Multimodal Dataset for Human Action Recognition. ICIP 2015"),
     layout="utd20",
     other_layouts=("kinect20",),
     classes=CLASSES,

@@ -1,0 +1,5 @@
+import sys
+
+from kinemask.cli import main
+
+sys.exit(main())

@@ -1,0 +1,192 @@
+"""The command line. Commands are thin; what they need is imported when they run, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kinemask import __version__
+from kinemask.errors import Stopped
+
+
+def demo(arguments: Sequence[str]) -> None:
+    """make recordings, prepare, pre-train HA-CM, evaluate, write a report: minutes on two CPU cores"""
+    parser = _parser("demo", demo)
+    parser.add_argument("--out", default="kinemask-demo", help="folder for everything it makes (default: %(default)s)")
+    from kinemask.demo import run_demo
+
+    run_demo(Path(parser.parse_args(arguments).out))
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """read a data set in its owners' layout and write a store"""
+    parser = _parser("prepare", prepare)
+    parser.add_argument("dataset", help="which data set SRC holds (kinemask datasets)")
+    parser.add_argument("src", help="the folder (or file) as its owners distribute it")
+    parser.add_argument("store", help="the folder to write")
+    parser.add_argument("--layout", help="the skeleton, where the data set leaves a choice: a name or a YAML file")
+    parser.add_argument("--exclude", metavar="LIST", help="text file of clips to leave out, one name a line")
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad file")
+    parser.add_argument("--workers", type=int, help="processes that read (default: one per core)")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace the store if it exists")
+    parser.add_argument(
+        "--split-rule",
+        action="append",
+        default=[],
+        metavar="NAME:COLUMN=a,b",
+        help="a further split: clips whose COLUMN is a or b are for testing (repeatable)",
+    )
+    parser.add_argument("--min-score", type=float, default=0.0, help="joints of this confidence or less are missing")
+    given = vars(parser.parse_args(arguments))
+    from kinemask.data.prepare import prepare as run
+
+    print(run(given.pop("dataset"), given.pop("src"), given.pop("store"), split_rules=given.pop("split_rule"), **given))
+
+
+def info(arguments: Sequence[str]) -> None:
+    """counts, classes, splits, lengths, missing data, exact duplicates across train and test of a store"""
+    parser = _parser("info", info)
+    parser.add_argument("store")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    given = parser.parse_args(arguments)
+    from kinemask.data.prepare import info as describe
+
+    about = describe(given.store)
+    if given.json:
+        print(json.dumps(about, indent=1))
+        return
+    splits = about.pop("splits")
+    for name, value in about.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name.replace('_', ' '):18} {text:.4f}" if isinstance(text, float) else f"{name:18} {text}")
+    for name, s in splits.items():
+        copies = s["test_duplicates_of_train"]
+        leak = f"  ({copies} test clips are exact copies of training clips)" if copies else ""
+        print(f"split {name:12} train {s['train']:>7,}  test {s['test']:>7,}{leak}")
+
+
+def pretrain(arguments: Sequence[str]) -> None:
+    """pre-train a recipe on a store: --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]"""
+    from kinemask.api import default_run
+    from kinemask.train.loop import pretrain as train
+    from kinemask.train.settings import parse
+
+    settings, given = parse(arguments)
+    out = given.out or default_run(given.recipe, settings.data, settings.split, settings.seed)
+    print(train(settings, out))
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """run a protocol with its controls: linear|knn --run RUN --data STORE --split NAME [--seed 0]"""
+    from kinemask.api import evaluate as run
+    from kinemask.evaluate.protocols import PROTOCOLS
+    from kinemask.evaluate.results import table
+    from kinemask.evaluate.settings import protocol_parser
+
+    names = {name: protocol.title for name, protocol in PROTOCOLS.items()}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: kinemask evaluate PROTOCOL --run RUN --data STORE --split NAME [options]\n\nprotocols:")
+        print("\n".join(f"  {name:10} {title}" for name, title in names.items()))
+        print("\nkinemask evaluate PROTOCOL --help lists a protocol's options")
+        return
+    protocol, *rest = arguments
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    given = vars(protocol_parser(protocol, PROTOCOLS[protocol].settings).parse_args(rest))
+    results = run(protocol, given.pop("run"), given.pop("data"), given.pop("split"), quiet=False, **given)
+    print(table(results))
+    print("\n".join(result["path"] for result in results))
+
+
+def report(arguments: Sequence[str]) -> None:
+    """write one HTML page about runs: results, curves, confusion, t-SNE, moving skeletons"""
+    parser = _parser("report", report)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--out", metavar="FILE.html", help="default: report.html in the first run's folder")
+    given = parser.parse_args(arguments)
+    from kinemask.evaluate.report import report as write
+
+    print(write(given.runs, given.out))
+
+
+def recipes(arguments: Sequence[str]) -> None:
+    """list the recipes"""
+    _parser("recipes", recipes).parse_args(arguments)
+    from kinemask.recipes import recipes as known
+
+    _print_lines(known())
+
+
+def datasets(arguments: Sequence[str]) -> None:
+    """list the data sets that prepare reads"""
+    _parser("datasets", datasets).parse_args(arguments)
+    from kinemask.data.readers import READERS
+
+    _print_lines({name: reader.title for name, reader in READERS.items()})
+
+
+def layouts(arguments: Sequence[str]) -> None:
+    """list the skeleton layouts"""
+    _parser("layouts", layouts).parse_args(arguments)
+    from kinemask.skeleton import layout
+    from kinemask.skeleton import layouts as known
+
+    shipped = {name: layout(name) for name in known()}
+    _print_lines({name: f"{x.num_joints} joints, {x.dims}D, root {x.joints[x.root]}" for name, x in shipped.items()})
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    f.__name__: f for f in (demo, prepare, info, pretrain, evaluate, report, recipes, datasets, layouts)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 2 for a user's mistake, 3 for training that was stopped."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "usage: kinemask COMMAND ...\n\nMasked self-supervised pre-training on human skeleton sequences.\n\ncommands:"
+        )
+        _print_lines({name: (command.__doc__ or "").strip() for name, command in COMMANDS.items()}, indent="  ")
+        print("\nkinemask COMMAND --help tells more")
+        return 0
+    if arguments[0] == "--version":
+        print(f"kinemask {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}; known: {', '.join(COMMANDS)}")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        COMMANDS[name](rest)
+    except (ValueError, OSError, FloatingPointError) as error:
+        return _fail(str(error))
+    except Stopped as error:
+        return _fail(str(error), 3)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return 0
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"kinemask: {message}", file=sys.stderr)
+    return status
+
+
+def _parser(name: str, command: Callable[..., object]) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"kinemask {name}", description=command.__doc__, allow_abbrev=False)
+
+
+def _print_lines(lines: dict[str, str], indent: str = "") -> None:
+    width = max(map(len, lines), default=0)
+    for name, text in lines.items():
+        print(f"{indent}{name:{width}}  {text}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Recipes: a method's settings for a data set, METHOD-DATA[-SIZE].yaml beside this file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def recipes() -> dict[str, str]:
+    """Names of the shipped recipes -> their one-line titles."""
+    names = sorted(p.name.removesuffix(".yaml") for p in files(__name__).iterdir() if p.name.endswith(".yaml"))
+    return {name: load_recipe(name)["title"] for name in names}
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """A shipped recipe by name, or a recipe file by path; raises ValueError that lists the known names."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"recipe file {name} does not exist")
+        text = path.read_text(encoding="utf-8")
+    else:
+        source = files(__name__) / f"{name}.yaml"
+        if "/" in name or not source.is_file():
+            raise ValueError(f"unknown recipe {name!r}; known: {', '.join(recipes())}, or a .yaml file of your own")
+        text = source.read_text(encoding="utf-8")
+    try:
+        recipe = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {name} is not readable YAML: {error}") from None
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), str):
+        raise ValueError(f"recipe {name} must be a mapping with the name of a method under 'method'")
+    return {"title": ""} | recipe
