@@ -31,6 +31,7 @@ CLASSES = (  # as the files call them
     "tennis_serve",
 )
 _NAME = re.compile(r"\d{4}\.mat")
+_CORNER = 1.0  # pixels; placeholders lie at (1, 1) of the original image, or nearer the corner once it was scaled
 _KEYS = ("x", "y", "visibility", "action", "train", "dimensions")
 
 
@@ -40,7 +41,7 @@ def find(src: Path, options: ReadOptions) -> list[Path]:
 
 
 def read(path: Path, options: ReadOptions) -> Clip:
-    """One clip (1, T, 13, 2), in half image heights; joints of visibility 0 are missing.
+    """One clip (1, T, 13, 2), in half image heights; joints of visibility 0 are missing, unless all are.
 
     The field `scale` is half the image's height in pixels; `train` is the file's own flag.
     """
@@ -59,13 +60,17 @@ def read(path: Path, options: ReadOptions) -> Clip:
     size = as_numbers(content["dimensions"], f"{path}: dimensions").ravel()
     if len(size) < 2 or not 0 < size[0] < np.inf:
         raise ValueError(f"{path}: dimensions should be height, width, frames, found {size.tolist()}")
-    data = np.where(visible[..., None] > 0, np.stack([x, y], -1), np.nan)
+    shown, remarks = visible > 0, ()
+    if not shown.any():  # as in 1516, whose annotated joints are all flagged as invisible
+        shown = np.maximum(x, y) > _CORNER
+        remarks = ("no joint is flagged as visible: took those that are not placeholders in the image's corner",)
+    data = np.where(shown[..., None], np.stack([x, y], -1), np.nan)
     try:
         data, unit, notes = clean_2d(mark_missing(data[None]), layout("penn13"), image_height=size[0])
     except ValueError as error:
         raise name_file(path, error) from None
     fields = {"train": f"{train.flat[0]:.0f}", "scale": f"{unit:g}"}
-    return Clip(path.stem, data, CLASSES.index(action), fields, notes)
+    return Clip(path.stem, data, CLASSES.index(action), fields, (*remarks, *notes))
 
 
 READER = Reader(
@@ -84,8 +89,8 @@ READER = Reader(
     read=read,
     expected={
         "files": 2326,
-        "clips": 2325,
-        "splits": {"official": (1257, 1068)},
-    },  # in 1516 no joint is visible
+        "clips": 2326,
+        "splits": {"official": (1258, 1068)},
+    },
     units="half image heights",
 )

@@ -1,0 +1,171 @@
+"""The page's figures: training curves, confusion, t-SNE, moving skeletons. What is lacking is said in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinemask.data.store import Store, open_store
+from kinemask.evaluate.features import check_fit
+from kinemask.evaluate.report import charts
+from kinemask.evaluate.report.embedding import embed_test_clips
+from kinemask.evaluate.report.html import Markup, data, join, note, tag, void
+from kinemask.evaluate.report.runs import Run, without_paths
+from kinemask.evaluate.report.skeletons import choose_clips, load_task, scenes
+from kinemask.train.encoders import load_encoder
+from kinemask.train.settings import from_dict
+
+_NOT_CURVES = ("step", "epoch", "tracks_per_second")
+
+
+def curves(run: Run) -> Markup:
+    """Every number of metrics.jsonl over epochs: the loss first, then its parts, the learning rate last."""
+    lines = [m for m in run.metrics if "epoch" in m]
+    if len(lines) < 2:
+        return note("No training curve: metrics.jsonl has fewer than two lines.")
+    names = [k for k in dict.fromkeys(k for m in lines for k in m) if k not in _NOT_CURVES]
+    names.sort(key=lambda k: (k == "lr", k != "loss"))
+    series = {k: [(m["epoch"], m[k]) for m in lines if _finite(m.get(k))] for k in names}
+    same = [k for k in names if k != "loss" and series[k] == series.get("loss")]
+    panels = []
+    for k in names:
+        if k in same or not series[k]:
+            continue
+        title = {"lr": "learning rate", "loss": " = ".join(["loss", *same])}.get(k, k.replace("_", " "))
+        panels.append(charts.line(title, *zip(*series[k], strict=True), unit="epoch"))
+    return tag("div", *panels, class_="panels")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def confusion(run: Run) -> Markup:
+    """Confusion matrix and per-class accuracy of the leading evaluation's lowest seed."""
+    e = run.main
+    if e is None:
+        return note("No evaluation yet.")
+    try:
+        scores, labels = e.scores()
+    except ValueError as error:
+        return note(f"No confusion matrix: {error}.")
+    about, classes = e.about, e.about["classes"]
+    guess = scores.argmax(1)
+    rows = [
+        (classes[i], 100 * float((guess[labels == i] == i).mean()), f"of {(labels == i).sum()}") for i in np.unique(labels)
+    ]
+    rows.sort(key=lambda row: -row[1])
+    title = f"{about['protocol']}, {about['data']} {about['split']}, seed {about['seed']}"
+    matrix = tag("figure", tag("figcaption", tag("b", "Confusion"), " ", title), charts.confusion(labels, guess, classes))
+    per_class = tag("figure", tag("figcaption", tag("b", "Accuracy per class"), " in %, of test clips"), charts.bars(rows))
+    return tag("div", matrix, per_class, class_="pair" if len(rows) <= charts.FEW_CLASSES else "pair wide")
+
+
+def open_data(run: Run, given: str | Path | None) -> Store:
+    """The store of a run, or the one given in its place; ValueError where it is absent."""
+    return open_store(given or run.config["data"])
+
+
+def test_split(run: Run, store: Store) -> str:
+    """The split whose test part is shown: of the leading evaluation on this store, else the run's own."""
+    own = [e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.meta["sha256"]]
+    return next((split for split in [*own, run.config["split"]] if split in store.splits), run.config["split"])
+
+
+def embedding(run: Run, given: str | Path | None) -> Markup:
+    """t-SNE of the test clips' features."""
+    try:
+        store = open_data(run, given)
+        model = load_encoder(run.path, _device())
+        check_fit(model, store, run.path)
+        split = test_split(run, store)
+        points, labels = embed_test_clips(model, store, split)
+    except ValueError as error:
+        return note(f"No t-SNE: {_said(error, run, given)}")
+    caption = (
+        f"{len(points)} test clips of split {split}, by the encoder's features (t-SNE of cosine neighbours; distances"
+        " between far groups mean nothing). Choose a class to pick it out."
+    )
+    return join([charts.scatter(points, labels, store.classes, run.name), tag("p", caption, class_="caption")])
+
+
+def skeletons(run: Run, given: str | Path | None, number: int) -> Markup:
+    """Players of some clips: what the task sees, and what it predicts."""
+    try:
+        store = open_data(run, given)
+        config = from_dict(run.config)
+        task = load_task(run.path, config, store.layout)
+        split = test_split(run, store)
+        scene = scenes(task, config, store, choose_clips(store, split))
+    except ValueError as error:
+        return note(f"No skeletons: {_said(error, run, given)}")
+    name = f"scene{number}"
+    players = [_player(name, i, clip, scene) for i, clip in enumerate(scene["clips"])]
+    return join([_legend(scene), *players, tag("p", _caption(scene, config.sampling.stream), class_="caption"), data(name, scene)])
+
+
+def _player(name: str, i: int, clip: dict[str, Any], scene: dict[str, Any]) -> Markup:
+    facts = [f"{clip['frames']} frames shown as {scene['T']}"]
+    if "explained" in clip:
+        facts.append(f"{100 * clip['masked']:.0f} % of the tokens masked")
+        share = f"{clip['explained']:.0f} %" if clip["explained"] >= 0.5 else "none"
+        facts.append(f"prediction explains {share} of the target's variance")
+    head = tag("figcaption", tag("b", clip["label"] or clip["name"]), f" {clip['name']}; " + "; ".join(facts))
+    views = ["seen"] + (["predicted"] if scene["kind"] in ("motion", "coordinates") else [])
+    canvases = [
+        tag("div", tag("canvas", data_view=view, role="img", aria_label=f"skeleton, {view}"), tag("span", caption))
+        for view, caption in zip(views, ("input", "prediction"), strict=False)
+    ]
+    play = tag("button", "Play", type="button", class_="play")
+    slider = void("input", type="range", min=0, max=scene["T"] - 1, value=0, aria_label=f"frame of {clip['name']}")
+    bar = tag("div", play, slider, tag("output"), class_="controls")
+    return tag("figure", head, tag("div", *canvases, class_="views"), bar, class_="player", data_scene=name, data_clip=i)
+
+
+def _legend(scene: dict[str, Any]) -> Markup:
+    entries = [("kept", "kept: the encoder sees it"), ("masked", "masked")]
+    if any("2" in body.get("state", "") for clip in scene["clips"] for body in clip["bodies"]):
+        entries.append(("unused", "joint that the encoder leaves out"))
+    if scene["kind"] in ("motion", "coordinates"):
+        entries += [("true", "true"), ("predicted", "predicted")]
+    return tag("p", *(tag("span", tag("i", class_=kind), words) for kind, words in entries if scene["kind"]), class_="key")
+
+
+def _caption(scene: dict[str, Any], stream: str) -> str:
+    words = ["The first test clip of classes spread over the data set, whole, without augmentation. Drag to turn."]
+    if scene["kind"] == "motion":
+        over = "to the next frame" if scene["stride"] == 1 else f"over {scene['stride']} frames"
+        words.append(f"Arrows are the displacement of masked joints {over}, enlarged alike in both colours.")
+    elif scene["kind"] == "coordinates":
+        words.append("Predicted joints stand where the prediction puts them, beside the true skeleton in grey.")
+    elif scene["kind"] == "features":
+        words.append("This method predicts features, not motion or coordinates: its predictions cannot be drawn.")
+    else:
+        words.append("This method's task has no masked tokens to show.")
+    if stream != "joint":
+        words.append(f"The model works on the {stream} stream; it is drawn at the joints.")
+    if scene["kind"] in ("motion", "coordinates"):
+        if scene["normalised"]:
+            words.append(
+                "The target is normalised and the loss does not see its mean and scale: the true ones are put back here."
+            )
+        if scene["deviation"] > 1e-3:
+            words.append(
+                f"The target is a mapping of the {scene['kind']} that deviates from it by {100 * scene['deviation']:.1f} %"
+                " here; it is drawn as it is, in the mapped space."
+            )
+    return " ".join(words)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _said(error: ValueError, run: Run, given: str | Path | None) -> str:
+    paths: Sequence[str | Path] = [run.path, run.config["data"], *([given] if given else [])]
+    return without_paths(str(error).splitlines()[0], *paths)

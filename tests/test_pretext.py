@@ -1,0 +1,794 @@
+"""Pretext tasks: what every method promises, and each formula of MAE, MAMP and HA-CM against a slow reference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kinemask.data.draws import Draws
+from kinemask.data.sampling import Batch, Sampler, SamplingSettings, difference
+from kinemask.data.tracks import Tracks
+from kinemask.nn.decoder import Decoder, DecoderSettings, take
+from kinemask.nn.encoder import Encoder, EncoderSettings, segment
+from kinemask.pretext import NAMES, masks, method, targets
+from kinemask.pretext.contrast import cross_contrast
+from kinemask.pretext.hacm import HACMSettings
+from kinemask.pretext.mamp import MAMPSettings
+from kinemask.skeleton import layout
+
+LAYOUTS = ("ntu25", "sbu15", "coco17")
+FRAMES, S, B = 24, 3, 4
+DECODER = DecoderSettings(layers=1, width=16, heads=2)
+# what a method needs beside the defaults, and each of its settings at another value
+ENCODERS = {"hacm": {"space": "poincare", "joints": "pruned"}}
+OTHER = {
+    "mamp": {
+        "mask_ratio": {"mask_ratio": 0.5},
+        "masking": {"masking": "random"},
+        "tau": {"tau": 0.05},
+        "predict": {"predict": "coordinates"},
+        "motion_stride": {"motion_stride": 4},
+        "target_norm": {"target_norm": "sequence"},
+    },
+    "hacm": {
+        "mask_ratio": {"mask_ratio": 0.5},
+        "criteria": {"criteria": "spatial", "contrast_weight": 0},
+        "temporal_group": {"temporal_group": "odd"},
+        "temporal_strategy": {"temporal_strategy": 2},
+        "temporal_projection": {"temporal_strategy": 2, "temporal_projection": "first_block"},
+        "radial_weight": {"radial_weight": 0.01},
+        "tau": {"tau": 0.05},
+        "gumbel": {"gumbel": False},
+        "mask": {"mask": "low"},
+        "motion_stride": {"motion_stride": 4},
+        "target_space": {"target_space": "euclidean"},
+        "target_norm": {"target_norm": "none"},
+        "contrast_weight": {"contrast_weight": 3.0},
+        "similarity": {"similarity": "cosine"},
+        "contrast_reduction": {"contrast_reduction": "rows"},
+    },
+}
+OTHER["mae"] = OTHER["mamp"] | {"masking": {"masking": "motion"}, "predict": {"predict": "motion"}}
+BASE = {  # against which an option is compared, where the defaults hide it
+    ("hacm", "temporal_projection"): {"temporal_strategy": 2},
+    ("hacm", "radial_weight"): {"gumbel": False},
+    ("mae", "tau"): {"masking": "motion"},
+    ("mae", "motion_stride"): {"predict": "motion"},
+}
+MANY = {
+    "mae": [{}, {"target_norm": "none"}],
+    "mamp": [{}, {"target_norm": "sequence", "motion_stride": 2}, {"mask_ratio": 0.5}],
+    "hacm": [
+        {},
+        {"temporal_strategy": 2, "temporal_group": "odd", "mask": "low"},
+        {"temporal_strategy": 2, "temporal_projection": "first_block", "similarity": "cosine"},
+        {"criteria": "spatial", "contrast_weight": 0.0, "gumbel": False},
+        {"criteria": "temporal", "contrast_weight": 0.0, "target_space": "euclidean"},
+        {"contrast_reduction": "sum", "target_norm": "none"},
+    ],
+}
+CASES = [(name, of, options) for name in NAMES for of in LAYOUTS for options in MANY[name]]
+
+
+def make(name, of="sbu15", pretext=None, encoder=None, frames=FRAMES, seed=0):
+    """A tiny task of a method."""
+    chosen, joints = method(name), layout(of)
+    settings = {"layers": 1, "width": 16, "heads": 2, "segment_frames": S} | ENCODERS.get(name, {}) | (encoder or {})
+    torch.manual_seed(seed)
+    body = chosen.build_encoder(joints, frames, chosen.encoder_settings(**settings))
+    return chosen.build(body, DECODER, chosen.settings(**(pretext or {})))
+
+
+def make_batch(of="sbu15", count=B, frames=FRAMES, seed=0, still=False):
+    """Smooth random motion, all of it seen."""
+    joints = layout(of)
+    g = torch.Generator().manual_seed(seed)
+    x = 0.4 * torch.randn(count, 1, joints.num_joints, joints.dims, generator=g)
+    speed = 0.1 * torch.rand(count, 1, joints.num_joints, 1, generator=g)
+    steps = speed * torch.randn(count, frames, joints.num_joints, joints.dims, generator=g)
+    x = x.expand(-1, frames, -1, -1).clone() if still else x + steps.cumsum(1)
+    return Batch(x, torch.ones(x.shape[:3], dtype=torch.bool), Draws(seed, count))
+
+
+def again(batch, seed=0, **changes):
+    """The same batch with fresh draws."""
+    return replace(batch, draws=Draws(seed, len(batch.x)), **changes)
+
+
+def outcome(task, batch):
+    """Mask and losses of a batch, the same however often it is asked for."""
+    with torch.no_grad():
+        return task.predict(again(batch))[0], task(again(batch))
+
+
+# every method
+
+
+@pytest.mark.parametrize(("name", "of", "options"), CASES)
+def test_forward_backward_and_mask(name, of, options):
+    task, batch = make(name, of, options), make_batch(of)
+    out = task(again(batch))
+    assert {"loss", "reconstruction"} <= set(out)
+    assert all(value.shape == () and value.isfinite() for value in out.values())
+    out["loss"].backward()
+    for parameter, value in task.named_parameters():
+        if value.requires_grad:
+            assert value.grad is not None, f"{parameter} is not trained"
+            assert value.grad.isfinite().all(), parameter
+    assert task.encoder.tokenizer.weight.grad.abs().sum() > 0
+    mask, encoded, predicted, target = task.predict(again(batch))
+    L = task.encoder.tokens
+    groups = 2 if name == "hacm" and task.settings.criteria == "cross" else 1
+    kept = groups * max(1, round(L / groups * (1 - task.settings.mask_ratio)))
+    assert mask.keep.dtype == mask.masked.dtype == torch.int64
+    assert mask.keep.shape == (B, kept)
+    assert torch.equal(torch.cat(mask, 1).sort(1).values, torch.arange(L).expand(B, L))
+    assert encoded.shape == (B, kept, 16)
+    assert predicted.shape == (B, L - kept, S * layout(of).dims)
+    assert target.tokens.shape == (B, L, S * layout(of).dims)
+    assert task.encoders()["encoder"] is task.encoder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_decides_everything(name):
+    batch = make_batch()
+    (mask, losses), (mask2, losses2) = (outcome(make(name), batch) for _ in range(2))
+    assert torch.equal(mask.keep, mask2.keep)
+    assert torch.equal(mask.masked, mask2.masked)
+    assert losses == losses2
+    other = make(name).predict(again(batch, seed=1))[0]
+    assert not torch.equal(mask.keep, other.keep)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_of_a_batch_do_not_touch(name):
+    """Masks, predictions and targets of a body do not depend on the others: cut in two, a batch gives the same."""
+    task, batch = make(name), make_batch()
+    mask, _, predicted, target = task.predict(again(batch))
+    for rows in (slice(0, 2), slice(2, 4)):
+        part = Batch(batch.x[rows], batch.valid[rows], Draws(0, B, rows))
+        mask2, _, predicted2, target2 = task.predict(part)
+        assert torch.equal(mask2.keep, mask.keep[rows])
+        torch.testing.assert_close(predicted2, predicted[rows])
+        torch.testing.assert_close(target2.tokens, target.tokens[rows])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_covered(name):
+    needs_processes = {"negatives"}  # tested with torchrun
+    assert set(OTHER[name]) | needs_processes == {f.name for f in fields(method(name).settings)} | needs_processes
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in NAMES for option in OTHER[name]])
+def test_every_option_changes_mask_or_loss(name, option):
+    before, after = BASE.get((name, option), {}), OTHER[name][option]
+    batch = make_batch()
+    (mask, losses), (mask2, losses2) = (outcome(make(name, pretext=o), batch) for o in (before, before | after))
+    assert not torch.equal(mask.keep, mask2.keep) or losses["loss"] != losses2["loss"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("layers", 2),
+        ("width", 32),
+        ("heads", 4),
+        ("mlp_ratio", 2.0),
+        ("segment_frames", 6),
+        ("joints", "all"),
+        ("space", "euclidean"),
+        ("curvature", 0.3),
+        ("projection", "paper"),
+        ("epsilon", 0.1),
+    ],
+)
+def test_every_option_of_the_encoder_changes_its_output(option, value):
+    x = 20 * make_batch().x  # far enough for the boundary to matter
+    base = EncoderSettings(layers=1, width=16, heads=2, segment_frames=S, joints="pruned", space="poincare")
+    outs = []
+    for settings in (base, replace(base, **{option: value})):
+        torch.manual_seed(0)
+        outs.append(Encoder(layout("sbu15"), FRAMES, settings)(x))
+    assert outs[0].shape != outs[1].shape or not torch.allclose(*outs)
+
+
+@pytest.mark.parametrize("option", [f.name for f in fields(DecoderSettings)])
+def test_every_option_of_the_decoder_changes_its_output(option):
+    changed = replace(DECODER, **{option: {"layers": 2, "width": 32, "heads": 4, "mlp_ratio": 2.0}[option]})
+    outs = []
+    for settings in (DECODER, changed):
+        torch.manual_seed(0)
+        decoder = Decoder((8, 9), 16, 9, settings)
+        outs.append(decoder(torch.ones(1, 7, 16), torch.arange(7)[None], torch.arange(7, 72)[None]))
+    assert not torch.allclose(*outs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_motion_gives_a_uniform_mask_and_a_finite_loss(name, dtype):
+    """Nothing moves, nothing is preferred: every token is kept as often as any other."""
+    pretext = {"criteria": "temporal", "contrast_weight": 0} if name == "hacm" else {}
+    task = make(name, "sbu15", pretext)
+    batch = make_batch(count=400, still=True)
+    if name == "hacm":  # positions move a token even where nothing else does
+        nn.init.zeros_(task.encoder.temporal_position)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = task(batch)
+        out["loss"].backward()
+        mask = task.predict(again(batch))[0]
+    assert out["loss"].isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+    share = torch.bincount(mask.keep.flatten(), minlength=task.encoder.tokens) / 400
+    expected = task.kept / task.encoder.tokens
+    assert (share - expected).abs().max() < 6 * math.sqrt(expected / 400)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zeros_throughout_are_finite(name):
+    task = make(name)
+    for parameter in (task.encoder.temporal_position, task.encoder.spatial_position):
+        nn.init.zeros_(parameter)
+    batch = make_batch()
+    out = task(again(batch, x=torch.zeros_like(batch.x)))
+    out["loss"].backward()
+    assert out["loss"].isfinite()
+    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_without_a_valid_frame_are_the_last_to_be_kept(name):
+    task, batch = make(name, pretext={"mask_ratio": 0.5}), make_batch(count=30)
+    kept_joints = task.encoder.joints.tolist()
+    valid = batch.valid.clone()
+    valid[:, 6:12, kept_joints[2]] = False  # segments 2 and 3 of the third joint: two tokens
+    valid[:, 12:17, kept_joints[4]] = False  # segment 4; segment 5 has one valid frame left
+    V = task.encoder.num_joints
+    never = {2 * V + 2, 3 * V + 2, 4 * V + 4}
+    keep = task.predict(again(batch, valid=valid))[0].keep
+    assert not never & set(keep.flatten().tolist())
+    assert 5 * V + 4 in keep.flatten().tolist()
+    nothing = torch.zeros_like(valid)
+    nothing[:, 0] = True  # only the first segment was seen: fewer valid tokens than are kept
+    keep = task.predict(again(batch, valid=nothing))[0].keep
+    seen_tokens = set(range(V))
+    assert all(seen_tokens <= set(row) for row in keep.tolist())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_without_a_valid_frame_carry_no_loss(name):
+    pretext = {"contrast_weight": 0, "gumbel": True} if name == "hacm" else {}
+    task, batch = make(name, pretext=pretext), make_batch()
+    valid = batch.valid.clone()
+    valid[:, :, task.encoder.joints[3]] = False
+    mask, _, predicted, target = task.predict(again(batch, valid=valid))
+    V = task.encoder.num_joints
+    error = (predicted - take(target.tokens, mask.masked)).square().mean(-1).detach()
+    expected = [error[b][mask.masked[b] % V != 3].mean() for b in range(B)]
+    torch.testing.assert_close(task(again(batch, valid=valid))["reconstruction"].detach(), torch.stack(expected).mean())
+    nothing = task(again(batch, valid=torch.zeros_like(valid)))["reconstruction"]
+    assert nothing.item() == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_body_with_gaps_weighs_as_much_as_another(name):
+    """The loss of a batch is the mean of the losses of its parts, so that processes and accumulation agree."""
+    task, batch = make(name, pretext={"contrast_weight": 0} if name == "hacm" else {}), make_batch()
+    valid = batch.valid.clone()
+    valid[0, 3:, task.encoder.joints[1:]] = False
+    whole = task(again(batch, valid=valid))["loss"]
+    parts = [task(Batch(batch.x[r], valid[r], Draws(0, B, r)))["loss"] for r in (slice(0, 1), slice(1, 2), slice(2, 4))]
+    torch.testing.assert_close(whole, (parts[0] + parts[1] + 2 * parts[2]) / 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_chosen_joints_count(name):
+    """Dropped joints enter nothing; in HA-CM they are the root, whose weight is turned off here."""
+    pretext = {"radial_weight": 0.0} if name == "hacm" else {}
+    task, batch = make(name, "ntu25", pretext, {"joints": "pruned"}), make_batch("ntu25")
+    dropped = [j for j in range(25) if j not in task.encoder.joints.tolist()]
+    assert dropped == [0, 1, 4, 8, 12, 16, 20]
+    moved = batch.x.clone()
+    moved[:, :, dropped] += torch.randn(B, FRAMES, 7, 3)
+    (mask, losses), (mask2, losses2) = outcome(task, batch), outcome(task, again(batch, x=moved))
+    assert torch.equal(mask.keep, mask2.keep)
+    assert losses == losses2
+    if name == "hacm":
+        task = make(name, "ntu25", {"gumbel": False}, {"joints": "pruned"})
+        assert not torch.equal(outcome(task, batch)[0].keep, outcome(task, again(batch, x=moved))[0].keep)
+
+
+@pytest.mark.parametrize(("joints", "count"), [("all", 25), ("pruned", 18), ("pruned20", 20), ("pruned16", 16)])
+def test_joint_sets_of_every_method(joints, count):
+    for name in NAMES:
+        task = make(name, "ntu25", encoder={"joints": joints})
+        assert task.encoder.num_joints == count
+        assert task(make_batch("ntu25"))["loss"].isfinite()
+
+
+def test_absent_bodies_never_enter(tiny):
+    of = Tracks(tiny)
+    assert len(of) == tiny.bodies.sum()
+    sampler = Sampler(of, SamplingSettings(frames=FRAMES, min_crop_frames=8))
+    batch = sampler.sample(torch.arange(8), Draws(0, 8))
+    assert batch.x.flatten(1).abs().sum(1).gt(0).all()
+    for name in NAMES:
+        assert make(name)(again(batch))["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_autocast(name):
+    task, batch = make(name), make_batch()
+    full = task(again(batch))["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = task(again(batch))["loss"]
+    half.backward()
+    assert half.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
+    assert half.item() == pytest.approx(full.item(), rel=0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_settings_are_told(name):
+    settings = method(name).settings
+    for bad in ({"mask_ratio": 0.0}, {"mask_ratio": 1.0}, {"mask_ratio": -3.0}, {"tau": 0.0}, {"tau": -1.0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            settings(**bad)
+    for stride in (0, FRAMES, -1):
+        with pytest.raises(ValueError, match="motion_stride"):
+            make(name, pretext={"motion_stride": stride})
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"segment_frames": 5}, "24.*5"),
+        ({"segment_frames": 0}, "segment_frames"),
+        ({"heads": 3}, "heads"),
+        ({"heads": 0}, "heads"),
+        ({"layers": -1}, "layers"),
+        ({"width": 0}, "width"),
+        ({"joints": "nonsense"}, "nonsense"),
+        ({"curvature": 0.0}, "curvature"),
+        ({"epsilon": -0.5}, "epsilon"),
+        ({"epsilon": 1.5}, "epsilon"),
+    ],
+)
+def test_bad_encoder_settings_are_told(options, match):
+    with pytest.raises(ValueError, match=match):
+        make("mamp", encoder={"space": "poincare"} | options)
+
+
+def test_unknown_methods_are_told():
+    with pytest.raises(ValueError, match="mamp"):
+        method("nonsense")
+
+
+# masks
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ratio", "kept"),
+    [(750, 0.9, 75), (216, 0.9, 22), (432, 0.9, 43), (10, 0.99, 1), (10, 0.001, 9), (2, 0.5, 1)],
+)
+def test_counts(tokens, ratio, kept):
+    assert masks.kept_count(tokens, ratio) == kept
+
+
+def test_counts_of_the_papers():
+    encoder = {"layers": 1, "width": 8, "heads": 1}
+    mamp = make("mamp", "ntu25", encoder={**encoder, "segment_frames": 4}, frames=120)
+    assert (mamp.encoder.tokens, mamp.kept) == (750, 75)
+    hacm = make("hacm", "ntu25", encoder={**encoder, "segment_frames": 3}, frames=72)
+    assert (hacm.encoder.segments, hacm.encoder.tokens, hacm.kept) == (24, 432, 22)
+    mask = hacm.predict(make_batch("ntu25", frames=72))[0]
+    assert mask.keep.shape == (B, 44)
+    even = mask.keep // 18 % 2 == 0
+    assert even.sum(1).tolist() == [22] * B
+
+
+def test_split_keeps_the_lowest_or_highest():
+    score = torch.tensor([[3.0, -1.0, 2.0, 0.0]])
+    valid = torch.ones(1, 4, dtype=torch.bool)
+    assert masks.split(score, 2, valid, "lowest").keep.tolist() == [[1, 3]]
+    assert masks.split(score, 2, valid, "highest").keep.tolist() == [[0, 2]]
+    assert masks.split(score, 2, valid, "lowest").masked.tolist() == [[2, 0]]
+    valid[0, [0, 1]] = False
+    assert set(masks.split(score, 2, valid, "lowest").keep[0].tolist()) == {2, 3}
+    assert set(masks.split(score, 2, valid, "highest").keep[0].tolist()) == {2, 3}
+    assert len(masks.split(score, 3, valid, "highest").keep[0]) == 3
+
+
+def test_motion_intensity_token_by_token():
+    x = make_batch().x.double()
+    found = masks.motion_intensity(x, S)
+    for b, p, v in [(0, 0, 0), (1, 3, 7), (3, 7, 14), (2, 1, 4)]:
+        this, last = (x[b, q * S : q * S + S, v] for q in (max(p, 1), max(p, 1) - 1))
+        assert found[b, p, v].item() == pytest.approx((this - last).abs().mean().item())
+
+
+@pytest.mark.parametrize("mover", [(2, 3), (5, 0), (7, 8)])
+def test_mamp_masks_what_moves(mover):
+    """One joint moves in one segment. Without chance (tau → 0) it is masked, in the place p*V + v."""
+    p, v = mover
+    task = make("mamp", pretext={"tau": 1e-3, "mask_ratio": 1 / 120})
+    x = torch.zeros(1, FRAMES, 15, 3)
+    x[:, p * S :, v] = 1.0
+    batch = Batch(x, torch.ones(x.shape[:3], dtype=torch.bool), Draws(0, 1))
+    assert task.predict(batch)[0].masked.tolist() == [[p * 15 + v]]
+
+
+def test_mamp_masks_motion_more_often_and_tau_blurs_it():
+    batch = make_batch(count=60)
+    shares = []
+    for tau in (0.05, 0.8, 50.0):
+        task = make("mamp", pretext={"tau": tau, "mask_ratio": 0.5})
+        intensity = masks.motion_intensity(batch.x, S).flatten(1)
+        masked = task.predict(again(batch))[0].masked
+        shares.append((intensity.gather(1, masked).mean() / intensity.mean()).item())
+    assert shares[0] > shares[1] > shares[2] > 0.97
+    assert shares[2] < 1.1
+
+
+def test_log_probability_is_the_papers():
+    intensity = torch.rand(3, 50).double()
+    expected = torch.log(torch.softmax(intensity / (intensity.max(1, keepdim=True).values * 0.8), 1))
+    torch.testing.assert_close(masks.log_probability(intensity, 0.8), expected)
+    still = masks.log_probability(torch.zeros(2, 50), 0.8)
+    torch.testing.assert_close(still, torch.full((2, 50), -math.log(50)))
+
+
+# tokens in their places
+
+
+def test_segments_hold_their_frames_in_order():
+    x = make_batch().x
+    tokens = segment(x, S)
+    assert tokens.shape == (B, FRAMES // S, 15, S * 3)
+    for p, v in [(0, 0), (3, 14), (7, 2)]:
+        assert torch.equal(tokens[1, p, v], x[1, p * S : p * S + S, v].flatten())
+
+
+def test_the_decoder_returns_tokens_to_their_places():
+    torch.manual_seed(0)
+    decoder = Decoder((8, 9), 16, 9, DECODER)
+    seen = []
+    decoder.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    encoded = torch.randn(2, 5, 16)
+    order = torch.stack([torch.randperm(72) for _ in range(2)])
+    keep, masked = order[:, :5], order[:, 5:]
+    predicted = decoder(encoded, keep, masked)
+    position = (decoder.temporal_position + decoder.spatial_position).flatten(0, 1)
+    kept = decoder.embed(encoded)
+    for b in range(2):
+        for i, token in enumerate(keep[b]):
+            torch.testing.assert_close(seen[0][b, token], kept[b, i] + position[token])
+        for token in masked[b]:
+            torch.testing.assert_close(seen[0][b, token], decoder.mask_token + position[token])
+    p, v = 3, 7
+    torch.testing.assert_close(position[p * 9 + v], decoder.temporal_position[p, 0] + decoder.spatial_position[0, v])
+    # the order in which tokens are listed means nothing
+    shuffled, shuffled_masked = torch.randperm(5), torch.randperm(67)
+    other = decoder(encoded[:, shuffled], keep[:, shuffled], masked[:, shuffled_masked])
+    torch.testing.assert_close(other, predicted[:, shuffled_masked])
+    # but where they are does
+    moved = keep.clone()
+    moved[:, 0], masked = masked[:, 0], torch.cat([keep[:, :1], masked[:, 1:]], 1)
+    assert not torch.allclose(decoder(encoded, moved, masked)[:, 1:], predicted[:, 1:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_kept_tokens_means_nothing(name):
+    task, batch = make(name), make_batch()
+    mask, _, predicted, _ = task.predict(again(batch))
+    first = mask.keep.shape[1] // 2 if name == "hacm" else 0  # HA-CM's halves stay halves
+    order = torch.cat([torch.arange(first), first + torch.randperm(mask.keep.shape[1] - first)])
+    other = masks.Mask(mask.keep[:, order], mask.masked)
+    task.mask = lambda *_: other
+    mask2, _, predicted2, _ = task.predict(again(batch))
+    assert torch.equal(mask2.keep, other.keep)
+    torch.testing.assert_close(predicted2, predicted)
+
+
+def test_masked_tokens_do_not_leak_into_the_encoder():
+    task, batch = make("mamp", encoder={"layers": 2}), make_batch()
+    mask, encoded, predicted, _ = task.predict(again(batch))
+    tokens = segment(batch.x, S).flatten(1, 2).clone()
+    tokens.scatter_(1, mask.masked.unsqueeze(-1).expand(-1, -1, 9), 7.0)
+    x = tokens.view(B, FRAMES // S, 15, S, 3).transpose(2, 3).reshape(batch.x.shape)
+    task.mask = lambda *_: mask
+    _, encoded2, predicted2, _ = task.predict(again(batch, x=x))
+    torch.testing.assert_close(encoded2, encoded)
+    torch.testing.assert_close(predicted2, predicted)
+
+
+# targets and loss
+
+
+@pytest.mark.parametrize("norm", ["token", "sequence", "none"])
+def test_targets_against_a_loop(norm):
+    frames = difference(make_batch().x)
+    target, mean, scale = targets.normalise(frames, S, norm)
+    x = frames.double().numpy()
+    for b in range(B):
+        for p in range(FRAMES // S):
+            for v in range(15):
+                values = x[b, p * S : p * S + S, v].reshape(-1)
+                over = {"token": values, "sequence": x[b, :, v].reshape(-1), "none": None}[norm]
+                if over is not None:
+                    values = (values - over.mean()) / np.sqrt(over.var(ddof=1) + 1e-6)
+                assert np.abs(target[b, p * 15 + v].numpy() - values).max() < 1e-4
+    torch.testing.assert_close(target * scale + mean, segment(frames, S).flatten(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_a_still_token_has_a_finite_target():
+    for norm in ("token", "sequence", "none"):
+        assert targets.normalise(torch.zeros(1, FRAMES, 15, 3), S, norm)[0].abs().max() == 0
+
+
+def test_masked_mse_against_a_loop():
+    predicted, target = torch.randn(3, 10, 6), torch.randn(3, 10, 6)
+    weight = torch.rand(3, 10) > 0.4
+    expected = [
+        np.mean([((predicted[b, i] - target[b, i]) ** 2).mean().item() for i in range(10) if weight[b, i]])
+        for b in range(3)
+    ]
+    assert targets.masked_mse(predicted, target, weight).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_mae_predicts_coordinates_and_mamp_motion():
+    batch = make_batch()
+    mae, mamp = make("mae", pretext={"target_norm": "none"}), make("mamp", pretext={"target_norm": "none"})
+    motion = torch.cat([batch.x[:, 1:] - batch.x[:, :-1], torch.zeros(B, 1, 15, 3)], 1)
+    assert torch.equal(mae.target(batch.x).tokens, segment(batch.x, S).flatten(1, 2))
+    torch.testing.assert_close(mamp.target(batch.x).tokens, segment(motion, S).flatten(1, 2))
+    as_mamp = make("mae", pretext={"masking": "motion", "predict": "motion"})
+    assert outcome(as_mamp, batch)[1] == outcome(make("mamp"), batch)[1]
+    assert MAMPSettings().masking == "motion"
+
+
+def test_mae_masks_at_random():
+    task = make("mae")
+    keep = task.predict(make_batch(count=500))[0].keep
+    share = torch.bincount(keep.flatten(), minlength=120) / 500
+    assert (share - 0.1).abs().max() < 6 * math.sqrt(0.09 / 500)
+
+
+# HA-CM
+
+
+def reference_distance(u, v):
+    return np.arccosh(1 + 2 * ((u - v) ** 2).sum() / ((1 - (u**2).sum()) * (1 - (v**2).sum())))
+
+
+def embeddings(task, x):
+    embedded = task.encoder.embed(x)
+    return embedded.detach(), task.encoder.map(embedded).detach()
+
+
+@pytest.mark.parametrize("joints", ["pruned", "all"])
+@pytest.mark.parametrize("radial_weight", [1.0, 0.01])
+def test_spatial_criterion_against_a_loop(joints, radial_weight):
+    task = make("hacm", pretext={"radial_weight": radial_weight}, encoder={"joints": joints})
+    batch, of, encoder = make_batch(), layout("sbu15"), task.encoder
+    embedded, mapped = embeddings(task, batch.x)
+    segments = torch.tensor([1, 4, 6])
+    found = task.spatial(batch.x, embedded, mapped, segments).detach()
+    hub = list(of.dropped["pruned"]) if joints == "pruned" else list(of.torso)
+    assert set(hub) == set(of.torso)
+    with torch.no_grad():
+        tokens = encoder.tokenizer(segment(batch.x[:, :, hub], S)).mean(2)  # averaged, then mapped; no positions
+        root = encoder.map(tokens).double().numpy()
+    points = mapped.double().numpy()
+    for b, (i, p), v in [(0, (0, 1), 0), (1, (1, 4), 5), (3, (2, 6), encoder.num_joints - 1)]:
+        expected = radial_weight * reference_distance(points[b, p, v], root[b, p])
+        expected += sum(reference_distance(points[b, p, v], points[b, p, w]) for w in range(encoder.num_joints))
+        assert found[b, i, v].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_temporal_criterion_1_against_a_loop():
+    task, batch = make("hacm"), make_batch()
+    embedded, mapped = embeddings(task, batch.x)
+    segments = torch.tensor([0, 2, 4, 6])
+    found = task.temporal(batch.x, embedded, mapped, segments)
+    points = mapped.double().numpy()
+    assert (found <= 1e-6).all()
+    for b, i, v in [(0, 0, 0), (1, 2, 5), (3, 3, 8)]:
+        expected = sum(
+            1 - np.cosh(reference_distance(points[b, int(segments[i]), v], points[b, int(q), v])) for q in segments
+        )
+        assert found[b, i, v].item() == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("projection", ["frozen", "first_block"])
+def test_temporal_criterion_2_against_a_loop_and_not_constant(projection):
+    task, batch = make("hacm", pretext={"temporal_strategy": 2, "temporal_projection": projection}), make_batch()
+    embedded, mapped = embeddings(task, batch.x)
+    segments = torch.tensor([0, 2, 4, 6])
+    with torch.no_grad():
+        found = task.temporal(batch.x, embedded, mapped, segments)
+        if projection == "frozen":
+            q, k = task.psi(embedded), task.phi(embedded)
+        else:
+            block = task.encoder.blocks[0]
+            q, k, _ = block.attention.qkv(block.norm1(embedded)).chunk(3, -1)
+    q, k = (t[:, segments].double().numpy() for t in (q, k))
+    for b, v in [(0, 0), (2, 5), (3, 8)]:
+        scores = np.exp(q[b, :, v] @ k[b, :, v].T / 4)  # √D = 4
+        expected = (scores / scores.sum(1, keepdims=True)).sum(0)
+        np.testing.assert_allclose(found[b, :, v], expected, rtol=1e-4)
+    assert found.std() > 1e-4
+
+
+def test_frozen_projections_do_not_train_and_borrowed_ones_follow_the_encoder():
+    batch = make_batch()
+    frozen = make("hacm", pretext={"temporal_strategy": 2})
+    trained = {name for name, p in frozen.named_parameters() if p.requires_grad}
+    assert not any("psi" in name or "phi" in name for name in trained)
+    assert {"psi.weight", "phi.weight"} <= set(frozen.state_dict())  # a resumed run masks with the same maps
+    assert not any("psi" in n for n, _ in make("hacm", pretext={"temporal_strategy": 1}).named_parameters())
+    for projection, follows in (("frozen", False), ("first_block", True)):
+        settings = {"temporal_strategy": 2, "temporal_projection": projection, "criteria": "temporal"}
+        task = make("hacm", pretext=settings | {"contrast_weight": 0, "gumbel": False})
+        before = outcome(task, batch)[0].keep
+        nn.init.normal_(task.encoder.blocks[0].attention.qkv.weight)
+        assert torch.equal(before, outcome(task, batch)[0].keep) != follows
+
+
+def crafted(extreme, pretext):
+    """A task whose token (p, v) lies at the coordinate of its first frame, all at 0 except the extreme ones."""
+    task = make("hacm", pretext={"gumbel": False, "contrast_weight": 0} | pretext)
+    encoder = task.encoder
+    with torch.no_grad():
+        for parameter in (encoder.tokenizer.weight, encoder.temporal_position, encoder.spatial_position):
+            parameter.zero_()
+        encoder.tokenizer.weight[0, 0] = 1
+    x = torch.zeros(1, FRAMES, 15, 3)
+    for p, v in extreme:
+        x[:, p * S, encoder.joints[v]] = 1.0
+    return task, Batch(x, torch.ones(x.shape[:3], dtype=torch.bool), Draws(0, 1))
+
+
+@pytest.mark.parametrize("temporal_group", ["even", "odd"])
+@pytest.mark.parametrize("mask", ["high", "low"])
+def test_cross_masks_fall_on_exactly_the_extreme_tokens(temporal_group, mask):
+    """One joint is far out in one segment of either group: lowest in the hierarchy there, least like itself here."""
+    V, in_even, in_odd = 9, (2, 7), (5, 3)
+    spatial, temporal = (in_odd, in_even) if temporal_group == "even" else (in_even, in_odd)
+    keep_one, mask_one = 0.999, 1 / 36  # of the 36 tokens of a group
+    ratio = {"high": mask_one, "low": keep_one}[mask]
+    task, batch = crafted([in_even, in_odd], {"temporal_group": temporal_group, "mask": mask, "mask_ratio": ratio})
+    found = task.predict(batch)[0]
+    kept, masked = set(found.keep[0].tolist()), set(found.masked[0].tolist())
+    token = spatial[0] * V + spatial[1]
+    assert (masked if mask == "high" else kept) & group(spatial, V) == {token}
+    # the temporal criterion is lowest there: kept by `high`, masked by `low`
+    ratio = {"high": keep_one, "low": mask_one}[mask]
+    task, batch = crafted([in_even, in_odd], {"temporal_group": temporal_group, "mask": mask, "mask_ratio": ratio})
+    found = task.predict(batch)[0]
+    kept, masked = set(found.keep[0].tolist()), set(found.masked[0].tolist())
+    token = temporal[0] * V + temporal[1]
+    assert (kept if mask == "high" else masked) & group(temporal, V) == {token}
+
+
+def group(of, V):
+    """Tokens of all segments that are even, or odd, as that of `of`."""
+    return {p * V + v for p in range(of[0] % 2, FRAMES // S, 2) for v in range(V)}
+
+
+@pytest.mark.parametrize("criteria", ["spatial", "temporal"])
+def test_a_single_criterion_masks_over_all_tokens(criteria):
+    V, extreme = 9, (5, 3)
+    ratio = {"spatial": 1 / 72, "temporal": 0.999}[criteria]
+    task, batch = crafted([extreme], {"criteria": criteria, "mask_ratio": ratio})
+    found = task.predict(batch)[0]
+    one = found.masked if criteria == "spatial" else found.keep
+    assert one.tolist() == [[extreme[0] * V + extreme[1]]]
+
+
+def test_noise_softens_the_mask_and_tau_says_how_much():
+    batch = make_batch(count=40)
+    task = make("hacm", pretext={"gumbel": False, "contrast_weight": 0})
+    sure = task.predict(again(batch))[0].keep.sort(1).values
+    assert torch.equal(sure, task.predict(again(batch, seed=1))[0].keep.sort(1).values)
+    shared = []
+    for tau in (0.01, 0.9, 100.0):
+        keep = make("hacm", pretext={"tau": tau, "contrast_weight": 0}).predict(again(batch))[0].keep
+        shared.append(np.mean([len(set(a) & set(b)) for a, b in zip(sure.tolist(), keep.tolist(), strict=True)]))
+    assert shared[0] > shared[1] > shared[2]
+
+
+@pytest.mark.parametrize("space", ["poincare", "euclidean"])
+def test_hacm_target(space):
+    task, batch = make("hacm", pretext={"target_space": space, "target_norm": "none"}), make_batch()
+    x = batch.x[:, :, task.encoder.joints]
+    motion = torch.cat([x[:, 1:] - x[:, :-1], torch.zeros(B, 1, 9, 3)], 1).double()
+    if space == "poincare":
+        norm = motion.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        motion = torch.tanh(norm) * motion / norm
+    torch.testing.assert_close(task.target(x).tokens.double(), segment(motion, S).flatten(1, 2), atol=1e-6, rtol=1e-5)
+
+
+def test_an_odd_number_of_segments_is_told():
+    with pytest.raises(ValueError, match=r"even number of segments, not 7"):
+        make("hacm", frames=21)
+    make("hacm", frames=21, pretext={"criteria": "spatial", "contrast_weight": 0})
+
+
+def test_settings_that_cannot_be_are_told():
+    with pytest.raises(ValueError, match="contrast_weight"):
+        HACMSettings(criteria="spatial")
+    with pytest.raises(ValueError, match="poincare"):
+        make("hacm", encoder={"space": "euclidean"})
+    with pytest.warns(UserWarning, match="no effect"):
+        HACMSettings(temporal_projection="first_block")
+
+
+def test_the_mapping_serves_downstream_use():
+    task, batch = make("hacm"), make_batch()
+    encoder = task.encoder
+    mapped = encoder.map(encoder.embed(batch.x))
+    assert (mapped.norm(dim=-1) < 1).all()
+    torch.testing.assert_close(encoder(batch.x), encoder.transform(mapped.flatten(1, 2)).view(mapped.shape))
+    encoder.settings = replace(encoder.settings, space="euclidean")
+    assert not torch.allclose(encoder(batch.x), encoder.transform(mapped.flatten(1, 2)).view(mapped.shape), atol=1e-3)
+
+
+# cross-contrast
+
+
+def slow_contrast(odd, even, whole, similarity, reduction):
+    total = 0.0
+    for a, b in ((odd, whole), (even, whole), (even, odd)):
+        a, b = a.double().numpy(), b.double().numpy()
+        matrix = np.array([[x @ y for y in b] for x in a])
+        if similarity == "cosine":
+            matrix /= np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
+        else:
+            matrix = np.exp(matrix) / np.exp(matrix).sum(1, keepdims=True)
+        error = (matrix - np.eye(len(a))) ** 2
+        total += {"mean": error.mean(), "rows": error.sum(1).mean(), "sum": error.sum()}[reduction]
+    return total
+
+
+@pytest.mark.parametrize("similarity", ["softmax", "cosine"])
+@pytest.mark.parametrize("reduction", ["mean", "rows", "sum"])
+def test_cross_contrast_against_a_loop(similarity, reduction):
+    g = torch.Generator().manual_seed(0)
+    odd, even, whole = (0.7 * torch.randn(6, 8, generator=g) for _ in range(3))
+    expected = slow_contrast(odd, even, whole, similarity, reduction)
+    for negatives in ("local", "gathered"):  # the same in one process
+        found = cross_contrast(odd, even, whole, similarity, reduction, negatives).item()
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_reductions_differ_by_the_batch():
+    found = {
+        r: outcome(make("hacm", pretext={"contrast_reduction": r}), make_batch())[1]["contrast"].item()
+        for r in ("mean", "rows", "sum")
+    }
+    assert found["rows"] == pytest.approx(B * found["mean"])
+    assert found["sum"] == pytest.approx(B * B * found["mean"])
+
+
+@pytest.mark.parametrize("temporal_group", ["even", "odd"])
+def test_the_loss_weight_is_heeded(temporal_group):
+    batch = make_batch()
+    losses = {}
+    for weight in (0.0, 1.0, 2.5):
+        task = make("hacm", pretext={"contrast_weight": weight, "temporal_group": temporal_group})
+        losses[weight] = out = task(again(batch))
+        if weight:
+            torch.testing.assert_close(out["loss"], out["reconstruction"] + weight * out["contrast"])
+        else:
+            assert "contrast" not in out
+    assert losses[0.0]["loss"] == losses[0.0]["reconstruction"] == losses[1.0]["reconstruction"]
+    mask, encoded, _, _ = task.predict(again(batch))
+    even = mask.keep // task.encoder.num_joints % 2 == 0
+    pooled = [torch.stack([e[k].mean(0) for e, k in zip(encoded, which, strict=True)]) for which in (~even, even)]
+    expected = slow_contrast(*(p.detach() for p in (*pooled, encoded.mean(1))), "softmax", "mean")
+    assert losses[2.5]["contrast"].item() == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,738 @@
+"""The loop: going on where it stopped, schedules, several processes, settings, and files that lie."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from kinemask.data.sampling import SamplingSettings
+from kinemask.nn.decoder import DecoderSettings
+from kinemask.pretext import NAMES, base, method
+from kinemask.skeleton import layout
+from kinemask.train import checkpoint, optim
+from kinemask.train.encoders import build_encoder, load_encoder
+from kinemask.train.log import read_metrics
+from kinemask.train.loop import Loop, Stopped, pretrain
+from kinemask.train.settings import Settings, TrainingSettings, build_parser, from_dict, parse, recipes
+
+NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
+
+
+def make_settings(store, name="mamp", **changes) -> Settings:
+    """A run of a few seconds. changes: sections' settings by dotted name with _ for the dot: training_lr=…"""
+    chosen = method(name)
+    values = {
+        "training": {"epochs": 4, "warmup_epochs": 1, "batch_size": 12, "log_every": 2, "save_every": 2}
+        | {"precision": "fp32", "device": "cpu", "lr": 3e-3},
+        "encoder": {"layers": 1, "width": 16, "heads": 2, "segment_frames": 3} | NAME.get(name, {}),
+        "decoder": {"layers": 1, "width": 16, "heads": 2},
+        "sampling": {"frames": 24, "min_crop_frames": 8},
+        "pretext": {},
+        "": {"method": name, "data": str(store.path), "split": "xsub", "seed": 3},
+    }
+    for key, value in changes.items():
+        section, _, option = key.partition("_")
+        values[section if option else ""][option or section] = value
+    return Settings(
+        sampling=SamplingSettings(**values["sampling"]),
+        encoder=chosen.encoder_settings(**values["encoder"]),
+        decoder=DecoderSettings(**values["decoder"]),
+        pretext=chosen.settings(**values["pretext"]),
+        training=TrainingSettings(**values["training"]),
+        **values[""],
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "encoder.safetensors")
+
+
+def state(run: Path) -> dict:
+    return torch.load(run / "last.pt", weights_only=True)
+
+
+def same(a, b) -> bool:
+    """Bitwise equality of nested checkpoints."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def stop_after(monkeypatch, steps: int):
+    """The next run is asked to stop after so many steps, as by Ctrl-C."""
+    advance, done = Loop.advance, []
+
+    def counted(self, module):
+        done.append(advance(self, module))
+        if len(done) == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done[-1]
+
+    monkeypatch.setattr(Loop, "advance", counted)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory) -> dict[str, Path]:
+    """An uninterrupted run of each method."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: pretrain(make_settings(tiny, name), folder / name, quiet=True) for name in NAMES}
+
+
+# a run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_leaves_what_it_promises(name, whole, tiny):
+    run, settings = whole[name], make_settings(tiny, name)
+    assert {"config.yaml", "metrics.jsonl", "last.pt", "previous.pt", "encoder.safetensors"} <= set(os.listdir(run))
+    assert not [f for f in os.listdir(run) if "partial" in f]
+    assert from_dict(checkpoint.read_config(run)).to_dict() == settings.to_dict()
+    lines = read_metrics(run)
+    assert [line["step"] for line in lines] == list(range(2, lines[-1]["step"] + 1, 2))
+    assert state(run)["step"] == lines[-1]["step"]
+    assert {"loss", "reconstruction", "lr", "epoch"} <= set(lines[0])
+    assert ("contrast" in lines[0]) == (name == "hacm")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert same(weights(run), {k.removeprefix("encoder."): v for k, v in state(run)["task"].items() if "encoder." in k})
+    record = load_encoder(run).record
+    assert record["method"] == name
+    assert record["record"]["settings"] == settings.to_dict()
+    assert record["record"]["data"]["sha256"] == tiny.meta["sha256"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_decides_the_weights(name, whole, tiny, tmp_path):
+    again = pretrain(make_settings(tiny, name), tmp_path / "again", quiet=True)
+    assert same(weights(again), weights(whole[name]))
+    other = pretrain(make_settings(tiny, name, seed=4, training_epochs=1), tmp_path / "other", quiet=True)
+    assert not same(weights(other), weights(whole[name]))
+
+
+def test_epochs_go_through_all_tracks_once(tiny, tmp_path):
+    with threaded(tiny, tmp_path) as loop:
+        per_epoch = [[loop.batch(e * loop.steps_per_epoch + i) for i in range(loop.steps_per_epoch)] for e in range(2)]
+        assert loop.steps_per_epoch == len(loop.tracks) // 12
+        for epoch in per_epoch:
+            seen = torch.cat(epoch).tolist()
+            assert len(set(seen)) == len(seen) == loop.steps_per_epoch * 12
+        assert torch.cat(per_epoch[0]).tolist() != torch.cat(per_epoch[1]).tolist()
+    with threaded(tiny, tmp_path / "large", training_batch_size=100) as loop:  # fewer tracks than a batch
+        assert loop.steps_per_epoch == 1
+        count = torch.bincount(loop.batch(0), minlength=len(loop.tracks))
+        assert count.sum() == 100
+        assert count.max() - count.min() <= 1
+
+
+class threaded:
+    """A loop of one process, before its first step."""
+
+    def __init__(self, store, run, **changes):
+        from kinemask.train.distributed import World
+
+        self.loop = Loop(make_settings(store, **changes), run, World(0, 1, torch.device("cpu")), quiet=True)
+
+    def __enter__(self):
+        return self.loop
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_only_the_training_part_is_used(tiny, tmp_path):
+    with threaded(tiny, tmp_path / "a") as loop:
+        assert loop.tracks.clips.tolist() == tiny.split("xsub")[0].tolist()
+    with threaded(tiny, tmp_path / "b", split="all") as loop:
+        assert len(loop.tracks.clips) == len(tiny)
+    with pytest.raises(ValueError, match=r"nonsense.*xsub"):
+        pretrain(make_settings(tiny, split="nonsense"), tmp_path / "c", quiet=True)
+    assert not (tmp_path / "c").exists()
+
+
+# going on
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_stopped_run_ends_with_the_same_weights(name, steps, whole, tiny, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        with pytest.raises(Stopped, match=f"step {steps} of"):
+            pretrain(make_settings(tiny, name), run, quiet=True)
+    assert state(run)["step"] == steps
+    steps_per_epoch = state(whole[name])["step"] // 4
+    assert steps % steps_per_epoch, "the stop must fall within an epoch"
+    pretrain(make_settings(tiny, name), run, quiet=True)
+    assert same(weights(run), weights(whole[name]))
+    done, expected = state(run), state(whole[name])
+    assert same(done, expected)
+    assert [line["step"] for line in read_metrics(run)] == [line["step"] for line in read_metrics(whole[name])]
+
+
+def test_a_finished_run_stays_as_it_is(whole, tiny):
+    before, lines = weights(whole["mamp"]), read_metrics(whole["mamp"])
+    pretrain(make_settings(tiny), whole["mamp"], quiet=True)
+    assert same(before, weights(whole["mamp"]))
+    assert read_metrics(whole["mamp"]) == lines
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tiny, tmp_path, monkeypatch):
+    """The log's lines after the checkpoint are dropped, a half-written last line too."""
+    run = tmp_path / "run"
+    advance = Loop.advance
+
+    def killed(self, module):
+        if self.step == 9:
+            raise MemoryError
+        return advance(self, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "advance", killed)
+        with pytest.raises(MemoryError):
+            pretrain(make_settings(tiny), run, quiet=True)
+    saved = state(run)["step"]
+    assert 0 < saved < 8
+    assert read_metrics(run)[-1]["step"] == 8
+    with (run / "metrics.jsonl").open("a") as f:
+        f.write('{"step": 9, "lo')
+    pretrain(make_settings(tiny), run, quiet=True)
+    assert same(state(run), state(whole["mamp"]))
+    keep = ("step", "epoch", "loss", "lr")
+    logs = [[{k: line[k] for k in keep} for line in read_metrics(r)] for r in (run, whole["mamp"])]
+    assert logs[0] == logs[1]
+
+
+DRIVER = """
+import sys, time
+import torch, yaml
+from kinemask.train.loop import Loop, Stopped, pretrain
+from kinemask.train.settings import from_dict
+torch.set_num_threads(1)
+advance = Loop.advance
+def slow(self, module):
+    time.sleep(float(sys.argv[3]))
+    return advance(self, module)
+Loop.advance = slow
+try:
+    pretrain(from_dict(yaml.safe_load(open(sys.argv[1]))), sys.argv[2], quiet=True)
+except Stopped as stopped:
+    print(stopped)
+    sys.exit(3)
+"""
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(whole, tiny, tmp_path):
+    config, run, driver = tmp_path / "settings.yaml", tmp_path / "run", tmp_path / "driver.py"
+    config.write_text(yaml.safe_dump(make_settings(tiny).to_dict()))
+    driver.write_text(DRIVER)
+    command = [sys.executable, driver, config, run]
+    process = subprocess.Popen([*command, "0.3"], stdout=subprocess.PIPE, text=True, env=environment())
+    try:
+        until = time.monotonic() + 120
+        while not read_metrics(run) and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 3, said
+    assert "goes on" in said
+    assert 2 <= state(run)["step"] < state(whole["mamp"])["step"]
+    assert not [f for f in os.listdir(run) if "partial" in f]
+    subprocess.run([*command, "0"], check=True, env=environment(), timeout=120)
+    assert same(weights(run), weights(whole["mamp"]))
+
+
+def test_signals_are_given_back(tiny, tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    pretrain(make_settings(tiny, training_epochs=1), tmp_path / "run", quiet=True)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(pretrain(make_settings(tiny, training_epochs=1), tmp_path / "b"))
+    )
+    thread.start()  # signals belong to the main thread; training works in any
+    thread.join()
+    assert done
+
+
+def test_another_run_in_the_same_place_is_an_error_that_names_the_setting(whole, tiny):
+    run = whole["mamp"]
+    for changes, match in (
+        ({"training_lr": 0.5}, r"training\.lr \(was 0.003, now 0.5\)"),
+        ({"pretext_tau": 0.3}, r"pretext\.tau"),
+        ({"seed": 9}, "seed"),
+        ({"split": "xcam"}, "split"),
+        ({"encoder_width": 32}, r"encoder\.width"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            pretrain(make_settings(tiny, **changes), run, quiet=True)
+    with pytest.raises(ValueError, match="method"):
+        pretrain(make_settings(tiny, "mae"), run, quiet=True)
+    pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)  # how often to say something may change
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(whole, tiny, tmp_path):
+    run = tmp_path / "run"
+    pretrain(make_settings(tiny), run, quiet=True)
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
+    assert checkpoint.load_checkpoint(run)["step"] < state(whole["mamp"])["step"]
+    pretrain(make_settings(tiny), run, quiet=True)
+    assert same(weights(run), weights(whole["mamp"]))
+    for name in ("last.pt", "previous.pt"):
+        (run / name).write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(ValueError, match=r"no readable checkpoint.*last\.pt"):
+        pretrain(make_settings(tiny), run, quiet=True)
+
+
+class Hostile:
+    """A pickle that would make a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "foreign", "tensor"])
+def test_a_hostile_checkpoint_runs_nothing(how, tiny, tmp_path):
+    run, trace = tmp_path / "run", tmp_path / "trace"
+    checkpoint.claim_run(run, make_settings(tiny).to_dict())
+    if how == "pickle":
+        (run / "last.pt").write_bytes(pickle.dumps(Hostile(trace)))
+    else:
+        content = {"torch": {"step": Hostile(trace)}, "foreign": {"epoch": 3}, "tensor": torch.zeros(3)}[how]
+        torch.save(content, run / "last.pt")
+    with pytest.raises(ValueError, match=r"last\.pt"):
+        pretrain(make_settings(tiny), run, quiet=True)
+    assert not trace.exists()
+
+
+# the loss is not finite
+
+
+def break_loss(monkeypatch, step: int, value: float = math.nan, gradient_only: bool = False):
+    """From the optimiser step of that number on, the loss (or only its gradient) is not finite."""
+    forward, calls = base.MaskedPrediction.forward, []
+
+    def broken(self, batch):
+        out = forward(self, batch)
+        calls.append(1)
+        if len(calls) > step:
+            if gradient_only:
+                out["loss"].register_hook(lambda g: g * value)
+            else:
+                out["loss"] = out["loss"] * value
+        return out
+
+    monkeypatch.setattr(base.MaskedPrediction, "forward", broken)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_and_names_the_clips(value, whole, tiny, tmp_path, monkeypatch):
+    run, step = tmp_path / "run", 11
+    steps_per_epoch = state(whole["mamp"])["step"] // 4
+    assert 2 * steps_per_epoch < step
+    with monkeypatch.context() as patch:
+        break_loss(patch, step, value)
+        with pytest.raises(FloatingPointError, match=rf"step {step}.*last good state") as error:
+            pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)
+    with threaded(tiny, tmp_path / "other") as loop:
+        expected = {tiny.names[loop.tracks.clips[i]] for i in loop.tracks.clip[loop.batch(step)]}
+    assert set(str(error.value).split("batch: ")[1].split(", ")) == expected
+    assert state(run)["step"] == 2 * steps_per_epoch
+    assert all(v.isfinite().all() for v in state(run)["task"].values())
+    pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)  # without the fault it goes on from there
+    assert same(weights(run), weights(whole["mamp"]))
+
+
+def test_a_huge_learning_rate_stops_with_good_files(tiny, tmp_path):
+    run = tmp_path / "run"
+    settings = make_settings(tiny, training_lr=1e30, training_save_every=1, training_log_every=1)
+    with pytest.raises(FloatingPointError, match="clip"):
+        pretrain(settings, run, quiet=True)
+    assert not (run / "encoder.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(tiny, tmp_path, monkeypatch):
+    """The loss of the step before a save can be finite while the weights after it are not."""
+    run, steps_per_epoch = tmp_path / "run", None
+    with threaded(tiny, tmp_path / "other") as loop:
+        steps_per_epoch = loop.steps_per_epoch
+    break_loss(monkeypatch, 2 * steps_per_epoch - 1, gradient_only=True)
+    with pytest.raises(FloatingPointError):
+        pretrain(make_settings(tiny, training_epochs=2, training_save_every=1), run, quiet=True)
+    assert state(run)["step"] == steps_per_epoch
+    assert all(v.isfinite().all() for v in state(run)["task"].values())
+    assert not (run / "encoder.safetensors").exists()
+
+
+def test_no_snapshot_is_kept_of_a_broken_encoder(tiny, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    break_loss(monkeypatch, 1)
+    settings = make_settings(tiny, training_snapshot_every=1, training_save_every=4, training_log_every=1000)
+    with pytest.raises(FloatingPointError):
+        pretrain(settings, run, quiet=True)
+    for path in run.glob("encoder*.safetensors"):
+        assert all(v.isfinite().all() for v in load_file(path).values()), path.name
+
+
+def test_snapshots(tiny, tmp_path):
+    run = pretrain(make_settings(tiny, training_snapshot_every=2), tmp_path / "run", quiet=True)
+    names = sorted(p.name for p in run.glob("encoder*"))
+    assert names == ["encoder-epoch0002.safetensors", "encoder-epoch0004.safetensors", "encoder.safetensors"]
+    last, end = (load_file(run / n) for n in names[1:])
+    assert same(last, end)
+    assert not same(load_file(run / names[0]), end)
+
+
+# optimiser
+
+
+def test_the_learning_rate_rises_linearly_then_falls_as_a_cosine():
+    s = TrainingSettings(epochs=10, warmup_epochs=2, lr=1e-3, min_lr=2e-4)
+    rate = [optim.learning_rate(step, 50, s) for step in range(501)]
+    assert rate[0] == 0
+    assert rate[50] == pytest.approx(5e-4)
+    assert rate[100] == pytest.approx(1e-3)
+    assert rate[300] == pytest.approx(6e-4)  # half way down
+    assert rate[500] == pytest.approx(2e-4)
+    assert rate[200] == pytest.approx(2e-4 + 8e-4 * 0.5 * (1 + math.cos(math.pi / 4)))
+    assert np.all(np.diff(rate[:101]) > 0)
+    assert np.all(np.diff(rate[100:]) < 0)
+    assert optim.learning_rate(0, 50, replace(s, warmup_epochs=0)) == pytest.approx(1e-3)
+    assert optim.learning_rate(25, 50, replace(s, warmup_epochs=0.5)) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weight_decay_is_for_matrices_only(name, tiny, tmp_path):
+    with threaded(tiny, tmp_path, name=name) as loop:
+        names = {id(p): n for n, p in loop.task.named_parameters()}
+        decayed, plain = ({names[id(p)] for p in g["params"]} for g in loop.optimiser.param_groups)
+        assert [g["weight_decay"] for g in loop.optimiser.param_groups] == [0.05, 0.0]
+        assert loop.optimiser.param_groups[0]["betas"] == (0.9, 0.95)
+        assert decayed | plain == {n for n, p in loop.task.named_parameters() if p.requires_grad}
+        assert all(n.endswith(".weight") and "norm" not in n for n in decayed)
+        assert all("bias" in n or "norm" in n or "position" in n or "token" in n for n in plain)
+        assert "encoder.tokenizer.weight" in decayed
+
+
+def test_the_log_shows_the_schedule(whole, tiny):
+    s = make_settings(tiny).training
+    for line in read_metrics(whole["mamp"]):
+        per_epoch = state(whole["mamp"])["step"] // 4
+        assert line["lr"] == pytest.approx(optim.learning_rate(line["step"] - 1, per_epoch, s))
+        assert line["epoch"] == pytest.approx(line["step"] / per_epoch)
+
+
+@pytest.mark.parametrize("name", ["mae", "mamp"])
+def test_accumulation_is_the_whole_batch(name, whole, tiny, tmp_path):
+    run = pretrain(make_settings(tiny, name, training_accumulate=3), tmp_path / "run", quiet=True)
+    for a, b in zip(read_metrics(run), read_metrics(whole[name]), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+    parts, together = weights(run), weights(whole[name])
+    assert max((parts[k] - together[k]).abs().max() for k in parts) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training_weight_decay": 0.5},
+        {"training_clip_grad": 0.1},
+        {"training_betas": (0.5, 0.9)},
+        {"training_min_lr": 0.0},
+        {"training_warmup_epochs": 0},
+        {"training_epochs": 3},
+        {"training_batch_size": 6},
+        {"training_precision": "bf16"},
+        {"decoder_layers": 2},
+        {"sampling_noise": 0.1},
+        {"sampling_scale": "torso"},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_weights(changes, whole, tiny, tmp_path):
+    run = pretrain(make_settings(tiny, **changes), tmp_path / "run", quiet=True)
+    assert not same(weights(run), weights(whole["mamp"]))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"training_batch_size": 10, "training_accumulate": 4}, {"training_epochs": 0}], ids=str
+)
+def test_bad_training_settings_are_told(changes, tiny, tmp_path):
+    with pytest.raises(ValueError, match=next(iter(changes)).replace("_", r"\.", 1)):
+        pretrain(make_settings(tiny, **changes), tmp_path / "run", quiet=True)
+
+
+# several processes
+
+TORCHRUN = """
+import sys, torch, yaml
+from kinemask.train.loop import pretrain
+from kinemask.train.settings import from_dict
+torch.set_num_threads(1)
+for config in sys.argv[1:]:
+    pretrain(from_dict(yaml.safe_load(open(config))), config.removesuffix(".yaml"), quiet=True)
+"""
+GATHERED = {"pretext_negatives": "gathered", "pretext_contrast_weight": 2.0}
+RUNS = {
+    "mamp": ("mamp", {}),
+    "mamp-accumulated": ("mamp", {"training_accumulate": 3}),
+    "hacm-mean": ("hacm", GATHERED),
+    "hacm-rows": ("hacm", GATHERED | {"pretext_contrast_reduction": "rows", "pretext_similarity": "cosine"}),
+    "hacm-sum": ("hacm", GATHERED | {"pretext_contrast_reduction": "sum"}),
+    "hacm-local": ("hacm", {"pretext_contrast_weight": 2.0}),
+}
+
+
+@pytest.fixture(scope="module")
+def two_processes(tiny, tmp_path_factory) -> dict[str, tuple[Path, Path]]:
+    """Each run of RUNS with one process and with two: name -> (one, two)."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "driver.py").write_text(TORCHRUN)
+    out, configs = {}, []
+    for name, (of, changes) in RUNS.items():
+        settings = make_settings(tiny, of, **changes, training_epochs=2, training_log_every=1)
+        configs.append(folder / f"{name}-two.yaml")
+        configs[-1].write_text(yaml.safe_dump(settings.to_dict()))
+        one = pretrain(settings, folder / f"{name}-one", quiet=True)
+        out[name] = one, folder / f"{name}-two"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, folder / "driver.py", *configs], env=environment(), timeout=280, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "hacm-local"])
+def test_two_processes_do_what_one_does(name, two_processes):
+    one, two = two_processes[name]
+    a, b = read_metrics(one), read_metrics(two)
+    assert len(a) == len(b) == state(one)["step"]
+    for x, y in zip(a, b, strict=True):
+        for part in ("loss", "reconstruction", "contrast"):
+            assert x.get(part) == pytest.approx(y.get(part), rel=1e-4)
+    x, y = weights(one), weights(two)
+    assert max((x[k] - y[k]).abs().max() for k in x) < 1e-3
+
+
+def test_local_negatives_are_fewer(two_processes):
+    one, two = (read_metrics(run)[0]["contrast"] for run in two_processes["hacm-local"])
+    assert abs(one - two) > 1e-4
+    assert one == pytest.approx(read_metrics(two_processes["hacm-mean"][0])[0]["contrast"])
+
+
+# settings
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_parses_and_builds(recipe):
+    settings, _ = parse(None, {"data": "somewhere", "split": "xview"}, recipe=recipe)
+    assert from_dict(settings.to_dict()).to_dict() == settings.to_dict()
+    assert recipe.startswith(settings.method)
+    assert recipes()[recipe], "a recipe has a title"
+    chosen = method(settings.method)
+    of = layout("kinect20" if "ucla" in recipe else "utd20" if "utd" in recipe else "ntu25")
+    with torch.device("meta"):
+        encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
+        task = chosen.build(encoder, settings.decoder, settings.pretext)
+    assert sum(p.numel() for p in task.parameters()) > 1000
+    by_command_line = parse(["--recipe", recipe, "--data", "somewhere", "--split", "xview"])[0]
+    assert by_command_line == settings
+
+
+def required(*more):
+    return ["--recipe", RECIPE, "--data", "d", "--split", "s", *more]
+
+
+RECIPE = next(name for name in recipes() if name.startswith("mamp"))
+
+
+def test_settings_by_their_dotted_names():
+    settings = parse(
+        required("--training.lr", "0.5", "--sampling.crop", "[0.2,0.9]", "--pretext.tau=2", "--seed", "7")
+    )[0]
+    assert (settings.training.lr, settings.sampling.crop, settings.pretext.tau) == (0.5, (0.2, 0.9), 2)
+    assert settings.seed == 7
+    overrides = {
+        "data": "d",
+        "split": "s",
+        "training.lr": 0.5,
+        "sampling.crop": [0.2, 0.9],
+        "pretext.tau": 2,
+        "seed": 7,
+    }
+    assert parse(None, overrides, recipe=RECIPE)[0] == settings
+    assert parse(required("--sampling.rotation", "[0.1,0.2,0.3]"))[0].sampling.rotation == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--pretext.nonsense", "1"], r"pretext\.nonsense"),
+        (["--nonsense", "1"], "nonsense"),
+        (["--training.epoch", "1"], "training.epoch"),  # nor is a shortened name a setting's name
+        (["--training.lr", "quick"], r"training\.lr"),
+        (["--pretext.masking", "semantic"], "masking"),
+        (["--training.epochs", "1.5"], "epochs"),
+        (["--sampling.crop", "[0.5,0.7,0.9]"], "crop"),
+        (["--pretext.mask_ratio", "1.5"], "mask_ratio"),
+        (["--training.batch_size", "0"], "batch_size"),
+        (["--recipe", "nonsense"], f"nonsense.*{RECIPE}"),
+        (["--recipe", "../../etc/passwd"], "unknown recipe"),
+        (["--recipe", "/nowhere/x.yaml"], "does not exist"),
+    ],
+)
+def test_wrong_settings_are_errors(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        parse(required(*arguments))
+
+
+def test_missing_settings_are_errors():
+    with pytest.raises(ValueError, match="data"):
+        parse(["--recipe", RECIPE, "--split", "s"])
+    with pytest.raises(ValueError, match=f"recipe.*{RECIPE}"):
+        parse(["--data", "d", "--split", "s"])
+    with pytest.raises(ValueError, match="nonsense"):
+        parse(None, {"data": "d", "split": "s", "training.nonsense": 1}, recipe=RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("method: mamp\npretext: {nonsense: 1}", "nonsense"),
+        ("method: mamp\nnonsense: 1", "nonsense"),
+        ("method: nonsense", "mamp"),
+        ("method: [", "YAML"),
+        ("just words", "mapping"),
+        ("method: mamp\ntraining: {epochs: many}", "epochs"),
+        ("method: mamp\ntraining: 3", "training"),
+        ("method: !!python/object/apply:os.getcwd []", "YAML"),
+    ],
+)
+def test_bad_recipe_files_are_told(text, match, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=match):
+        parse(["--recipe", str(path), "--data", "d", "--split", "s"])
+
+
+def test_a_recipe_of_ones_own(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "method: hacm\nencoder: {space: poincare, width: 32}\ntraining: {lr: 1.0e-2, betas: [0.8, 0.9]}\nseed: 5"
+    )
+    settings = parse(["--recipe", str(path), "--data", "d", "--split", "s", "--encoder.heads", "4"])[0]
+    assert (settings.method, settings.encoder.width, settings.encoder.heads, settings.seed) == ("hacm", 32, 4, 5)
+    assert settings.training.betas == (0.8, 0.9)
+    assert build_parser(str(path)).get_defaults()["training"]["lr"] == 1e-2
+
+
+def test_settings_read_back_are_the_same_values(tiny):
+    settings = make_settings(tiny, "hacm", sampling_rotation=(0.0, 0.3, 0.0))
+    assert from_dict(settings.to_dict()) == settings
+
+
+# encoders on disk
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoder_file_gives_the_same_encoder(name, whole, tiny):
+    model = load_encoder(whole[name])
+    assert not model.training
+    assert model.layout == tiny.layout
+    assert model.sampling.frames == 24
+    x = torch.randn(3, 24, 15, 3)
+    with threaded(tiny, whole[name], name=name) as loop, torch.no_grad():  # resumed: the trained weights
+        torch.testing.assert_close(loop.task.encoder.eval()(x), model.encoder(x))
+        torch.testing.assert_close(model.features(x), loop.task.encoder(x).mean((1, 2)))
+    assert load_encoder(whole[name] / "encoder.safetensors").record == model.record
+    fresh = build_encoder(model.record)
+    assert fresh.state_dict().keys() == model.state_dict().keys()
+    assert not same(fresh.state_dict(), model.state_dict())
+
+
+def rewrite(path, change):
+    """The encoder file with changed metadata: change(about) -> about or text."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as f:
+        about = json.loads(f.metadata()["kinemask"])
+    about = change(about) or about
+    text = about if isinstance(about, str) else json.dumps(about)
+    save_file(load_file(path), path, metadata={"kinemask": text})
+
+
+LIES = {
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-100]),
+    "empty": lambda p: p.write_bytes(b""),
+    "text": lambda p: p.write_text("these are not weights"),
+    "pickle": lambda p: p.write_bytes(pickle.dumps(Hostile(p.parent / "trace"))),
+    "huge header": lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"),
+    "no metadata": lambda p: save_file(load_file(p), p),
+    "metadata of others": lambda p: save_file(load_file(p), p, metadata={"format": "pt"}),
+    "not JSON": lambda p: rewrite(p, lambda about: "{"),
+    "a list": lambda p: rewrite(p, lambda about: "[]"),
+    "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
+    "no method": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "method"}),
+    "unknown method": lambda p: rewrite(p, lambda about: about | {"method": "os"}),
+    "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
+    "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
+    "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
+    "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
+    "a weight missing": lambda p: save_file(
+        {k: v for k, v in load_file(p).items() if k != "tokenizer.bias"}, p, metadata=metadata(p)
+    ),
+}
+
+
+def metadata(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as f:
+        return f.metadata()
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_file_that_is_no_encoder_is_told(lie, whole, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes((whole["mamp"] / "encoder.safetensors").read_bytes())
+    load_encoder(path)
+    LIES[lie](path)
+    with pytest.raises(ValueError, match=r"encoder\.safetensors"):
+        load_encoder(path)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_an_absent_encoder_is_told(tmp_path):
+    with pytest.raises(ValueError, match="no encoder at"):
+        load_encoder(tmp_path)
+    with pytest.raises(ValueError, match="no encoder at"):
+        load_encoder(tmp_path / "encoder.safetensors")
+    with pytest.raises(ValueError, match="not a run"):
+        checkpoint.read_config(tmp_path)
