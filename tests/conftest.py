@@ -17,9 +17,10 @@ _LENGTHS = (90, 40, 64, 33, 1, 75, 50, 12, 2, 60, 24, 85, 17, 48, 7)
 
 
 def recording(frames: int, label: int, of: Layout, rng: np.random.Generator) -> np.ndarray:
-    """A body (T, V, C): a random still pose, slow sway of every joint, and the class's joints that swing."""
+    """A body (T, V, C): a pose that all share nearly, slow sway of every joint, and the class's joints that swing."""
     t = np.arange(frames)[:, None, None]
-    pose = rng.normal(0, 0.3, (1, of.num_joints, of.dims))
+    pose = np.random.default_rng(0).normal(0, 0.3, (1, of.num_joints, of.dims))
+    pose = pose + rng.normal(0, 0.03, pose.shape)
     speed, phase = rng.uniform(0.02, 0.1, pose.shape), rng.uniform(0, 6.3, pose.shape)
     body = pose + 0.02 * np.sin(speed * t + phase)
     for joint in _MOVING[label]:

@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -454,8 +455,7 @@ def test_accumulation_is_the_whole_batch(name, whole, tiny, tmp_path):
     run = pretrain(make_settings(tiny, name, training_accumulate=3), tmp_path / "run", quiet=True)
     for a, b in zip(read_metrics(run), read_metrics(whole[name]), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
-    parts, together = weights(run), weights(whole[name])
-    assert max((parts[k] - together[k]).abs().max() for k in parts) < 1e-3
+    alike(run, whole[name])
 
 
 @pytest.mark.parametrize(
@@ -491,11 +491,13 @@ def test_bad_training_settings_are_told(changes, tiny, tmp_path):
 # several processes
 
 TORCHRUN = """
-import sys, torch, yaml
+import os, sys, torch, yaml
 from kinemask.train.loop import pretrain
 from kinemask.train.settings import from_dict
 torch.set_num_threads(1)
-for config in sys.argv[1:]:
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # a meeting place of its own for every run
+for argument in sys.argv[1:]:
+    os.environ["MASTER_PORT"], config = argument.split(":", 1)
     pretrain(from_dict(yaml.safe_load(open(config))), config.removesuffix(".yaml"), quiet=True)
 """
 GATHERED = {"pretext_negatives": "gathered", "pretext_contrast_weight": 2.0}
@@ -509,23 +511,36 @@ RUNS = {
 }
 
 
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
 @pytest.fixture(scope="module")
 def two_processes(tiny, tmp_path_factory) -> dict[str, tuple[Path, Path]]:
     """Each run of RUNS with one process and with two: name -> (one, two)."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "driver.py").write_text(TORCHRUN)
-    out, configs = {}, []
-    for name, (of, changes) in RUNS.items():
+    out, arguments = {}, []
+    for (name, (of, changes)), port in zip(RUNS.items(), free_ports(len(RUNS)), strict=True):
         settings = make_settings(tiny, of, **changes, training_epochs=2, training_log_every=1)
-        configs.append(folder / f"{name}-two.yaml")
-        configs[-1].write_text(yaml.safe_dump(settings.to_dict()))
+        config = folder / f"{name}-two.yaml"
+        config.write_text(yaml.safe_dump(settings.to_dict()))
+        arguments.append(f"{port}:{config}")
         one = pretrain(settings, folder / f"{name}-one", quiet=True)
         out[name] = one, folder / f"{name}-two"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launch, folder / "driver.py", *configs], env=environment(), timeout=280, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = [*launch, folder / "driver.py", *arguments]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        _, said = process.communicate(timeout=150)
+    finally:
+        process.terminate()  # torchrun ends its processes with itself
+        process.wait(30)
+    assert process.returncode == 0, said[-3000:]
     return out
 
 
@@ -535,10 +550,18 @@ def test_two_processes_do_what_one_does(name, two_processes):
     a, b = read_metrics(one), read_metrics(two)
     assert len(a) == len(b) == state(one)["step"]
     for x, y in zip(a, b, strict=True):
-        for part in ("loss", "reconstruction", "contrast"):
-            assert x.get(part) == pytest.approx(y.get(part), rel=1e-4)
-    x, y = weights(one), weights(two)
-    assert max((x[k] - y[k]).abs().max() for k in x) < 1e-3
+        assert x.keys() == y.keys()
+        for part in {"loss", "reconstruction", "contrast"} & x.keys():
+            assert x[part] == pytest.approx(y[part], rel=1e-4)
+    alike(one, two)
+
+
+def alike(one: Path, two: Path) -> None:
+    """Two encoders compute the same but for rounding; weights without a gradient (the keys' biases) may differ."""
+    x = torch.randn(20, 24, 15, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        a, b = (load_encoder(run).features(x) for run in (one, two))
+    torch.testing.assert_close(a, b, atol=1e-2 * a.std().item(), rtol=0)
 
 
 def test_local_negatives_are_fewer(two_processes):

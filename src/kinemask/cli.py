@@ -108,10 +108,11 @@ def report(arguments: Sequence[str]) -> None:
     parser = _parser("report", report)
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--out", metavar="FILE.html", help="default: report.html in the first run's folder")
+    parser.add_argument("--data", metavar="STORE", help="the store to show clips of (default: each run's own)")
     given = parser.parse_args(arguments)
     from kinemask.evaluate.report import report as write
 
-    print(write(given.runs, given.out))
+    print(write(given.runs, given.out, given.data))
 
 
 def recipes(arguments: Sequence[str]) -> None:
@@ -149,9 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 for a user's mistake, 3 for training that was stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            "usage: kinemask COMMAND ...\n\nMasked self-supervised pre-training on human skeleton sequences.\n\ncommands:"
-        )
+        print("usage: kinemask COMMAND ...\n\nMasked self-supervised pre-training on human skeleton sequences.\n")
         _print_lines({name: (command.__doc__ or "").strip() for name, command in COMMANDS.items()}, indent="  ")
         print("\nkinemask COMMAND --help tells more")
         return 0

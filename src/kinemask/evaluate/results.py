@@ -85,5 +85,6 @@ def table(results: list[dict[str, Any]]) -> str:
     if controls:
         lines["control: untrained encoder"] = [c["untrained_encoder"] for c in controls]
         lines["control: raw coordinates, 1-NN"] = [controls[0]["raw_coordinates_knn"]]
-    head = f"{first['protocol']}, {first['data']} {first['split']}, {first['test_clips']} test clips, seeds: {len(results)}"
+    where = f"{first['protocol']}, {first['data']} {first['split']}"
+    head = f"{where}, {first['test_clips']} test clips, seeds: {len(results)}"
     return "\n".join([head, *(f"  {name:38} {summary(values):>12} %" for name, values in lines.items())])

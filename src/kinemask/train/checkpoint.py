@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
             continue
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, struct.error, KeyError) as error:
             damaged.append(f"{path}: {error}".splitlines()[0])
     if damaged:
         raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")

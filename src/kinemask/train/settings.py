@@ -145,7 +145,8 @@ def parse(arguments: Sequence[str] | None, overrides: Mapping[str, Any] | None =
             values = parser.parse_object(_nest({"recipe": recipe, **(overrides or {})}))
         else:
             values = parser.parse_args(list(arguments))
-        return _settings(load_recipe(recipe)["method"], parser.instantiate_classes(values)), values
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name before 4.50
+        return _settings(load_recipe(recipe)["method"], instantiate(values)), values
     except SystemExit:
         raise
     except Exception as error:  # jsonargparse wraps a section's own ValueError

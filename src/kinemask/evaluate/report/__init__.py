@@ -44,7 +44,7 @@ def report(
     page = Template(part("page.html")).substitute(
         title=tag("title", "kinemask report: " + ", ".join(run.name for run in found)),
         style=part("style.css"),
-        headline=join(map(tables.headline, found)),
+        headline=tables.headlines(found),
         contents=join(tag("a", title, href=f"#{name}") for name, title in zip(names, sections, strict=True)),
         sections=join(
             tag("section", tag("h2", title), content, id=name)

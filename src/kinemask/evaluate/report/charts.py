@@ -89,16 +89,16 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) 
     few = len(present) <= FEW_CLASSES
     cell = (30 if len(present) <= 10 else 24) if few else 14 if len(present) <= 70 else 9
     font = 12 if few else cell - 3
-    names = [short(classes[i], 30) for i in present]
-    left, top = 12 + max(len(f"{i + 1} {n}") for i, n in zip(present, names, strict=True)) * font * 0.58, 34
+    names = [short(classes[i], 30) for i in map(int, present)]
+    left, top = 12 + max(len(f"{i + 1} {n}") for i, n in zip(map(int, present), names, strict=True)) * font * 0.58, 34
     out = []
-    for row, i in enumerate(present):
+    for row, i in enumerate(map(int, present)):
         y = top + (row + 0.5) * cell + font * 0.36
         out.append(f'<text x="{left - 8:.0f}" y="{y:.1f}" text-anchor="end">{text(names[row])} {i + 1}</text>')
-        if cell > 9:
+        if few or i % 5 == 4:
             out.append(f'<text x="{left + (row + 0.5) * cell:.1f}" y="{top - 6}" text-anchor="middle">{i + 1}</text>')
     for row, column in np.argwhere(counts):
-        a, b = (text(classes[present[k]]) for k in (row, column))
+        a, b = text(classes[int(present[row])]), text(classes[int(present[column])])
         many, of, part = counts[row, column], counts[row].sum(), share[row, column]
         x, y = left + column * cell, top + row * cell
         out.append(
@@ -112,7 +112,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) 
     size = len(present) * cell
     out.append(f'<text x="{left:.0f}" y="{top - 22}">predicted class (number)</text>')
     out.append(f'<rect class="frame" x="{left - 0.5:.0f}" y="{top - 0.5}" width="{size}" height="{size}"/>')
-    width, height = left + size + 4, top + size + 4
+    width, height = left + max(size, 140) + 4, top + size + 4
     drawing = tag(
         "svg",
         Markup("".join(out)),

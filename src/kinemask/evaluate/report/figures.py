@@ -55,12 +55,17 @@ def confusion(run: Run) -> Markup:
     about, classes = e.about, e.about["classes"]
     guess = scores.argmax(1)
     rows = [
-        (classes[i], 100 * float((guess[labels == i] == i).mean()), f"of {(labels == i).sum()}") for i in np.unique(labels)
+        (classes[i], 100 * float((guess[labels == i] == i).mean()), f"of {(labels == i).sum()}")
+        for i in np.unique(labels)
     ]
     rows.sort(key=lambda row: -row[1])
     title = f"{about['protocol']}, {about['data']} {about['split']}, seed {about['seed']}"
-    matrix = tag("figure", tag("figcaption", tag("b", "Confusion"), " ", title), charts.confusion(labels, guess, classes))
-    per_class = tag("figure", tag("figcaption", tag("b", "Accuracy per class"), " in %, of test clips"), charts.bars(rows))
+    matrix = tag(
+        "figure", tag("figcaption", tag("b", "Confusion"), " ", title), charts.confusion(labels, guess, classes)
+    )
+    per_class = tag(
+        "figure", tag("figcaption", tag("b", "Accuracy per class"), " in %, of test clips"), charts.bars(rows)
+    )
     return tag("div", matrix, per_class, class_="pair" if len(rows) <= charts.FEW_CLASSES else "pair wide")
 
 
@@ -71,7 +76,9 @@ def open_data(run: Run, given: str | Path | None) -> Store:
 
 def test_split(run: Run, store: Store) -> str:
     """The split whose test part is shown: of the leading evaluation on this store, else the run's own."""
-    own = [e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.meta["sha256"]]
+    own = [
+        e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.meta["sha256"]
+    ]
     return next((split for split in [*own, run.config["split"]] if split in store.splits), run.config["split"])
 
 
@@ -104,7 +111,14 @@ def skeletons(run: Run, given: str | Path | None, number: int) -> Markup:
         return note(f"No skeletons: {_said(error, run, given)}")
     name = f"scene{number}"
     players = [_player(name, i, clip, scene) for i, clip in enumerate(scene["clips"])]
-    return join([_legend(scene), *players, tag("p", _caption(scene, config.sampling.stream), class_="caption"), data(name, scene)])
+    return join(
+        [
+            _legend(scene),
+            *players,
+            tag("p", _caption(scene, config.sampling.stream), class_="caption"),
+            data(name, scene),
+        ]
+    )
 
 
 def _player(name: str, i: int, clip: dict[str, Any], scene: dict[str, Any]) -> Markup:
@@ -121,8 +135,17 @@ def _player(name: str, i: int, clip: dict[str, Any], scene: dict[str, Any]) -> M
     ]
     play = tag("button", "Play", type="button", class_="play")
     slider = void("input", type="range", min=0, max=scene["T"] - 1, value=0, aria_label=f"frame of {clip['name']}")
+    turns = " turns" if scene["dims"] == 3 else ""
     bar = tag("div", play, slider, tag("output"), class_="controls")
-    return tag("figure", head, tag("div", *canvases, class_="views"), bar, class_="player", data_scene=name, data_clip=i)
+    return tag(
+        "figure",
+        head,
+        tag("div", *canvases, class_="views"),
+        bar,
+        class_=f"player{turns}",
+        data_scene=name,
+        data_clip=i,
+    )
 
 
 def _legend(scene: dict[str, Any]) -> Markup:
@@ -131,11 +154,15 @@ def _legend(scene: dict[str, Any]) -> Markup:
         entries.append(("unused", "joint that the encoder leaves out"))
     if scene["kind"] in ("motion", "coordinates"):
         entries += [("true", "true"), ("predicted", "predicted")]
-    return tag("p", *(tag("span", tag("i", class_=kind), words) for kind, words in entries if scene["kind"]), class_="key")
+    return tag(
+        "p", *(tag("span", tag("i", class_=kind), words) for kind, words in entries if scene["kind"]), class_="key"
+    )
 
 
 def _caption(scene: dict[str, Any], stream: str) -> str:
-    words = ["The first test clip of classes spread over the data set, whole, without augmentation. Drag to turn."]
+    words = ["The first test clip of classes spread over the data set, whole, without augmentation."]
+    if scene["dims"] == 3:
+        words.append("Drag to turn.")
     if scene["kind"] == "motion":
         over = "to the next frame" if scene["stride"] == 1 else f"over {scene['stride']} frames"
         words.append(f"Arrows are the displacement of masked joints {over}, enlarged alike in both colours.")
@@ -150,12 +177,12 @@ def _caption(scene: dict[str, Any], stream: str) -> str:
     if scene["kind"] in ("motion", "coordinates"):
         if scene["normalised"]:
             words.append(
-                "The target is normalised and the loss does not see its mean and scale: the true ones are put back here."
+                "The target is normalised; its mean and scale, which the loss does not see, are the true ones here."
             )
         if scene["deviation"] > 1e-3:
             words.append(
-                f"The target is a mapping of the {scene['kind']} that deviates from it by {100 * scene['deviation']:.1f} %"
-                " here; it is drawn as it is, in the mapped space."
+                f"The target is a mapping of the {scene['kind']}, {100 * scene['deviation']:.1f} % away from it here;"
+                " it is drawn as it is, in the mapped space."
             )
     return " ".join(words)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from itertools import repeat
 from typing import Any
 
 
@@ -26,7 +26,9 @@ def tag(name: str, *content: Any, **attributes: Any) -> Markup:
 def void(name: str, **attributes: Any) -> Markup:
     """An element without content, such as input; else as `tag`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     return Markup(f"<{name}{written}>")
 
@@ -38,12 +40,14 @@ def join(parts: Iterable[Any], between: str = "") -> Markup:
 def table(
     head: Sequence[Any], rows: Iterable[Sequence[Any]], own: Sequence[bool] = (), numbers: Sequence[int] = ()
 ) -> Markup:
-    """A table that scrolls sideways where it is wider than the page. own: rows to highlight; numbers: columns to align."""
+    """A table that scrolls sideways in a narrow page. own: which rows to highlight; numbers: columns to align right."""
     side = lambda i: "number" if i in numbers else None
     kind = lambda i, cell: side(i) or ("word" if len(str(cell)) <= 24 else None)
     lines = [
-        tag("tr", *(tag("td", cell, class_=kind(i, cell)) for i, cell in enumerate(row)), class_="own" if mine else None)
-        for row, mine in zip_longest(rows, own, fillvalue=False)
+        tag(
+            "tr", *(tag("td", cell, class_=kind(i, cell)) for i, cell in enumerate(row)), class_="own" if mine else None
+        )
+        for row, mine in zip(rows, own or repeat(False), strict=False)
     ]
     heading = tag("tr", *(tag("th", cell, class_=side(i), scope="col") for i, cell in enumerate(head)))
     return tag("div", tag("table", tag("thead", heading), tag("tbody", *lines)), class_="scroll")

@@ -87,7 +87,9 @@ def read_runs(folders: Sequence[Path | str]) -> list[Run]:
         same = sum(Path(other).resolve().name == name for other in folders[: len(out)])
         evaluations = group(read_results(folder), folder)
         out.append(
-            Run(folder, f"{name} ({same + 1})" if same else name, read_config(folder), read_metrics(folder), evaluations)
+            Run(
+                folder, f"{name} ({same + 1})" if same else name, read_config(folder), read_metrics(folder), evaluations
+            )
         )
     return out
 
@@ -98,7 +100,12 @@ def group(results: list[dict[str, Any]], folder: Path) -> list[Evaluation]:
     for result in sorted(results, key=lambda r: r["seed"]):
         shared = {k: result.get(k) for k in _SHARED} | {"controls": bool(result["controls"])}
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(result)
-    order = lambda r: (r["data"], r["split"], _FIRST.index(r["protocol"]) if r["protocol"] in _FIRST else 9, r["encoder"])
+    order = lambda r: (
+        r["data"],
+        r["split"],
+        _FIRST.index(r["protocol"]) if r["protocol"] in _FIRST else 9,
+        r["encoder"],
+    )
     found = sorted(groups.values(), key=lambda g: order(g[0]))
     return [Evaluation(g, _sha256(folder / f"{g[0]['encoder']}.safetensors") != g[0]["encoder_sha256"]) for g in found]
 

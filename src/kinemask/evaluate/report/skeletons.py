@@ -141,7 +141,9 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
     for i, c in enumerate(clips):
         rows = (slot == i).numpy()
         unit = float(np.abs(positions[rows]).max()) / 32000 or 1.0
-        bodies = [{"positions": pack(p, unit), "seen": digits(s)} for p, s in zip(positions[rows], seen[rows], strict=True)]
+        bodies = [
+            {"positions": pack(p, unit), "seen": digits(s)} for p, s in zip(positions[rows], seen[rows], strict=True)
+        ]
         clip: dict[str, Any] = {
             "name": store.names[c],
             "label": store.classes[store.labels[c]] if store.labels[c] >= 0 else "",

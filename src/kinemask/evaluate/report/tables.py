@@ -10,20 +10,28 @@ from typing import Any
 
 from kinemask import __version__
 from kinemask.evaluate.protocols import PROTOCOLS
-from kinemask.evaluate.report.published import Published, place, published
 from kinemask.evaluate.report.charts import bars
 from kinemask.evaluate.report.html import Markup, join, note, table, tag
+from kinemask.evaluate.report.published import Published, place, published
 from kinemask.evaluate.report.reproduce import commands
 from kinemask.evaluate.report.runs import Evaluation, Run
 from kinemask.evaluate.results import summary
 from kinemask.train.settings import flatten
 
+LONG = 16  # lines of a table that then scrolls by itself
 SELECTION = "best epoch: selection on the test set"
 _FREE = {"seed", "data", "training.device", "training.log_every", "training.save_every", "training.compile"}
 
 
 def percent(values: list[float]) -> str:
     return f"{summary(values)} %" if values else "—"
+
+
+def headlines(runs: Sequence[Run], most: int = 3) -> Markup:
+    """What the first runs came to; the rest stand in the table."""
+    rest = len(runs) - most
+    more = [tag("p", f"{rest} more run{'s' if rest > 1 else ''} below.", class_="headline")] if rest > 0 else []
+    return join([*map(headline, runs[:most]), *more])
 
 
 def headline(run: Run) -> Markup:
@@ -45,9 +53,7 @@ def headline(run: Run) -> Markup:
     ]
     words += [f", and on {percent(score)} of the {on}." if unseen else "."]
     tail = "_unseen" if unseen else ""
-    fresh, raw = (
-        e.values(f"controls.{name}{tail}") for name in ("untrained_encoder", "raw_coordinates_knn")
-    )
+    fresh, raw = (e.values(f"controls.{name}{tail}") for name in ("untrained_encoder", "raw_coordinates_knn"))
     if fresh and raw:
         words.append(
             f" {'On those, an' if unseen else 'An'} untrained encoder of the same shape gets {percent(fresh)}"
@@ -148,7 +154,10 @@ def _chart(runs: Sequence[Run]) -> Markup:
         values, a = e.values("accuracy"), e.about
         label = f"{run.name}: " if len(runs) > 1 else ""
         rows.append((f"{label}{a['protocol']}, {a['data']} {a['split']}", fmean(values), "%"))
-        names = (("untrained encoder", "controls.untrained_encoder"), ("raw coordinates", "controls.raw_coordinates_knn"))
+        names = (
+            ("untrained encoder", "controls.untrained_encoder"),
+            ("raw coordinates", "controls.raw_coordinates_knn"),
+        )
         marks.append([(title, fmean(v)) for title, name in names if (v := e.values(name))])
     names = ("untrained encoder", "raw coordinates, 1-NN")
     key = tag("p", *(tag("span", tag("s", class_=f"m{i}"), name) for i, name in enumerate(names)), class_="key")
@@ -182,9 +191,7 @@ def beside_published(runs: Sequence[Run]) -> Markup:
     return join([*out, tag("p", caption, class_="caption")])
 
 
-def _published_table(
-    known: list[Published], own: list[tuple[Run, Evaluation]], where: tuple[str, str, str]
-) -> Markup:
+def _published_table(known: list[Published], own: list[tuple[Run, Evaluation]], where: tuple[str, str, str]) -> Markup:
     lines: list[tuple[float, bool, list[Any]]] = []
     for p in known:
         about = ", ".join(filter(None, (p.venue, p.year)))
@@ -205,7 +212,9 @@ def _published_table(
     used = [i for i in range(len(head)) if any(line[i] for *_, line in lines)]
     rows = [[line[i] for i in used] for *_, line in lines]
     found = table([head[i] for i in used], rows, [mine for _, mine, _ in lines], numbers=(used.index(3),))
-    return tag("div", found, class_="long") if len(lines) > 16 else found
+    if len(lines) <= LONG:
+        return found
+    return tag("div", found, class_="long one" if len(own) == 1 else "long")
 
 
 def settings(runs: Sequence[Run]) -> Markup:
