@@ -354,20 +354,21 @@ def break_loss(monkeypatch, step: int, value: float = math.nan, gradient_only: b
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_and_names_the_clips(value, whole, tiny, tmp_path, monkeypatch):
-    run, step = tmp_path / "run", 11
-    steps_per_epoch = state(whole["mamp"])["step"] // 4
-    assert 2 * steps_per_epoch < step
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_a_loss_that_is_not_finite_stops_and_names_the_clips(value, log_every, whole, tiny, tmp_path, monkeypatch):
+    """Found at the next line of the log, or before the next checkpoint if that comes first."""
+    run, good = tmp_path / "run", state(whole["mamp"])["step"] // 2
+    settings = make_settings(tiny, training_log_every=log_every, training_save_every=1)
     with monkeypatch.context() as patch:
-        break_loss(patch, step, value)
-        with pytest.raises(FloatingPointError, match=rf"step {step}.*last good state") as error:
-            pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)
+        break_loss(patch, good + 1, value)
+        with pytest.raises(FloatingPointError, match=rf"step {good + 1}.*last good state") as error:
+            pretrain(settings, run, quiet=True)
     with threaded(tiny, tmp_path / "other") as loop:
-        expected = {tiny.names[loop.tracks.clips[i]] for i in loop.tracks.clip[loop.batch(step)]}
+        expected = {tiny.names[loop.tracks.clips[i]] for i in loop.tracks.clip[loop.batch(good + 1)]}
     assert set(str(error.value).split("batch: ")[1].split(", ")) == expected
-    assert state(run)["step"] == 2 * steps_per_epoch
+    assert state(run)["step"] == good
     assert all(v.isfinite().all() for v in state(run)["task"].values())
-    pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)  # without the fault it goes on from there
+    pretrain(settings, run, quiet=True)  # without the fault it goes on from there
     assert same(weights(run), weights(whole["mamp"]))
 
 
@@ -456,6 +457,14 @@ def test_accumulation_is_the_whole_batch(name, whole, tiny, tmp_path):
     for a, b in zip(read_metrics(run), read_metrics(whole[name]), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
     alike(run, whole[name])
+    gradients = []  # AdamW forgives a gradient of the wrong size; clipping does not
+    for parts in (1, 3):
+        with threaded(tiny, tmp_path / str(parts), name=name, training_accumulate=parts) as loop:
+            task, loop.bad_step = loop.task, torch.tensor(-1)
+            loop.optimiser.step = lambda task=task: gradients.append([p.grad.clone() for p in task.parameters()])
+            loop.advance(task)
+    for one, three in zip(*gradients, strict=True):
+        torch.testing.assert_close(three, one, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -587,6 +596,32 @@ def test_every_recipe_parses_and_builds(recipe):
     assert sum(p.numel() for p in task.parameters()) > 1000
     by_command_line = parse(["--recipe", recipe, "--data", "somewhere", "--split", "xview"])[0]
     assert by_command_line == settings
+
+
+@pytest.mark.parametrize(
+    ("recipe", "tokens", "kept", "decoder", "tau"),
+    [
+        ("mamp-ntu60", 750, 75, 3, 0.8),
+        ("mamp-ntu120", 750, 75, 5, 0.75),
+        ("mamp-pku-mmd", 750, 75, 5, 0.8),
+        ("mae-ntu60", 750, 75, 3, None),
+        ("hacm-ntu60", 432, 22, None, 0.9),
+        ("hacm-ntu120", 432, 22, None, 0.9),
+    ],
+)
+def test_the_papers_recipes(recipe, tokens, kept, decoder, tau):
+    s, _ = parse(None, {"data": "somewhere", "split": "xview"}, recipe=recipe)
+    chosen = method(s.method)
+    with torch.device("meta"):
+        task = chosen.build(chosen.build_encoder(layout("ntu25"), s.sampling.frames, s.encoder), s.decoder, s.pretext)
+    assert (task.encoder.tokens, task.kept) == (tokens, kept)
+    assert (s.encoder.layers, s.encoder.width, s.encoder.heads, s.encoder.mlp_ratio) == (8, 256, 8, 4)
+    assert decoder in (None, s.decoder.layers)
+    assert tau is None or s.pretext.tau == tau
+    t = s.training
+    assert (t.epochs, t.warmup_epochs, t.batch_size, t.lr, t.min_lr) == (400, 20, 128, 1e-3, 5e-4)
+    assert (t.betas, t.weight_decay) == ((0.9, 0.95), 0.05)
+    assert (tuple(s.sampling.crop), s.sampling.rotation, s.sampling.missing) == ((0.5, 1.0), 0.3, "fill")
 
 
 def required(*more):

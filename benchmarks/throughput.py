@@ -1,0 +1,116 @@
+"""Pre-training throughput against the plain published recipe, each speed measure alone and all together, in one run.
+
+    python benchmarks/throughput.py --out benchmarks/results/throughput.json
+
+A clip has one person. `plain` encodes two bodies a clip, loads clip by clip, writes attention out and computes in
+float32. Every round measures every variant once, so that a slow moment of the machine hits all alike; the median over
+rounds counts.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import chain
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+import numpy as np
+import plain
+import torch
+from common import arguments, finish, one_person_store
+
+from kinemask.data.draws import Draws, key
+from kinemask.data.sampling import Batch
+from kinemask.data.store import Store
+from kinemask.nn import transformer
+from kinemask.train.distributed import World
+from kinemask.train.loop import Loop, bf16_pays
+from kinemask.train.settings import parse
+
+MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
+
+
+class Trial:
+    """One method at one size with some of the speed measures on."""
+
+    def __init__(self, recipe: str, store: Store, on: frozenset[str], batch: int, folder: Path):
+        self.on, self.store, self.batch = on, store, batch
+        options = {"data": str(store.path), "split": "all", "training.batch_size": batch, "training.device": "auto"}
+        settings, _ = parse(None, options, recipe)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.loop = Loop(settings, folder, World(0, 1, device), quiet=True)
+        self.bodies = 1 if "skip_absent_bodies" in on else 2
+        self.random = np.random.default_rng(0)
+        self.loop.task.train()
+
+    def data(self, step: int) -> Batch:
+        loop, size = self.loop, self.batch * self.bodies
+        order = loop.batch(step)
+        draws = Draws(key(0, step), size, None, loop.world.device)
+        if "device_sampling" in self.on:
+            batch = loop.sampler.sample(order, Draws(key(1, step), self.batch, None, loop.world.device))
+            x, valid = batch.x, batch.valid
+            if self.bodies == 2:
+                x, valid = torch.cat([x, torch.zeros_like(x)]), torch.cat([valid, valid])
+        else:
+            x = plain.load(self.store, order.cpu().numpy(), loop.settings.sampling, self.bodies, self.random)
+            x = x.to(loop.world.device)
+            valid = torch.ones(x.shape[:3], dtype=torch.bool, device=x.device)
+        return Batch(x, valid, draws)
+
+    def step(self) -> float:
+        """Seconds of one optimiser step."""
+        loop = self.loop
+        attend = transformer.attend if "fused_attention" in self.on else plain.attend
+        start = time.perf_counter()
+        with patch.object(transformer, "attend", attend):
+            batch = self.data(loop.step)
+            with torch.autocast(loop.world.device.type, torch.bfloat16, enabled="bf16" in self.on):
+                loss = loop.task(batch)["loss"]
+            loss.backward()
+        loop.optimiser.step()
+        loop.optimiser.zero_grad(set_to_none=True)
+        loop.step += 1
+        if loop.world.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def measure(recipe: str, store: Store, batch: int, rounds: int, alone: bool) -> dict[str, object]:
+    """Clips per second of every variant, and ratios to plain."""
+    everything = frozenset(MEASURES if bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else MEASURES[1:])
+    variants = {"plain": frozenset(), "all": everything}
+    if alone:
+        variants |= {f"plain + {name}": frozenset({name}) for name in sorted(everything)}
+    with TemporaryDirectory() as folder:
+        trials = {n: Trial(recipe, store, on, batch, Path(folder) / str(i)) for i, (n, on) in enumerate(variants.items())}
+        for trial in trials.values():
+            trial.step()
+        seconds: dict[str, list[float]] = {name: [] for name in trials}
+        for _ in range(rounds):
+            for name, trial in trials.items():
+                seconds[name].append(trial.step())
+    rate = {name: batch / median(s) for name, s in seconds.items()}
+    spread = {name: [batch / max(s), batch / min(s)] for name, s in seconds.items()}
+    ratio = {name: value / rate["plain"] for name, value in rate.items()}
+    return {"batch": batch, "clips_per_second": rate, "slowest_and_fastest": spread, "ratio_to_plain": ratio}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--recipes", nargs="+", default=["mamp-ntu120", "mae-ntu120", "hacm-ntu60", "mamp-demo", "hacm-demo"])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    with one_person_store() as store:
+        results = {
+            recipe: measure(recipe, store, given.batch, given.rounds, alone=i == 0) for i, recipe in enumerate(given.recipes)
+        }
+    best = dict(chain.from_iterable(((r, v["ratio_to_plain"]["all"]),) for r, v in results.items()))  # type: ignore[index]
+    finish({"benchmark": "pre-training throughput", "throughput": results, "ratio_of_all_to_plain": best}, given.out)
+
+
+if __name__ == "__main__":
+    main()
