@@ -20,7 +20,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return weights.softmax(dim=-1) @ v
 
 
-def load(store: Store, clips: np.ndarray, settings: SamplingSettings, bodies: int, random: np.random.Generator) -> Tensor:
+def load(
+    store: Store, clips: np.ndarray, settings: SamplingSettings, bodies: int, random: np.random.Generator
+) -> Tensor:
     """Crop, resample and rotate one clip after the other: (N·bodies, T, V, C), absent bodies as zeros."""
     out = []
     for i in clips:

@@ -1,6 +1,6 @@
 """Start-up time of the command line, prepare speed, and peak memory of pre-training.
 
-    python benchmarks/startup.py --out benchmarks/results/startup.json
+python benchmarks/startup.py --out benchmarks/results/startup.json
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 
 from common import arguments, finish, one_person_store
-
 from kinemask.data.readers import READERS, ReadOptions
 from kinemask.data.synthetic import write_recordings
 
@@ -77,7 +76,9 @@ def main() -> None:
         "layouts_seconds": seconds("layouts"),
         "python_seconds": _timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
         "skeleton_files": parsing(),
-        "peak_memory_gb": {r: peak_memory(r, b) for r, b in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 64))},
+        "peak_memory_gb": {
+            r: peak_memory(r, b) for r, b in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 64))
+        },
         "this_process_peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     }
     finish(results, given.out)

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
-import plain
 import torch
-from common import arguments, finish, one_person_store
 
+import plain
+from common import arguments, finish, one_person_store
 from kinemask.data.draws import Draws, key
 from kinemask.data.sampling import Batch
 from kinemask.data.store import Store
@@ -80,12 +80,16 @@ class Trial:
 
 def measure(recipe: str, store: Store, batch: int, rounds: int, alone: bool) -> dict[str, object]:
     """Clips per second of every variant, and ratios to plain."""
-    everything = frozenset(MEASURES if bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else MEASURES[1:])
+    everything = frozenset(
+        MEASURES if bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else MEASURES[1:]
+    )
     variants = {"plain": frozenset(), "all": everything}
     if alone:
         variants |= {f"plain + {name}": frozenset({name}) for name in sorted(everything)}
     with TemporaryDirectory() as folder:
-        trials = {n: Trial(recipe, store, on, batch, Path(folder) / str(i)) for i, (n, on) in enumerate(variants.items())}
+        trials = {
+            n: Trial(recipe, store, on, batch, Path(folder) / str(i)) for i, (n, on) in enumerate(variants.items())
+        }
         for trial in trials.values():
             trial.step()
         seconds: dict[str, list[float]] = {name: [] for name in trials}
@@ -100,13 +104,16 @@ def measure(recipe: str, store: Store, batch: int, rounds: int, alone: bool) -> 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--recipes", nargs="+", default=["mamp-ntu120", "mae-ntu120", "hacm-ntu60", "mamp-demo", "hacm-demo"])
+    parser.add_argument(
+        "--recipes", nargs="+", default=["mamp-ntu120", "mae-ntu120", "hacm-ntu60", "mamp-demo", "hacm-demo"]
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     with one_person_store() as store:
         results = {
-            recipe: measure(recipe, store, given.batch, given.rounds, alone=i == 0) for i, recipe in enumerate(given.recipes)
+            recipe: measure(recipe, store, given.batch, given.rounds, alone=i == 0)
+            for i, recipe in enumerate(given.recipes)
         }
     best = dict(chain.from_iterable(((r, v["ratio_to_plain"]["all"]),) for r, v in results.items()))  # type: ignore[index]
     finish({"benchmark": "pre-training throughput", "throughput": results, "ratio_of_all_to_plain": best}, given.out)

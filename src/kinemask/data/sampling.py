@@ -25,7 +25,7 @@ class SamplingSettings:
         min_crop_frames: a crop is no shorter than this many frames, or than the clip
         rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last
         shear: largest off-diagonal entry of a random shear matrix
-        noise: standard deviation of noise added to every coordinate, in the store's units
+        noise: standard deviation of noise added to every coordinate, in the units after scaling
         stream: joint positions, motion (difference to the next frame) or bone (difference to the parent)
         missing: fill is linear in time (a joint never seen takes the root's place); zero as the published codes
         scale: torso divides by the track's median torso length
@@ -45,6 +45,9 @@ class SamplingSettings:
     scale: Literal["none", "torso"] = "none"
 
     def __post_init__(self):
+        self.crop = (self.crop[0], self.crop[1])
+        if not isinstance(self.rotation, int | float):
+            self.rotation = (self.rotation[0], self.rotation[1], self.rotation[2])
         lo, hi = self.crop
         if not 0 < lo <= hi <= 1:
             raise ValueError(f"sampling.crop must be 0 < from <= to <= 1, not {list(self.crop)}")
@@ -87,7 +90,7 @@ class Sampler:
         s = self.settings
         n = self.tracks.length[track]
         if s.window == "uniform":
-            position = self._spread(track, self._test_draws(clip)[self.tracks.clip[track]])
+            position = self._spread(track, self._test_draws(clip)[track])
         else:
             length = n - 2 * ((1 - s.test_crop) * n / 2).floor().long()
             start = ((n - length) * (clip + 0.5) / s.test_clips).floor()
@@ -95,10 +98,12 @@ class Sampler:
         return self._stream(*self._gather(track, position))[0]
 
     def _test_draws(self, clip: int) -> Tensor:
-        """(clips, 2T) numbers that belong to the clips, so that bodies share frames and batches do not matter."""
+        """(tracks, 2T) numbers that follow from a clip's length: bodies share them, other clips do not matter."""
         if self._last_test_draws is None or self._last_test_draws[0] != clip:
-            draws = Draws(key("test", clip), len(self.tracks.clips), device=self.tracks.device)
-            self._last_test_draws = clip, draws.uniform(2 * self.settings.frames)
+            tracks = self.tracks
+            lengths, which = tracks.length.unique(return_inverse=True)
+            draws = (Draws(key("test", clip, n), 1, device=tracks.device) for n in lengths.tolist())
+            self._last_test_draws = clip, torch.cat([d.uniform(2 * self.settings.frames) for d in draws])[which]
         return self._last_test_draws[1]
 
     def _crop(self, track: Tensor, u: Tensor) -> Tensor:
@@ -167,7 +172,7 @@ def augment(x: Tensor, draws: Draws, slot: Tensor, settings: SamplingSettings) -
     C = x.shape[-1]
     angles = torch.as_tensor(settings.rotation, device=x.device, dtype=x.dtype).expand(3)
     matrix = None
-    if settings.rotation not in (0, (0, 0, 0)):
+    if bool((angles != 0).any()):
         matrix = rotation_matrix((draws.uniform(3) * 2 - 1) * angles, C)
     if settings.shear:
         shear = (draws.uniform(C, C) * 2 - 1) * settings.shear

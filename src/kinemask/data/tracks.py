@@ -34,6 +34,8 @@ class Recordings:
     @classmethod
     def of(cls, layout: Layout, arrays: Sequence[np.ndarray]) -> Recordings:
         """From arrays (T, V, C) or (M, T, V, C); raises ValueError that names the array of another shape."""
+        if not len(arrays):
+            raise ValueError("no recordings were given")
         shaped = [a[None] if a.ndim == 3 else a for a in arrays]
         expected = (layout.num_joints, layout.dims)
         for i, a in enumerate(shaped):
@@ -79,10 +81,13 @@ class Tracks:
             taken = np.concatenate([np.arange(s, s + n) for s, n in zip(source[part], length[part], strict=True)])
             values = np.asarray(store.frames[taken])
             seen = np.isfinite(values).all(-1)
+            values = np.where(seen[..., None], values, np.nan)
             starts = np.cumsum(length[part]) - length[part]
             present = np.logical_or.reduceat(seen.any(-1), starts)
-            filled = fill_missing(values, seen, starts, self.layout) if missing == "fill" else values
-            filled = np.where(np.isfinite(filled), filled, 0).astype(values.dtype)
+            if missing == "fill":
+                filled = fill_missing(values, seen, starts, self.layout)
+            else:  # the published codes take the zeros for positions
+                filled, seen = np.nan_to_num(values), np.ones_like(seen)
             stay = np.repeat(present, length[part])
             rows.append((filled[stay], seen[stay]))
             exists.append(present)

@@ -18,6 +18,9 @@ from kinemask.train.encoders import TrainedEncoder
 from kinemask.train.loop import bf16_pays
 
 
+BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is part of what a view is
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """The labelled clips of one side of a split: their indices in the store, labels (N,) and tracks."""
@@ -44,9 +47,9 @@ def parts(store: Store, split: str, device: torch.device | str, missing: str) ->
 class Features:
     """What a protocol on frozen features needs to know of an encoder and a split."""
 
-    def __init__(self, model: TrainedEncoder, train: Part, test: Part, batch_size: int = 64, quiet: bool = True):
+    def __init__(self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True):
         self.model, self.train, self.test = model.eval(), train, test
-        self.batch_size, self.quiet = batch_size, quiet
+        self.quiet = quiet
         self.device = train.tracks.device
         self._views: dict[int, Tensor] = {}
 
@@ -63,10 +66,10 @@ class Features:
         sampler = Sampler(tracks, self.model.sampling)
         count, out = len(tracks.clips), []
         with progress(f"view {number}", count, shown=not self.quiet) as report, self.autocast():
-            for first in range(0, count, self.batch_size):
-                rows = slice(first, min(first + self.batch_size, count))
+            for first in range(0, count, BATCH):
+                rows = slice(first, min(first + BATCH, count))
                 track, slot = tracks.of_clips(torch.arange(count, device=self.device)[rows])
-                draws = Draws(key("view", number), count, rows, self.device)
+                draws = Draws(key("view", number, first), rows.stop - first, device=self.device)
                 out.append(self.model.clip_features(sampler.sample(track, draws, slot).x, slot, rows.stop - first))
                 report(rows.stop)
         return torch.cat(out)
@@ -76,7 +79,7 @@ class Features:
         sampler = Sampler(part.tracks, self.model.sampling)
         with self.autocast():
             numbers = range(self.model.sampling.test_clips)
-            return [torch.cat(self.model.test_features(sampler, self.batch_size, n)) for n in numbers]
+            return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))

@@ -62,7 +62,9 @@ def linear(features: Features, classes: int, settings: LinearSettings, seed: int
         head = LinearHead(test[0].shape[1], classes).to(features.device)
     optimiser = torch.optim.SGD(head.parameters(), s.lr, momentum=s.momentum)
     generator = torch.Generator().manual_seed(key(seed, "order"))
-    pieces = math.ceil(len(labels) / s.batch_size)
+    if len(labels) < 2:
+        raise ValueError("linear needs at least two labelled training clips, or there is nothing to normalise by")
+    pieces = min(math.ceil(len(labels) / s.batch_size), len(labels) // 2)  # near-equal ones, none of a single clip
     accuracies, scores = [], torch.empty(0)
     for epoch in range(s.epochs):
         x = features.view(epoch % s.views) if s.views else features.fresh_view(epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 
+from kinemask import __version__
 from kinemask.data.draws import key
 from kinemask.data.store import Store, open_store
 from kinemask.evaluate.features import Features, Part, check_fit, parts, raw_coordinates, with_sampling
 from kinemask.evaluate.knn import KNNSettings, knn, vote
 from kinemask.evaluate.linear import LinearSettings, linear
 from kinemask.evaluate.results import Outcome, accuracy, hash8, per_class, write_result
+from kinemask.train.distributed import choose_device
 from kinemask.train.encoders import TrainedEncoder, build_encoder, load_encoder
+from kinemask.train.loop import bf16_pays
 from kinemask.train.settings import Device
 
 UNTRAINED_SEEDS = 3
@@ -66,8 +69,7 @@ def evaluate(
     chosen = PROTOCOLS[protocol]
     settings = chosen.settings() if settings is None else settings
     run, store = Path(run), open_store(data)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)  # type: ignore[assignment]
     path = run / f"{encoder}.safetensors"
     model = load_encoder(path, device)
     if test_clips is not None:
@@ -85,6 +87,8 @@ def evaluate(
         "store_sha256": store.meta["sha256"],
         "test_clips_sampled": model.sampling.test_clips,
         "settings": asdict(settings),
+        "precision": "bf16" if bf16_pays(torch.device(device)) else "fp32",
+        "version": __version__,
     }
     score = partial(_outcomes, chosen, settings, len(store.classes), quiet)
     seeds = [seed] if isinstance(seed, int) else list(seed)
@@ -137,7 +141,7 @@ def _controls(
     test: Part,
     seeds: list[int],
     unseen: torch.Tensor,
-) -> list[dict[str, float]]:
+) -> list[dict[str, float | None]]:
     """Per seed: the same protocol on untrained encoders (mean of three), and 1-NN on raw coordinates."""
     labels = test.labels.cpu()
     untrained = []
@@ -151,10 +155,15 @@ def _controls(
     raw = vote(raw_coordinates(train, frames), train.labels, raw_coordinates(test, frames), len(store.classes), 1).cpu()
     return [
         {
-            "untrained_encoder": fmean(accuracy(o[i].scores, labels) for o in untrained),
-            "untrained_encoder_unseen": fmean(accuracy(o[i].scores[unseen], labels[unseen]) for o in untrained),
+            "untrained_encoder": _mean(accuracy(o[i].scores, labels) for o in untrained),
+            "untrained_encoder_unseen": _mean(accuracy(o[i].scores[unseen], labels[unseen]) for o in untrained),
             "raw_coordinates_knn": accuracy(raw, labels),
             "raw_coordinates_knn_unseen": accuracy(raw[unseen], labels[unseen]),
         }
         for i in range(len(seeds))
     ]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return fmean(known) if known else None

@@ -23,12 +23,14 @@ class Outcome:
     best_epoch: float | None = None
 
 
-def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Top-1 accuracy in percent: scores (N, classes), labels (N,)."""
+def accuracy(scores: Tensor, labels: Tensor) -> float | None:
+    """Top-1 accuracy in percent: scores (N, classes), labels (N,). None without clips."""
+    if not len(labels):
+        return None
     return 100 * (scores.argmax(1) == labels).float().mean().item()
 
 
-def per_class(scores: Tensor, labels: Tensor, classes: list[str]) -> dict[str, float]:
+def per_class(scores: Tensor, labels: Tensor, classes: list[str]) -> dict[str, float | None]:
     """Top-1 accuracy in percent of each class that has test clips."""
     return {
         name: accuracy(scores[labels == i], labels[labels == i])
@@ -46,14 +48,16 @@ def write_result(run: Path, result: dict[str, Any], scores: Tensor, labels: Tens
     """Write PROTOCOL-DATA-SPLIT-HASH8.json and its scores (test clips' names, labels, scores) beside it."""
     folder = run / "evaluations"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{result['protocol']}-{result['data']}-{result['split']}-{result['hash']}"
+    stem = "-".join(str(result[k]).replace("/", "_") for k in ("protocol", "data", "split", "hash"))
 
     def save_scores(path: Path) -> None:
         with path.open("wb") as f:
             np.savez_compressed(f, scores=scores.numpy(), labels=labels.numpy(), names=np.array(names))
 
     write_atomically(folder / f"{stem}-scores.npz", save_scores)
-    write_atomically(folder / f"{stem}.json", lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
+    write_atomically(
+        folder / f"{stem}.json", lambda p: p.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    )
     return folder / f"{stem}.json"
 
 
@@ -78,7 +82,7 @@ def table(results: list[dict[str, Any]]) -> str:
     """Results of one protocol as a plain table: accuracy over seeds, unseen clips, controls."""
     first, controls = results[0], [r["controls"] for r in results if r["controls"]]
     lines = {"accuracy (last epoch)" if first["accuracy_best_epoch"] else "accuracy": [r["accuracy"] for r in results]}
-    if first["test_clips_unseen"] < first["test_clips"]:
+    if 0 < first["test_clips_unseen"] < first["test_clips"]:
         lines[f"  on the {first['test_clips_unseen']} unseen clips"] = [r["accuracy_unseen"] for r in results]
     if first["accuracy_best_epoch"]:
         lines["best epoch (selects on the test set)"] = [r["accuracy_best_epoch"] for r in results]

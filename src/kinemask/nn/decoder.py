@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinemask.nn.transformer import blocks, initialise
+from kinemask.nn.transformer import blocks, check_sizes, initialise
 
 
 @dataclass(kw_only=True)
@@ -25,6 +25,9 @@ class DecoderSettings:
     width: int = 256
     heads: int = 8
     mlp_ratio: float = 4.0
+
+    def __post_init__(self):
+        check_sizes("decoder", self, ("layers", "width", "heads", "mlp_ratio"))
 
 
 class Decoder(nn.Module):

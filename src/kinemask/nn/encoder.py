@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinemask import poincare
-from kinemask.nn.transformer import blocks, initialise
+from kinemask.nn.transformer import blocks, check_sizes, initialise
 from kinemask.skeleton import Layout
 
 
@@ -41,6 +41,13 @@ class EncoderSettings:
     projection: Literal["clip", "paper"] = "clip"
     epsilon: float = 4e-3
 
+    def __post_init__(self):
+        check_sizes("encoder", self, ("layers", "width", "heads", "segment_frames", "mlp_ratio"))
+        if self.curvature <= 0:
+            raise ValueError(f"encoder.curvature is the positive k of curvature −k, not {self.curvature}")
+        if not 0 < self.epsilon < 1:
+            raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
+
 
 class Encoder(nn.Module):
     """Transformer over the (segment, joint) grid of one body.
@@ -54,8 +61,6 @@ class Encoder(nn.Module):
         s = settings
         if frames % s.segment_frames:
             raise ValueError(f"sampling.frames {frames} is not a multiple of encoder.segment_frames {s.segment_frames}")
-        if s.curvature <= 0:
-            raise ValueError(f"encoder.curvature is the positive k of curvature −k, not {s.curvature}")
         self.layout, self.frames, self.settings = layout, frames, settings
         joints = layout.kept(s.joints)
         others = [j for j in range(layout.num_joints) if j not in joints] or list(layout.torso)

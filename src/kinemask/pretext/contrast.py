@@ -39,7 +39,7 @@ def _to_identity(a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduct
     first, processes = 0, 1
     if negatives == "gathered" and dist.is_available() and dist.is_initialized():
         first, processes = dist.get_rank() * len(b), dist.get_world_size()
-        b = torch.cat(list(all_gather(b)))
+        b = torch.cat(list(all_gather(b, dist.group.WORLD)))
     if similarity == "cosine":
         matrix = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
     else:

@@ -14,7 +14,7 @@ TargetNorm = Literal["token", "sequence", "none"]
 def normalise(frames: Tensor, segment_frames: int, how: TargetNorm) -> tuple[Tensor, Tensor, Tensor]:
     """Cut (B, T, V, C) into tokens and normalise: target (B, L, S·C), and the mean and scale that undo it.
 
-    `token`: each token's S·C numbers to zero mean and unit variance (+1e-6), as the papers. `sequence`: each joint's
+    `token`: each token's S·C numbers to zero mean and unit (unbiased) variance (+1e-6). `sequence`: each joint's
     T·C numbers, which keeps how strongly a segment moves relative to the rest of its clip. `none`: as they are.
     """
     tokens = segment(frames, segment_frames)  # (B, P, V, S·C)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import yaml
 
 from kinemask.files import write_atomically
 from kinemask.train.settings import flatten
+
+STATE = {"step", "task", "optimiser", "random", "source"}
 
 # may differ between a run and its continuation: they change where and how often, not what
 _FREE = {"data", "training.device", "training.log_every", "training.save_every", "training.compile"}
@@ -31,15 +34,22 @@ def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
 
 def load_checkpoint(run: Path) -> dict[str, Any] | None:
     """The newest readable checkpoint of a run, or None if it has none. Runs no code from the file."""
-    damaged = []
+    damaged: list[str] = []
     for name in ("last.pt", "previous.pt"):
         path = run / name
         if not path.exists():
             continue
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not state.keys() >= STATE:
+                raise ValueError("not a checkpoint of kinemask")
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, struct.error, KeyError) as error:
             damaged.append(f"{path}: {error}".splitlines()[0])
+            continue
+        if damaged:
+            warnings.warn(f"going on from {path}, because {damaged[0]}", stacklevel=2)
+            (run / "last.pt").unlink()  # or it would take the good one's place at the next save
+        return state
     if damaged:
         raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
     return None

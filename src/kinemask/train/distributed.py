@@ -30,6 +30,12 @@ class World:
             dist.all_reduce(value)
         return value
 
+    def min(self, value: Tensor) -> Tensor:
+        """Smallest over processes."""
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MIN)
+        return value
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()
@@ -38,10 +44,7 @@ class World:
 @contextmanager
 def world(device: str) -> Iterator[World]:
     """Join the process group if `torchrun` started this process; leave it at the end."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but no CUDA device is usable; set --training.device cpu")
+    device = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         yield World(0, 1, torch.device(device))
@@ -50,8 +53,20 @@ def world(device: str) -> Iterator[World]:
     here = torch.device(device, local) if device == "cuda" else torch.device(device)
     if device == "cuda":
         torch.cuda.set_device(here)
+    if dist.is_initialized():  # the caller's group, which stays the caller's
+        yield World(dist.get_rank(), size, here)
+        return
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), size, here)
     finally:
         dist.destroy_process_group()
+
+
+def choose_device(device: str) -> str:
+    """`auto` is CUDA where there is one; raises ValueError for CUDA where there is none."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but no CUDA device is usable; take cpu")
+    return device

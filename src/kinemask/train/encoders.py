@@ -102,11 +102,16 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
         with safe_open(path, "pt") as f:
             about = json.loads((f.metadata() or {})["kinemask"])
             weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        version = about["format"]
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path} is not an encoder that kinemask wrote: {error}") from None
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{path} has encoder format {about.get('format')}; this version reads {FORMAT}")
-    model = build_encoder(about)
+    if version != FORMAT:
+        raise ValueError(f"{path} has encoder format {version}; this version reads {FORMAT}")
+    try:
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not used up
+            model = build_encoder(about)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its settings cannot be used: {error}") from None
     try:
         model.encoder.load_state_dict(weights)
     except RuntimeError as error:

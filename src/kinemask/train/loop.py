@@ -47,6 +47,9 @@ def training_clips(store: Store, split: str) -> np.ndarray:
     return np.arange(len(store)) if split == "all" else store.split(split)[0]
 
 
+NEVER = 2**62  # the step of a loss that was not finite, while there was none
+
+
 class Loop:
     """The state of one run in one process."""
 
@@ -68,6 +71,7 @@ class Loop:
         self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
         self.optimiser = optim.adamw(self.task, s)
         self.step = 0
+        self.bad_step = torch.full((), NEVER, device=world.device)
         self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
         self.total = s.epochs * self.steps_per_epoch
         self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
@@ -105,7 +109,6 @@ class Loop:
         if s.compile:
             module.compile()
         log = Log(self.run, self.step) if world.main else None
-        self.bad_step = torch.full((), -1, device=world.device)
         self.task.train()
         shown = world.main and not self.quiet
         try:
@@ -138,9 +141,10 @@ class Loop:
             asked = self.asked_to_stop(stopping)
             epoch, within = divmod(self.step, self.steps_per_epoch)
             if asked or self.step == self.total or (within == 0 and epoch % s.save_every == 0):
-                self.check_finite()
+                self.check_finite(weights=True)
                 self.save()
             if within == 0 and s.snapshot_every and epoch % s.snapshot_every == 0:
+                self.check_finite(weights=True)
                 self.save_encoders(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
                 raise Stopped(f"stopped at step {self.step} of {self.total}; the same command goes on from there")
@@ -167,7 +171,7 @@ class Loop:
                 (out["loss"] / s.accumulate).backward()
             for name, value in out.items():
                 total[name] = total.get(name, 0) + value.detach().float() / s.accumulate
-        bad = ~total["loss"].isfinite() & (self.bad_step < 0)
+        bad = ~total["loss"].isfinite() & (self.bad_step == NEVER)
         self.bad_step = torch.where(bad, self.step, self.bad_step)
         if s.clip_grad:
             nn.utils.clip_grad_norm_(self.task.parameters(), s.clip_grad)
@@ -195,17 +199,19 @@ class Loop:
             return False
         return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
 
-    def check_finite(self) -> None:
-        """Raise before a bad state is saved. Looks at the device only when called."""
-        bad = self.world.sum((self.bad_step >= 0).float())
-        if not bad:
+    def check_finite(self, weights: bool = False) -> None:
+        """Raise if a loss was not finite, or (`weights`) if a weight is not. Looks at the device only when called."""
+        step = int(self.world.min(self.bad_step.clone()))
+        if step == NEVER and weights:
+            sound = torch.stack([p.isfinite().all() for p in self.task.parameters()]).all()
+            step = NEVER if sound else self.step - 1
+        if step == NEVER:
             return
-        step = int(self.bad_step)
-        where = f"step {step}" if step >= 0 else "another process's step"
-        batch = self.batch(step if step >= 0 else self.step - 1).cpu()
-        names = [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[batch]]
+        names = [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[self.batch(step).cpu()]]
         last = "; last.pt is the last good state" if (self.run / "last.pt").exists() else ""
-        raise FloatingPointError(f"the loss is not finite at {where}{last}. Clips of the batch: {', '.join(names)}")
+        raise FloatingPointError(
+            f"the loss or a weight is not finite after step {step}{last}. Clips of the batch: {', '.join(names)}"
+        )
 
     def save(self) -> None:
         """Write last.pt from the main process."""

@@ -57,6 +57,7 @@ class TrainingSettings:
     snapshot_every: int = 0
 
     def __post_init__(self):
+        self.betas = (self.betas[0], self.betas[1])
         for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
@@ -94,7 +95,7 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     """The parser of `pretrain` for one recipe: its method's sections, with the recipe's values as defaults."""
     recipe = load_recipe(recipe_name)
     chosen = method(recipe["method"])
-    parser = ArgumentParser(exit_on_error=False, **options)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
     parser.add_argument("--recipe", required=True, help="a recipe's name (kinemask recipes), or a .yaml file")
     parser.add_argument("--data", type=str, required=True, help="the store to learn from")
     parser.add_argument(
@@ -118,7 +119,10 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     if unknown := sorted(set(recipe) - known):
         raise ValueError(f"recipe {recipe_name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
     defaults = {k: v for k, v in recipe.items() if k not in ("method", "title")}
+    if flat := sorted(k for k in sections if not isinstance(defaults.get(k, {}), dict)):
+        raise ValueError(f"recipe {recipe_name}: {flat[0]} must be a mapping of settings, not {defaults[flat[0]]!r}")
     try:
+        parser.parse_object(Namespace(**defaults, recipe=recipe_name, data="", split="").as_dict())
         parser.set_defaults(flatten(defaults))
     except Exception as error:
         raise ValueError(f"recipe {recipe_name}: {_short(error)}") from None
