@@ -17,11 +17,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from kinemask.data.prepare import prepare
 from kinemask.data.sampling import SamplingSettings
 from kinemask.data.store import Clip, open_store, write_store
-from kinemask.evaluate.features import Features, check_fit, parts, raw_coordinates, with_sampling
-from kinemask.evaluate.knn import KNNSettings, knn, vote
-from kinemask.evaluate.linear import LinearHead, LinearSettings, linear
-from kinemask.evaluate.protocols import PROTOCOLS, evaluate
-from kinemask.evaluate.results import accuracy, hash8, per_class, read_results, summary
+from kinemask.evaluation.features import Features, check_fit, parts, raw_coordinates, with_sampling
+from kinemask.evaluation.knn import KNNSettings, knn, vote
+from kinemask.evaluation.linear import LinearHead, LinearSettings, linear
+from kinemask.evaluation.protocols import PROTOCOLS, evaluate
+from kinemask.evaluation.results import accuracy, hash8, per_class, read_results, summary
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import method
 from kinemask.skeleton import layout
@@ -57,7 +57,7 @@ def run(tiny, tmp_path_factory) -> Path:
 @pytest.fixture
 def plain(monkeypatch):
     """Features in float32, so that sums can be compared closely."""
-    monkeypatch.setattr("kinemask.evaluate.features.bf16_pays", lambda device: False)
+    monkeypatch.setattr("kinemask.evaluation.features.bf16_pays", lambda device: False)
 
 
 class Given:
@@ -264,7 +264,7 @@ def test_half_precision_features_are_nearly_the_same(run, tiny, monkeypatch):
     train, test = parts(tiny, "xsub", "cpu", "fill")
     both = []
     for pays in (False, True):
-        monkeypatch.setattr("kinemask.evaluate.features.bf16_pays", lambda device, pays=pays: pays)
+        monkeypatch.setattr("kinemask.evaluation.features.bf16_pays", lambda device, pays=pays: pays)
         both.append(Features(model, train, test).test_views(test)[0])
     assert both[1].dtype == torch.float32
     assert (both[0] - both[1]).abs().max() < 0.05 * both[0].std()

@@ -18,12 +18,12 @@ import yaml
 from conftest import recordings
 from kinemask.data.sampling import difference
 from kinemask.data.store import Clip, write_store
-from kinemask.evaluate.linear import LinearSettings
-from kinemask.evaluate.protocols import evaluate
-from kinemask.evaluate.report import charts, figures, report, reproduce, skeletons
-from kinemask.evaluate.report.published import place, published
-from kinemask.evaluate.report.runs import read_runs
-from kinemask.evaluate.report.skeletons import recognise
+from kinemask.evaluation.linear import LinearSettings
+from kinemask.evaluation.protocols import evaluate
+from kinemask.evaluation.report import charts, figures, report, reproduce, skeletons
+from kinemask.evaluation.report.published import place, published
+from kinemask.evaluation.report.runs import read_runs
+from kinemask.evaluation.report.skeletons import recognise
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.recipes import recipes

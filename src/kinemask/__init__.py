@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from kinemask.api import evaluate, pretrain
     from kinemask.data.prepare import info, prepare
     from kinemask.data.store import open_store
-    from kinemask.evaluate.report import report
+    from kinemask.evaluation.report import report
     from kinemask.skeleton import layout, layouts
     from kinemask.train.encoders import load_encoder
 
@@ -24,7 +24,7 @@ _HOME = {
     "open_store": "data.store",
     "prepare": "data.prepare",
     "pretrain": "api",
-    "report": "evaluate.report",
+    "report": "evaluation.report",
 }
 __all__ = ["__version__", *_HOME]
 

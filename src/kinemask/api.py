@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinemask.evaluate.protocols import PROTOCOLS
-from kinemask.evaluate.protocols import evaluate as run_protocol
-from kinemask.evaluate.settings import parse_protocol
+from kinemask.evaluation.protocols import PROTOCOLS
+from kinemask.evaluation.protocols import evaluate as run_protocol
+from kinemask.evaluation.settings import parse_protocol
 from kinemask.train.loop import pretrain as train
 from kinemask.train.settings import parse
 
@@ -46,7 +46,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """One protocol (linear, knn) on a run's encoder, with its controls; returns one result per seed.
 
-    settings: the protocol's own, e.g. `views=0`. See `kinemask.evaluate.protocols.evaluate` for the rest.
+    settings: the protocol's own, e.g. `views=0`. See `kinemask.evaluation.protocols.evaluate` for the rest.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")

@@ -76,6 +76,13 @@ def pretrain(arguments: Sequence[str]) -> None:
     from kinemask.train.loop import pretrain as train
     from kinemask.train.settings import parse
 
+    if "--print_config" in arguments:
+        import yaml
+
+        shown = [a for a in arguments if a != "--print_config"]
+        settings, _ = parse(["--data", "STORE", "--split", "SPLIT", *shown])
+        print(yaml.safe_dump(settings.to_dict(), sort_keys=False), end="")
+        return
     settings, given = parse(arguments)
     out = given.out or default_run(given.recipe, settings.data, settings.split, settings.seed)
     print(train(settings, out))
@@ -84,9 +91,9 @@ def pretrain(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """run a protocol with its controls: linear|knn --run RUN --data STORE --split NAME [--seed 0]"""
     from kinemask.api import evaluate as run
-    from kinemask.evaluate.protocols import PROTOCOLS
-    from kinemask.evaluate.results import table
-    from kinemask.evaluate.settings import protocol_parser
+    from kinemask.evaluation.protocols import PROTOCOLS
+    from kinemask.evaluation.results import table
+    from kinemask.evaluation.settings import protocol_parser
 
     names = {name: protocol.title for name, protocol in PROTOCOLS.items()}
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -110,7 +117,7 @@ def report(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", metavar="FILE.html", help="default: report.html in the first run's folder")
     parser.add_argument("--data", metavar="STORE", help="the store to show clips of (default: each run's own)")
     given = parser.parse_args(arguments)
-    from kinemask.evaluate.report import report as write
+    from kinemask.evaluation.report import report as write
 
     print(write(given.runs, given.out, given.data))
 

@@ -27,8 +27,8 @@ def run_demo(out: Path) -> Path:
     import torch  # not before the processes that read are gone
 
     from kinemask.api import evaluate, pretrain
-    from kinemask.evaluate.report import report
-    from kinemask.evaluate.results import table
+    from kinemask.evaluation.report import report
+    from kinemask.evaluation.results import table
 
     say(f"pre-training {RECIPE} on {SPLIT}'s training subjects, without labels ({torch.get_num_threads()} threads)")
     pretrain(RECIPE, store, SPLIT, run)

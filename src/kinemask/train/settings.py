@@ -106,6 +106,7 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     )
     parser.add_argument("--out", type=str, help="folder of the run (default: runs/RECIPE-STORE-SPLIT-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order, crops, rotations and masks")
+    parser.epilog = "--print_config prints all settings, resolved, and stops"
     sections: dict[str, type] = {
         "sampling": SamplingSettings,
         "encoder": chosen.encoder_settings,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.evaluate.results import read_results
+from kinemask.evaluation.results import read_results
 from kinemask.train.checkpoint import read_config
 from kinemask.train.log import read_metrics
 from kinemask.train.settings import flatten

@@ -17,7 +17,6 @@ from kinemask.progress import progress
 from kinemask.train.encoders import TrainedEncoder
 from kinemask.train.loop import bf16_pays
 
-
 BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is part of what a view is
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kinemask.evaluate.report.html import Markup, join, tag, text
+from kinemask.evaluation.report.html import Markup, join, tag, text
 
 COLOURS = 10  # of style.css: k0 … k9
 _SHAPES = (  # paths about the origin: a class is a colour and a shape

@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from kinemask.evaluate.report import figures, tables
-from kinemask.evaluate.report.html import Markup, join, tag
-from kinemask.evaluate.report.runs import Run, read_runs
+from kinemask.evaluation.report import figures, tables
+from kinemask.evaluation.report.html import Markup, join, tag
+from kinemask.evaluation.report.runs import Run, read_runs
 from kinemask.files import write_atomically
 
 __all__ = ["report"]

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinemask.data.draws import key
-from kinemask.evaluate.features import Features
-from kinemask.evaluate.results import Outcome
+from kinemask.evaluation.features import Features
+from kinemask.evaluation.results import Outcome
 
 
 @dataclass(kw_only=True)

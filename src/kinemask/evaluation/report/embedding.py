@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from kinemask.data.sampling import Sampler
 from kinemask.data.store import Store
-from kinemask.evaluate.features import Part
+from kinemask.evaluation.features import Part
 from kinemask.train.encoders import TrainedEncoder
 
 MOST_CLIPS = 1500

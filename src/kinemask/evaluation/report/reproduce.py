@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from kinemask.evaluate.protocols import PROTOCOLS
-from kinemask.evaluate.report.runs import Evaluation, Run
+from kinemask.evaluation.protocols import PROTOCOLS
+from kinemask.evaluation.report.runs import Evaluation, Run
 from kinemask.recipes import load_recipe, recipes
 from kinemask.train.settings import flatten, parse
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from kinemask.data.store import Store, open_store
-from kinemask.evaluate.features import check_fit
-from kinemask.evaluate.report import charts
-from kinemask.evaluate.report.embedding import embed_test_clips
-from kinemask.evaluate.report.html import Markup, data, join, note, tag, void
-from kinemask.evaluate.report.runs import Run, without_paths
-from kinemask.evaluate.report.skeletons import choose_clips, load_task, scenes
+from kinemask.evaluation.features import check_fit
+from kinemask.evaluation.report import charts
+from kinemask.evaluation.report.embedding import embed_test_clips
+from kinemask.evaluation.report.html import Markup, data, join, note, tag, void
+from kinemask.evaluation.report.runs import Run, without_paths
+from kinemask.evaluation.report.skeletons import choose_clips, load_task, scenes
 from kinemask.train.encoders import load_encoder
 from kinemask.train.settings import from_dict
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.evaluate.features import Features
-from kinemask.evaluate.results import Outcome
+from kinemask.evaluation.features import Features
+from kinemask.evaluation.results import Outcome
 
 
 @dataclass(kw_only=True)

@@ -16,10 +16,10 @@ import torch
 from kinemask import __version__
 from kinemask.data.draws import key
 from kinemask.data.store import Store, open_store
-from kinemask.evaluate.features import Features, Part, check_fit, parts, raw_coordinates, with_sampling
-from kinemask.evaluate.knn import KNNSettings, knn, vote
-from kinemask.evaluate.linear import LinearSettings, linear
-from kinemask.evaluate.results import Outcome, accuracy, hash8, per_class, write_result
+from kinemask.evaluation.features import Features, Part, check_fit, parts, raw_coordinates, with_sampling
+from kinemask.evaluation.knn import KNNSettings, knn, vote
+from kinemask.evaluation.linear import LinearSettings, linear
+from kinemask.evaluation.results import Outcome, accuracy, hash8, per_class, write_result
 from kinemask.train.distributed import choose_device
 from kinemask.train.encoders import TrainedEncoder, build_encoder, load_encoder
 from kinemask.train.loop import bf16_pays

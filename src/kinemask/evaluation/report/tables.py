@@ -9,13 +9,13 @@ from statistics import fmean
 from typing import Any
 
 from kinemask import __version__
-from kinemask.evaluate.protocols import PROTOCOLS
-from kinemask.evaluate.report.charts import bars
-from kinemask.evaluate.report.html import Markup, join, note, table, tag
-from kinemask.evaluate.report.published import Published, place, published
-from kinemask.evaluate.report.reproduce import commands
-from kinemask.evaluate.report.runs import Evaluation, Run
-from kinemask.evaluate.results import summary
+from kinemask.evaluation.protocols import PROTOCOLS
+from kinemask.evaluation.report.charts import bars
+from kinemask.evaluation.report.html import Markup, join, note, table, tag
+from kinemask.evaluation.report.published import Published, place, published
+from kinemask.evaluation.report.reproduce import commands
+from kinemask.evaluation.report.runs import Evaluation, Run
+from kinemask.evaluation.results import summary
 from kinemask.train.settings import flatten
 
 LONG = 16  # lines of a table that then scrolls by itself

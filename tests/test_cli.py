@@ -1,0 +1,204 @@
+"""The command line: every command, every command of the README, and what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinemask import cli
+from kinemask.data.store import open_store
+from kinemask.evaluation.protocols import PROTOCOLS
+from kinemask.evaluation.settings import protocol_parser
+from kinemask.train.settings import parse
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+TINY = [
+    "--sampling.frames",
+    "24",
+    "--sampling.min_crop_frames",
+    "12",
+    "--encoder.layers",
+    "1",
+    "--encoder.width",
+    "16",
+    "--encoder.heads",
+    "2",
+    "--decoder.layers",
+    "1",
+    "--decoder.width",
+    "16",
+    "--decoder.heads",
+    "2",
+    "--training.epochs",
+    "1",
+    "--training.warmup_epochs",
+    "0",
+    "--training.batch_size",
+    "8",
+    "--training.device",
+    "cpu",
+]
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = cli.main(arguments)
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """Somebody's recordings: 2D coco17, a clips.csv with split and subject, one clip of two people."""
+    folder = tmp_path_factory.mktemp("own")
+    rng = np.random.default_rng(0)
+    lines = ["clip,label,subject,split"]
+    for i in range(16):
+        bodies = 2 if i == 3 else 1
+        walk = 200 + rng.normal(0, 40, (bodies, 1, 17, 2)) + rng.normal(0, 3, (bodies, 30 + i, 17, 2)).cumsum(1)
+        np.save(folder / f"take{i}.npy", walk)
+        lines.append(f"take{i},{'squat' if i % 2 else 'lunge'},p{i % 4},{'test' if i % 4 == 3 else 'train'}")
+    (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(own, tmp_path_factory) -> tuple[Path, Path]:
+    """A store and a run of these recordings, through the command line alone."""
+    place = tmp_path_factory.mktemp("made")
+    store, out = place / "store", place / "run"
+    assert cli.main(["prepare", "arrays", str(own), str(store), "--layout", "coco17"]) == 0
+    command = ["pretrain", "--recipe", "mamp-demo", "--data", str(store), "--split", "default", "--out", str(out)]
+    assert cli.main([*command, *TINY]) == 0
+    return store, out
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    code = "import sys; from kinemask.cli import main; main(['--help']); print(sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert not {"'torch'", "'numpy'", "'jsonargparse'", "'scipy'", "'rich'"} & set(re.findall(r"'[\w.]+'", shown))
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["recipes", "datasets", "layouts"])
+def test_lists(name, capsys):
+    status, out, _ = run(capsys, name)
+    assert status == 0
+    assert all(re.match(r"\S+ +\S", line) for line in out.splitlines())
+
+
+def test_own_recordings_from_files_to_a_report(made, capsys):
+    store, out = made
+    status, text, _ = run(capsys, "info", str(store), "--json")
+    about = json.loads(text)
+    assert status == 0
+    assert about.keys() >= {"layout", "clips", "classes", "subjects", "bodies", "frames", "missing_fraction", "splits"}
+    assert about["splits"]["default"] == {"train": 12, "test": 4, "test_duplicates_of_train": 0}
+    assert run(capsys, "info", str(store))[0] == 0
+    for protocol in PROTOCOLS:
+        where = ["--run", str(out), "--data", str(store), "--split", "default", "--device", "cpu"]
+        status, text, _ = run(capsys, "evaluate", protocol, *where, "--seed", "[0,1]")
+        assert status == 0
+        assert "control: untrained encoder" in text
+        results = [json.loads(Path(line).read_text()) for line in text.splitlines() if line.endswith(".json")]
+        assert [r["seed"] for r in results] == [0, 1]
+    status, text, _ = run(capsys, "report", str(out))
+    assert status == 0
+    assert Path(text.strip()).read_text().startswith("<!doctype html>")
+
+
+def test_resume_with_other_settings_names_them(made, capsys):
+    store, out = made
+    command = ["pretrain", "--recipe", "mamp-demo", "--data", str(store), "--split", "default", "--out", str(out)]
+    assert run(capsys, *command, *TINY)[0] == 0  # finished: nothing to do
+    status, _, err = run(capsys, *command, *TINY, "--pretext.tau", "0.5")
+    assert status == 2
+    assert "pretext.tau (was 0.8, now 0.5)" in err
+
+
+def test_print_config_shows_every_setting(capsys):
+    status, out, _ = run(capsys, "pretrain", "--recipe", "hacm-ntu60", "--print_config", "--pretext.tau", "0.3")
+    assert status == 0
+    assert "tau: 0.3" in out
+    assert all(f"{name}:" in out for name in ("mask_ratio", "contrast_weight", "curvature", "warmup_epochs"))
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        ("nonsense", "known: demo"),
+        ("prepare nonsense {own} {new}", "nw-ucla"),
+        ("prepare nw-ucla {own}/absent {new}", "absent"),
+        ("prepare nw-ucla {own} {new}", "json"),
+        ("prepare arrays {own} {new}", "needs a layout"),
+        ("prepare arrays {own} {new} --layout ntu26", "ntu25"),
+        ("prepare arrays {own} {store} --layout coco17", "overwrite"),
+        ("info {own}", "not a store"),
+        ("info {own}/absent", "no store"),
+        ("pretrain --data {store} --split default", "--recipe"),
+        ("pretrain --recipe mamp-moon --data {store} --split default", "mamp-ntu60"),
+        ("pretrain --recipe mamp-demo --data {store} --split default --training.epoch 3", "training.epoch"),
+        ("pretrain --recipe mamp-demo --data {store} --split default --encoder.layers many", "encoder.layers"),
+        ("pretrain --recipe mamp-demo --data {store} --split nope --out {new}", "default"),
+        ("pretrain --recipe mamp-demo --data {own} --split default --out {new}", "not a store"),
+        ("pretrain --recipe mamp-demo --data {store} --split default --out {new} --encoder.joints arms", "arms"),
+        ("pretrain --recipe hacm-demo --data {store} --split default --out {new} --sampling.frames 36", "even number"),
+        ("evaluate guess --run {run} --data {store} --split default", "linear"),
+        ("evaluate knn --run {own} --data {store} --split default", "encoder"),
+        ("evaluate knn --run {run} --data {store} --split nope", "default"),
+        ("evaluate knn --run {run} --data {tiny} --split xsub", "coco17"),
+        ("report {own}", "run"),
+    ],
+)
+def test_mistakes_are_told(command, told, own, made, tiny, tmp_path, capsys):
+    new = tmp_path / "new"
+    places = {"own": own, "store": made[0], "run": made[1], "tiny": tiny.path, "new": new}
+    status, _, err = run(capsys, *(part.format(**places) for part in command.split()))
+    assert status == 2
+    assert told in err
+    assert "Traceback" not in err
+    assert not new.exists() or not any(new.iterdir())
+
+
+def readme_commands() -> list[list[str]]:
+    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("kinemask ")]
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
+def test_every_command_of_the_readme_parses(command):
+    name, *rest = command[1:]
+    assert name in cli.COMMANDS
+    if name == "pretrain":
+        parse(rest)
+    elif name == "evaluate":
+        protocol_parser(rest[0], PROTOCOLS[rest[0]].settings).parse_args(rest[1:])
+
+
+def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
+    """With its data set and recipe exchanged for small ones."""
+    import kinemask
+
+    store, _ = made
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    text = code[1].replace('kinemask.prepare("nw-ucla", "path/to/all_sqe", "stores/nw-ucla")', "")
+    text = (
+        text.replace("stores/nw-ucla", str(store))
+        .replace("xview", "default")
+        .replace("hacm-nw-ucla-small", "mamp-demo")
+    )
+    small = {k[2:]: json.loads(v) if v != "cpu" else v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
+    pretrain = kinemask.pretrain
+    monkeypatch.setattr(kinemask, "pretrain", lambda *a, **k: pretrain(*a, **k, quiet=True, **small), raising=False)
+    monkeypatch.chdir(tmp_path)
+    space: dict = {}
+    exec(text, space)
+    assert space["features"].shape == (8, 16)
+    assert len(open_store(store)) == 16
