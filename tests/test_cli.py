@@ -19,32 +19,21 @@ from kinemask.evaluation.settings import protocol_parser
 from kinemask.train.settings import parse
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-TINY = [
-    "--sampling.frames",
-    "24",
-    "--sampling.min_crop_frames",
-    "12",
-    "--encoder.layers",
-    "1",
-    "--encoder.width",
-    "16",
-    "--encoder.heads",
-    "2",
-    "--decoder.layers",
-    "1",
-    "--decoder.width",
-    "16",
-    "--decoder.heads",
-    "2",
-    "--training.epochs",
-    "1",
-    "--training.warmup_epochs",
-    "0",
-    "--training.batch_size",
-    "8",
-    "--training.device",
-    "cpu",
-]
+SMALL = {
+    "sampling.frames": 24,
+    "sampling.min_crop_frames": 12,
+    "encoder.layers": 1,
+    "encoder.width": 16,
+    "encoder.heads": 2,
+    "decoder.layers": 1,
+    "decoder.width": 16,
+    "decoder.heads": 2,
+    "training.epochs": 1,
+    "training.warmup_epochs": 0,
+    "training.batch_size": 8,
+    "training.device": "cpu",
+}
+TINY = [part for name, value in SMALL.items() for part in (f"--{name}", str(value))]
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -194,9 +183,8 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
         .replace("xview", "default")
         .replace("hacm-nw-ucla-small", "mamp-demo")
     )
-    small = {k[2:]: json.loads(v) if v != "cpu" else v for k, v in zip(TINY[::2], TINY[1::2], strict=True)}
     pretrain = kinemask.pretrain
-    monkeypatch.setattr(kinemask, "pretrain", lambda *a, **k: pretrain(*a, **k, quiet=True, **small), raising=False)
+    monkeypatch.setattr(kinemask, "pretrain", lambda *a, **k: pretrain(*a, **k, quiet=True, **SMALL), raising=False)
     monkeypatch.chdir(tmp_path)
     space: dict = {}
     exec(text, space)

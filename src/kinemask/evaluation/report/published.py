@@ -24,7 +24,7 @@ class Published:
 
 @cache
 def _rows() -> tuple[dict[str, str], ...]:
-    text = (files("kinemask.evaluate") / "published.csv").read_text(encoding="utf-8")
+    text = (files("kinemask.evaluation") / "published.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 
 
