@@ -156,8 +156,10 @@ def test_mistakes_are_told(command, told, own, made, tiny, tmp_path, capsys):
 
 
 def readme_commands() -> list[list[str]]:
-    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("kinemask ")]
+    fenced = README.split("```")[1::2]
+    commands = [shlex.split(x) for block in fenced for x in block.splitlines() if x.startswith("kinemask ")]
+    assert len(commands) > 5
+    return commands
 
 
 @pytest.mark.parametrize("command", readme_commands(), ids=" ".join)

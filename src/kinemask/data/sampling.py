@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kinemask.checks import check_not_negative, check_positive, warn_unused
 from kinemask.data.draws import Draws, key
 from kinemask.data.tracks import Tracks
 
@@ -20,7 +21,8 @@ class SamplingSettings:
         frames: frames of the model's window, T
         window: crop resamples a random crop linearly; uniform takes one random frame of each of T equal intervals
         crop: the random crop's share of the clip, from and to
-        test_crop: share of the clip, at its centre, that tests use (window crop)
+        test_crop: share of the clip, at its centre, that tests use (window crop); 0.95 as the released codes, HA-CM's
+            text says 0.9
         test_clips: clips sampled per test clip; their scores are averaged
         min_crop_frames: a crop is no shorter than this many frames, or than the clip
         rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last
@@ -53,9 +55,17 @@ class SamplingSettings:
             raise ValueError(f"sampling.crop must be 0 < from <= to <= 1, not {list(self.crop)}")
         if not 0 < self.test_crop <= 1:
             raise ValueError(f"sampling.test_crop must be in (0, 1], not {self.test_crop}")
-        for name in ("frames", "min_crop_frames", "test_clips"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"sampling.{name} must be at least 1, not {getattr(self, name)}")
+        check_positive("sampling", self, "frames", "min_crop_frames", "test_clips")
+        check_not_negative("sampling", self, "shear", "noise")
+        if not all(0 <= angle < float("inf") for angle in self.angles):
+            raise ValueError(f"sampling.rotation must be angles in radians from 0 up, not {self.rotation}")
+        if self.window == "uniform":
+            warn_unused("sampling", self, "with window uniform", "crop", "test_crop", "min_crop_frames")
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """The largest rotation about x, y and z, radians."""
+        return self.rotation if isinstance(self.rotation, tuple) else (self.rotation,) * 3
 
 
 @dataclass
@@ -170,10 +180,10 @@ def difference(x: Tensor, stride: int = 1) -> Tensor:
 def augment(x: Tensor, draws: Draws, slot: Tensor, settings: SamplingSettings) -> Tensor:
     """Random rotation, shear and noise of (B, T, V, C); rows with the same slot share them."""
     C = x.shape[-1]
-    angles = torch.as_tensor(settings.rotation, device=x.device, dtype=x.dtype).expand(3)
     matrix = None
-    if bool((angles != 0).any()):
-        matrix = rotation_matrix((draws.uniform(3) * 2 - 1) * angles, C)
+    if any(settings.angles):
+        largest = torch.tensor(settings.angles).to(x.device, non_blocking=True)
+        matrix = rotation_matrix((draws.uniform(3) * 2 - 1) * largest, C)
     if settings.shear:
         shear = (draws.uniform(C, C) * 2 - 1) * settings.shear
         eye = torch.eye(C, device=x.device)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kinemask.nn.transformer import blocks, check_sizes, initialise
+from kinemask.checks import check_heads, check_positive
+from kinemask.nn.transformer import blocks, initialise
 
 
 @dataclass(kw_only=True)
@@ -27,7 +28,10 @@ class DecoderSettings:
     mlp_ratio: float = 4.0
 
     def __post_init__(self):
-        check_sizes("decoder", self, ("layers", "width", "heads", "mlp_ratio"))
+        check_positive("decoder", self, "layers", "width", "heads")
+        check_heads("decoder", self.width, self.heads)
+        if self.width * self.mlp_ratio < 1:
+            raise ValueError(f"decoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
 
 
 class Decoder(nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from kinemask import poincare
-from kinemask.nn.transformer import blocks, check_sizes, initialise
+from kinemask.checks import check_heads, check_positive, warn_unused
+from kinemask.nn.transformer import blocks, initialise
 from kinemask.skeleton import Layout
 
 
@@ -26,8 +27,8 @@ class EncoderSettings:
         joints: all, or one of the layout's pruned sets (the torso joints dropped: pruned, pruned20, pruned16)
         space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
         curvature: the positive number k of the ball's curvature −k
-        projection: clip limits the norm; paper is HA-CM Eq. 7 to the letter
-        epsilon: distance from the boundary that clip keeps, in radii
+        projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
+        epsilon: distance from the boundary that clip keeps, in radii; what float32 bears (released code: 1e-5)
     """
 
     layers: int = 8
@@ -42,11 +43,16 @@ class EncoderSettings:
     epsilon: float = 4e-3
 
     def __post_init__(self):
-        check_sizes("encoder", self, ("layers", "width", "heads", "segment_frames", "mlp_ratio"))
-        if self.curvature <= 0:
-            raise ValueError(f"encoder.curvature is the positive k of curvature −k, not {self.curvature}")
+        check_positive("encoder", self, "layers", "width", "heads", "segment_frames", "curvature")
+        check_heads("encoder", self.width, self.heads)
+        if self.width * self.mlp_ratio < 1:
+            raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
         if not 0 < self.epsilon < 1:
             raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
+        if self.space == "euclidean":
+            warn_unused("encoder", self, "in euclidean space", "curvature", "projection", "epsilon")
+        elif self.projection == "paper":
+            warn_unused("encoder", self, "with projection paper", "epsilon")
 
 
 class Encoder(nn.Module):

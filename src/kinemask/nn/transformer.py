@@ -58,16 +58,6 @@ def blocks(layers: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleLi
     return nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
 
 
-def check_sizes(section: str, settings: object, names: tuple[str, ...]) -> None:
-    """Raise ValueError unless the settings of these names are positive and the heads divide the width."""
-    for name in names:
-        if getattr(settings, name) <= 0:
-            raise ValueError(f"{section}.{name} must be positive, not {getattr(settings, name)}")
-    width, heads = getattr(settings, "width"), getattr(settings, "heads")  # noqa: B009
-    if width % heads:
-        raise ValueError(f"{section}.width {width} is not a multiple of {section}.heads {heads}")
-
-
 def initialise(module: nn.Module) -> None:
     """Xavier-uniform matrices, zero biases, unit norms, as masked autoencoders are usually started."""
     for m in module.modules():

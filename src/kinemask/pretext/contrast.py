@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_gather
 
 Similarity = Literal["softmax", "cosine"]
 Reduction = Literal["mean", "rows", "sum"]
@@ -38,6 +37,8 @@ def cross_contrast(
 def _to_identity(a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduction, negatives: Negatives) -> Tensor:
     first, processes = 0, 1
     if negatives == "gathered" and dist.is_available() and dist.is_initialized():
+        from torch.distributed.nn.functional import all_gather  # absent from builds without torch.distributed
+
         first, processes = dist.get_rank() * len(b), dist.get_world_size()
         b = torch.cat(list(all_gather(b, dist.group.WORLD)))
     if similarity == "cosine":

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from kinemask import poincare
+from kinemask.checks import check_not_negative, warn_unused
 from kinemask.data.sampling import Batch, difference
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
+from kinemask.nn.transformer import Block
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Target
 from kinemask.pretext.contrast import Negatives, Reduction, Similarity, cross_contrast
@@ -28,21 +30,26 @@ class HACMSettings:
         mask_ratio: share of the tokens that is masked, in each group of segments
         criteria: cross masks one half of the segments by the spatial and the other by the temporal criterion; spatial
             or temporal alone is one mask over all tokens
-        temporal_group: which segments, counted from 0, get the temporal criterion under cross
+        temporal_group: which segments, counted from 0, get the temporal criterion under cross; even as Eq. 18-19, the
+            released code and Table VII's best row have it, odd as the text around Eq. 8 reads if it counts from 0
         temporal_strategy: 1 is hyperbolic similarity over time (Eq. 14), 2 attention on embeddings (Eq. 15)
         temporal_projection: the maps of strategy 2; frozen stay as initialised (a mask passes no gradient), first_block
             borrows the trained query and key maps of the encoder's first block
-        radial_weight: weight of the distance to the root beside the distances between joints
+        radial_weight: weight of the distance to the root beside the distances between joints; 1 is the paper's sum,
+            the released code has 0.01
         tau: temperature; higher is more random
         gumbel: random masks by Gumbel noise; without it the criterion alone decides
         mask: high masks tokens low in the hierarchy and highly correlated (the paper's text), low masks the others
             (its Eq. 17 to the letter)
         motion_stride: frames between the two positions whose difference is predicted
         target_space: poincare maps each frame's motion vector (metres) into the ball before it is cut into tokens
-        target_norm: token normalises each token, sequence each joint over its whole window
+        target_norm: token normalises each token, as the released code (the paper does not say), sequence each joint
+            over its whole window
         contrast_weight: weight μ of the cross-contrast loss; 0 leaves it out
-        similarity: softmax takes the softmax of each row of inner products, cosine their cosines
-        contrast_reduction: mean over the B² entries; rows sums over columns and averages rows; sum is Eq. 26 as printed
+        similarity: softmax takes the softmax of each row of inner products, as the released code; cosine their cosines.
+            Eq. 26 as printed, plain products of vectors of norm √D against the identity, explodes
+        contrast_reduction: mean over the B² entries, as the released code; rows sums over columns and averages rows;
+            sum is Eq. 26 as printed
         negatives: gathered contrasts with the whole batch when several processes train
     """
 
@@ -70,8 +77,19 @@ class HACMSettings:
                 f"pretext.criteria {self.criteria} has one group of segments and nothing to contrast; "
                 "set pretext.contrast_weight to 0"
             )
-        if self.temporal_projection != "frozen" and (self.temporal_strategy == 1 or self.criteria == "spatial"):
-            warnings.warn("pretext.temporal_projection has no effect without temporal_strategy 2", stacklevel=2)
+        check_not_negative("pretext", self, "contrast_weight", "radial_weight")
+        if self.criteria == "spatial":
+            warn_unused("pretext", self, "with the spatial criterion", "temporal_strategy", "temporal_projection")
+        elif self.temporal_strategy == 1:
+            warn_unused("pretext", self, "with temporal_strategy 1", "temporal_projection")
+        if self.criteria != "cross":
+            warn_unused("pretext", self, "unless masks are crossed", "temporal_group")
+        if self.criteria == "temporal":
+            warn_unused("pretext", self, "with the temporal criterion", "radial_weight")
+        if not self.gumbel:
+            warn_unused("pretext", self, "without Gumbel noise", "tau")
+        if not self.contrast_weight:
+            warn_unused("pretext", self, "without contrast", "similarity", "contrast_reduction", "negatives")
 
 
 class HACM(MaskedPrediction):
@@ -92,25 +110,27 @@ class HACM(MaskedPrediction):
         if not 1 <= s.motion_stride < encoder.frames:
             raise ValueError(f"pretext.motion_stride must be in [1, {encoder.frames - 1}], not {s.motion_stride}")
         parity = {"even": 0, "odd": 1}[s.temporal_group]
-        self.groups = {  # criterion -> the segments it masks
-            "cross": {self.temporal: range(parity, P, 2), self.spatial: range(1 - parity, P, 2)},
-            "temporal": {self.temporal: range(P)},
-            "spatial": {self.spatial: range(P)},
-        }[s.criteria]
-        self.kept = masks.kept_count(encoder.tokens // len(self.groups), s.mask_ratio)
+        every = torch.arange(P)
+        groups = [every[parity::2], every[1 - parity :: 2]] if s.criteria == "cross" else [every]
+        self.criteria = ("temporal", "spatial") if s.criteria == "cross" else (s.criteria,)
+        self.segments: Tensor  # (G, P/G): the segments that each criterion masks
+        self.places: Tensor  # (G, L/G): their tokens' places in the grid
+        self.register_buffer("segments", torch.stack(groups), persistent=False)
+        joints = torch.arange(encoder.num_joints)
+        places = (self.segments.unsqueeze(-1) * encoder.num_joints + joints).flatten(1)
+        self.register_buffer("places", places, persistent=False)
+        self.kept = masks.kept_count(places.shape[1], s.mask_ratio)
         self.psi = self.phi = None
-        if self.temporal in self.groups and s.temporal_strategy == 2 and s.temporal_projection == "frozen":
+        if "temporal" in self.criteria and s.temporal_strategy == 2 and s.temporal_projection == "frozen":
+            warnings.warn("ψ and φ of temporal_strategy 2 stay as initialised: a mask trains nothing", stacklevel=2)
             self.psi, self.phi = (nn.Linear(encoder.width, encoder.width).requires_grad_(False) for _ in range(2))
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
-        s, V = self.settings, self.encoder.num_joints
+        s = self.settings
+        measure = {"temporal": self.temporal, "spatial": self.spatial}
         parts = []
-        for criterion, segments in self.groups.items():
-            p = torch.tensor(list(segments), device=mapped.device)
-            token = (
-                p.unsqueeze(1) * V + torch.arange(V, device=mapped.device)
-            ).flatten()  # the group's place in the grid
-            score = masks.log_probability(criterion(batch.x, embedded, mapped, p).flatten(1), s.tau)
+        for criterion, segments, token in zip(self.criteria, self.segments, self.places, strict=True):
+            score = masks.log_probability(measure[criterion](batch.x, embedded, mapped, segments).flatten(1), s.tau)
             if s.gumbel:
                 score = score + batch.draws.gumbel(len(token))
             part = masks.split(score, self.kept, token_valid[:, token], "lowest" if s.mask == "high" else "highest")
@@ -137,6 +157,7 @@ class HACM(MaskedPrediction):
             q, k = self.psi(over_time), self.phi(over_time)
         else:
             first = self.encoder.blocks[0]
+            assert isinstance(first, Block)
             q, k = first.attention.queries_keys(first.norm1(over_time))
         attention = (q @ k.mT / q.shape[-1] ** 0.5).float().softmax(-1)
         return attention.sum(-2).transpose(1, 2)  # attention received: a sum over keys would be 1 everywhere

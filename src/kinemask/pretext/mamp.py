@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from kinemask.checks import warn_unused
 from kinemask.data.sampling import Batch, difference
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
@@ -36,6 +37,10 @@ class MAMPSettings:
 
     def __post_init__(self):
         masks.check(self.mask_ratio, self.tau)
+        if self.masking == "random":
+            warn_unused("pretext", self, "with random masks", "tau")
+        if self.predict == "coordinates":
+            warn_unused("pretext", self, "where coordinates are predicted", "motion_stride")
 
 
 class MAMP(MaskedPrediction):

@@ -1,0 +1,37 @@
+"""Checks that the settings share."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields
+from typing import Any
+
+
+def check_positive(section: str, settings: Any, *names: str) -> None:
+    """Raise ValueError unless the settings of these names are positive numbers."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{section}.{name} must be positive, not {value}")
+
+
+def check_not_negative(section: str, settings: Any, *names: str) -> None:
+    """Raise ValueError unless the settings of these names are numbers from 0 up."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{section}.{name} must not be negative, not {value}")
+
+
+def check_heads(section: str, width: int, heads: int) -> None:
+    """Raise ValueError unless the heads divide the width."""
+    if width % heads:
+        raise ValueError(f"{section}.width {width} is not a multiple of {section}.heads {heads}")
+
+
+def warn_unused(section: str, settings: Any, because: str, *names: str) -> None:
+    """Warn of settings that were changed but have no effect beside the others."""
+    default = {f.name: f.default for f in fields(settings)}
+    for name in names:
+        if getattr(settings, name) != default[name]:
+            warnings.warn(f"{section}.{name} has no effect {because}", stacklevel=4)
