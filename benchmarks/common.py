@@ -45,7 +45,7 @@ def one_person_store(clips: int = 64) -> Iterator[Store]:
         for i in range(clips):
             frames = int(random.integers(60, 121))
             walk = random.normal(0, 0.02, (1, frames, 25, 3)).cumsum(1) + random.normal(0, 0.3, (1, 1, 25, 3))
-            yield Clip(f"clip{i}", walk, 0, {"split:all": "train"})
+            yield Clip(f"clip{i}", walk, 0, {"split:train": "train"})
 
     with tempfile.TemporaryDirectory() as folder:
         yield write_store(Path(folder) / "store", make(), layout("ntu25"), ["motion"])

@@ -1,15 +1,18 @@
-"""Start-up time of the command line, prepare speed, and peak memory of pre-training.
+"""Start-up time of the command line, prepare speed, and peak memory of pre-training and of the demo.
 
-python benchmarks/startup.py --out benchmarks/results/startup.json
+    python benchmarks/startup.py --out benchmarks/results/startup.json [--demo]
+
+Peak memory is the largest resident set that the kernel saw of the process (Linux).
 """
 
 from __future__ import annotations
 
-import resource
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -17,71 +20,79 @@ from common import arguments, finish, one_person_store
 from kinemask.data.readers import READERS, ReadOptions
 from kinemask.data.synthetic import write_recordings
 
-
-def seconds(*command: str, repeat: int = 5) -> float:
-    """Median wall-clock time of a command."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "kinemask", *command], check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    return median(times)
-
-
-def parsing() -> dict[str, float]:
-    """MB/s per core of reading .skeleton text, cleaning included; and of writing the recordings."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        files = write_recordings(folder, subjects=4)
-        written = time.perf_counter() - start
-        size = sum(f.stat().st_size for f in files) / 1e6
-        source = READERS["synthetic"]
-        options = ReadOptions(layout=source.choose_layout(None))
-        best = min(_timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
-    return {"megabytes": size, "read_mb_per_second": size / best, "write_mb_per_second": size / written}
+PEAK = """
+import resource, sys
+from kinemask.cli import main
+status = main(sys.argv[1:])
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print("PEAK", max(children, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1e6)
+sys.exit(status)
+"""
 
 
-def _timed(work) -> float:
+def timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def peak_memory(recipe: str, batch: int) -> float:
-    """Peak resident memory in GB of a process that pre-trains three steps."""
-    code = f"""
-import resource
-from kinemask.train.loop import Loop
-from kinemask.train.distributed import world
-from kinemask.train.settings import parse
-from pathlib import Path
-import sys
-settings, _ = parse(None, {{"data": sys.argv[1], "split": "all", "training.batch_size": {batch}}}, "{recipe}")
-with world("cpu") as w:
-    loop = Loop(settings, Path(sys.argv[2]), w, True)
-    for _ in range(3):
-        loop.advance(loop.task)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-"""
-    with one_person_store() as store, tempfile.TemporaryDirectory() as run:
-        command = [sys.executable, "-c", code, str(store.path), str(Path(run) / "run")]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def command(*words: str) -> Callable[[], object]:
+    return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=True, capture_output=True)
+
+
+def preparing() -> dict[str, float]:
+    """MB/s of writing recordings, of reading .skeleton text on one core, and of `prepare` as a whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = Path(folder) / "recordings"
+        written = timed(lambda: write_recordings(recordings, subjects=8))
+        files = sorted(recordings.iterdir())
+        size = sum(f.stat().st_size for f in files) / 1e6
+        source = READERS["synthetic"]
+        options = ReadOptions(layout=source.choose_layout(None))
+        read = min(timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
+        stores = iter(range(100))
+        prepare = ("prepare", "synthetic", str(recordings))
+        whole = {
+            workers: min(timed(command(*prepare, f"{folder}/s{next(stores)}", "--workers", workers)) for _ in range(2))
+            for workers in ("1", str(os.cpu_count()))
+        }
+    return {
+        "files": len(files),
+        "megabytes": size,
+        "write_recordings_mb_per_second": size / written,
+        "read_one_core_mb_per_second": size / read,
+        **{f"prepare_{workers}_workers_mb_per_second": size / t for workers, t in whole.items()},
+    }
+
+
+def peak_memory(*words: str) -> tuple[float, float]:
+    """Peak resident memory in GB of a command, and its seconds."""
+    start = time.perf_counter()
+    out = subprocess.run([sys.executable, "-c", PEAK, *words], check=True, capture_output=True, text=True).stdout
+    return float(out.split("PEAK")[1]), time.perf_counter() - start
 
 
 def main() -> None:
-    given = arguments(__doc__).parse_args()
-    results = {
+    parser = arguments(__doc__)
+    parser.add_argument("--demo", action="store_true", help="also run the whole demo (minutes)")
+    given = parser.parse_args()
+    results: dict[str, object] = {
         "benchmark": "start-up, preparation, memory",
-        "help_seconds": seconds("--help"),
-        "layouts_seconds": seconds("layouts"),
-        "python_seconds": _timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
-        "skeleton_files": parsing(),
-        "peak_memory_gb": {
-            r: peak_memory(r, b) for r, b in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 64))
-        },
-        "this_process_peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "help_seconds": median(timed(command("--help")) for _ in range(9)),
+        "python_alone_seconds": median(
+            timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(9)
+        ),
+        "preparation": preparing(),
     }
-    finish(results, given.out)
+    memory = {}
+    with one_person_store(32) as store, tempfile.TemporaryDirectory() as runs:
+        for recipe, batch in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 32)):
+            where = ["--recipe", recipe, "--data", str(store.path), "--split", "all", "--out", f"{runs}/{recipe}"]
+            short = ["--training.epochs", "1", "--training.warmup_epochs", "0", "--training.batch_size", str(batch)]
+            memory[f"{recipe}, batch {batch}"] = peak_memory("pretrain", *where, *short)[0]
+        if given.demo:
+            results["demo_peak_gb"], results["demo_seconds"] = peak_memory("demo", "--out", f"{runs}/demo")
+    finish(results | {"pretrain_peak_gb": memory}, given.out)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ import torch
 
 import plain
 from common import arguments, finish, one_person_store
+from kinemask.configure import parse
 from kinemask.data.draws import Draws, key
 from kinemask.data.sampling import Batch
 from kinemask.data.store import Store
 from kinemask.nn import transformer
 from kinemask.train.distributed import World
 from kinemask.train.loop import Loop, bf16_pays
-from kinemask.train.settings import parse
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 

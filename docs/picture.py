@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+from kinemask.configure import parse
 from kinemask.data.draws import Draws
 from kinemask.data.prepare import prepare
 from kinemask.data.sampling import Sampler
@@ -22,7 +23,6 @@ from kinemask.data.store import open_store
 from kinemask.data.synthetic import write_recordings
 from kinemask.data.tracks import Tracks
 from kinemask.pretext import method
-from kinemask.train.settings import parse
 
 RECIPES = {"MAE: at random": "mae-ntu60", "MAMP: what moves": "mamp-ntu60", "HA-CM: hierarchy × time": "hacm-ntu60"}
 SHOWN, KEPT, HIDDEN = 8, "#0a7ea4", "#d9772b"

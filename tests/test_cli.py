@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from kinemask import cli
+from kinemask.configure import parse
 from kinemask.data.store import open_store
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.settings import protocol_parser
-from kinemask.train.settings import parse
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {

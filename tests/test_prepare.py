@@ -138,7 +138,7 @@ def test_bad_files_are_listed_or_stop_a_strict_run(workers, src):
         ["file", "room1/c77.txt", "zero throughout"],
     ]
     last = str(summary).splitlines()[-1]
-    assert "3 files rejected, 0 excluded, 1 cleaning notes (see rejected.csv)" in last
+    assert "3 files rejected, 0 excluded, 1 cleaning note (see rejected.csv)" in last
     with pytest.raises(ValueError, match=r"room0/bad\.txt: line 1: expected"):
         run(src, "strict", workers=workers, strict=True)
     (src / "room0" / "bad.txt").unlink()
@@ -149,13 +149,53 @@ def test_bad_files_are_listed_or_stop_a_strict_run(workers, src):
     assert beside(src) == ["store", "strict"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", ["directory", "forbidden"])
+def test_an_unreadable_file_is_listed_or_stops_a_strict_run(how, workers, src, monkeypatch):
+    """A superuser may read everything, so the forbidden file is made up."""
+    path, reason = src / "room0" / "c91.txt", {"directory": "Is a directory", "forbidden": "Permission denied"}[how]
+    if how == "directory":
+        path.mkdir()
+    else:
+        path.write_text("9")
+        refuse(monkeypatch, path.name)
+    summary = run(src, workers=workers)
+    assert (summary.clips, summary.rejected) == (40, 1)
+    assert ["file", "room0/c91.txt", reason] in rejected(summary)
+    assert "; 1 file rejected, 0 excluded" in str(summary)
+    with pytest.raises(ValueError, match=rf"room0/c91\.txt: {reason}"):
+        run(src, "strict", workers=workers, strict=True)
+    assert beside(src) == ["store"]
+
+
+def refuse(monkeypatch, name):
+    """From now on files of that name cannot be read."""
+    read_text = Path.read_text
+
+    def refusing(self, *args, **kwargs):
+        if self.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return read_text(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+
+
+def test_an_unreadable_store_is_told(src, monkeypatch):
+    path = run(src).path
+    refuse(monkeypatch, "meta.json")
+    with pytest.raises(PermissionError, match=str(path / "meta.json")):
+        open_store(path)
+    with pytest.raises(ValueError, match="not a store"):  # nor is it overwritten
+        run(src, overwrite=True)
+
+
 def test_an_exclusion_list_takes_clips_out_before_they_are_read(src):
     (src / "room0" / "c06.txt").write_text("truncated")
     (src.parent / "list").write_text("c04\n\n  c06  \r\nc05.txt\nS001\nS002\n")
     summary = run(src, exclude=src.parent / "list", strict=True)
     assert (summary.clips, summary.excluded) == (37, 3)
     assert [line[1] for line in rejected(summary) if line[0] == "excluded"] == ["c04", "c06", "c05.txt"]
-    assert f"2 of the 5 names in {src.parent / 'list'} are no clip of {src}" in summary.warnings
+    assert f"2 of the 5 names in {src.parent / 'list'} are not in this copy" in summary.warnings
     with pytest.raises(ValueError, match="exclusion list"):
         run(src, "other", exclude=src)
     (src.parent / "list").write_bytes(b"\xff\xfe")
@@ -182,6 +222,23 @@ def test_split_rules_add_splits(src):
 def test_a_rule_that_says_nothing_is_refused(rule, src):
     with pytest.raises(ValueError, match="should read NAME:COLUMN=a,b"):
         run(src, split_rules=[rule])
+
+
+def test_a_rule_may_not_be_called_all(src):
+    with pytest.raises(ValueError, match="a split may not be called 'all'"):
+        run(src, split_rules=["all:room=b"])
+    assert beside(src) == []
+
+
+def test_a_reading_process_ends_when_asked():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        reading._start_worker(read, None)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
 
 
 def test_a_rule_over_an_unknown_column_stops_the_run(src):
@@ -220,7 +277,7 @@ def test_bad_places_are_refused_at_once(src, tmp_path):
         run(src, "raw", overwrite=True)
     for file in find(src, None):
         file.write_text("junk")
-    with pytest.raises(ValueError, match=r"no clip of .* is left to store; 40 files were rejected.*c00.txt: line 1"):
+    with pytest.raises(ValueError, match=r"no clip of .* is left to store; 40 files rejected.*c00.txt: line 1"):
         run(src)
     assert beside(src) == ["nothing"]
 
@@ -276,7 +333,7 @@ def test_interruptions_and_faults_of_a_reader_leave_nothing(word, error, workers
 @pytest.mark.skipif(sys.platform != "linux", reason="the test's reader reaches worker processes by forking")
 def test_a_dead_worker_is_told(src):
     (src / "room1" / "c51.txt").write_text("die")
-    with pytest.raises(RuntimeError, match="fewer workers"):
+    with pytest.raises(OSError, match=r"fewer workers.*__main__"):
         run(src, workers=2)
     assert beside(src) == []
 

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from conftest import recordings
+from kinemask.configure import parse
 from kinemask.data.sampling import difference
 from kinemask.data.store import Clip, write_store
 from kinemask.evaluation.linear import LinearSettings
@@ -30,7 +31,7 @@ from kinemask.recipes import recipes
 from kinemask.skeleton import layout
 from kinemask.train.checkpoint import read_config
 from kinemask.train.loop import pretrain
-from kinemask.train.settings import flatten, parse
+from kinemask.train.settings import flatten
 from test_training import make_settings
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")

@@ -186,6 +186,7 @@ def clip_with(**changes):
         (clip_with(data=np.full((1, 2, V, C), np.nan)), "missing"),
         (clip_with(fields={"frames": "7"}), "'frames'"),
         (clip_with(fields={"split:x": "validation"}), "train, test or empty"),
+        (clip_with(fields={"split:all": "train"}), "a split may not be called 'all'"),
         (clip_with(name="clip01"), "same name"),
         (clip_with(label=3), "label 3"),
         (clip_with(label=-1), "label -1"),

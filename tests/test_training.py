@@ -21,15 +21,17 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from kinemask.configure import parse
 from kinemask.data.sampling import SamplingSettings
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import NAMES, base, method
+from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
 from kinemask.train import checkpoint, optim
 from kinemask.train.encoders import build_encoder, load_encoder
 from kinemask.train.log import read_metrics
 from kinemask.train.loop import Loop, Stopped, pretrain
-from kinemask.train.settings import Settings, TrainingSettings, build_parser, from_dict, parse, recipes
+from kinemask.train.settings import Settings, TrainingSettings, build_parser, from_dict
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
 
@@ -708,7 +710,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     settings = parse(["--recipe", str(path), "--data", "d", "--split", "s", "--encoder.heads", "4"])[0]
     assert (settings.method, settings.encoder.width, settings.encoder.heads, settings.seed) == ("hacm", 32, 4, 5)
     assert settings.training.betas == (0.8, 0.9)
-    assert build_parser(str(path)).get_defaults()["training"]["lr"] == 1e-2
+    assert build_parser(str(path), load_recipe(str(path))).get_defaults()["training"]["lr"] == 1e-2
 
 
 def test_settings_read_back_are_the_same_values(tiny):

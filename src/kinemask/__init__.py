@@ -26,7 +26,18 @@ _HOME = {
     "pretrain": "api",
     "report": "evaluation.report",
 }
-__all__ = ["__version__", *_HOME]
+__all__ = [
+    "__version__",
+    "evaluate",
+    "info",
+    "layout",
+    "layouts",
+    "load_encoder",
+    "open_store",
+    "prepare",
+    "pretrain",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kinemask.configure import parse
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.protocols import evaluate as run_protocol
 from kinemask.evaluation.settings import parse_protocol
 from kinemask.train.loop import pretrain as train
-from kinemask.train.settings import parse
 
 
 def default_run(recipe: str, data: str, split: str, seed: int) -> Path:

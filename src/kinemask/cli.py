@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -36,12 +37,15 @@ def prepare(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the store if it exists")
     parser.add_argument(
         "--split-rule",
+        "--split_rule",
         action="append",
         default=[],
         metavar="NAME:COLUMN=a,b",
         help="a further split: clips whose COLUMN is a or b are for testing (repeatable)",
     )
-    parser.add_argument("--min-score", type=float, default=0.0, help="joints of this confidence or less are missing")
+    parser.add_argument(
+        "--min-score", "--min_score", type=float, default=0.0, help="joints of this confidence or less are missing"
+    )
     given = vars(parser.parse_args(arguments))
     from kinemask.data.prepare import prepare as run
 
@@ -73,9 +77,17 @@ def info(arguments: Sequence[str]) -> None:
 def pretrain(arguments: Sequence[str]) -> None:
     """pre-train a recipe on a store: --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]"""
     from kinemask.api import default_run
+    from kinemask.configure import named_recipe, parse
     from kinemask.train.loop import pretrain as train
-    from kinemask.train.settings import parse
 
+    if {"-h", "--help"} & set(arguments) and named_recipe(arguments) is None:
+        from kinemask.recipes import recipes as known
+
+        print("usage: kinemask pretrain --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]\n")
+        print("recipes, or a .yaml file of your own:")
+        _print_lines(known(), indent="  ")
+        print("\nkinemask pretrain --recipe NAME --help lists a recipe's settings")
+        return
     if "--print_config" in arguments:
         import yaml
 
@@ -85,7 +97,9 @@ def pretrain(arguments: Sequence[str]) -> None:
         return
     settings, given = parse(arguments)
     out = given.out or default_run(given.recipe, settings.data, settings.split, settings.seed)
-    print(train(settings, out))
+    done = train(settings, out)
+    if _main_process():
+        print(done)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -94,6 +108,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     from kinemask.evaluation.protocols import PROTOCOLS
     from kinemask.evaluation.results import table
     from kinemask.evaluation.settings import protocol_parser
+    from kinemask.train.settings import read_arguments
 
     names = {name: protocol.title for name, protocol in PROTOCOLS.items()}
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -104,7 +119,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     protocol, *rest = arguments
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-    given = vars(protocol_parser(protocol, PROTOCOLS[protocol].settings).parse_args(rest))
+    given = vars(read_arguments(protocol_parser(protocol, PROTOCOLS[protocol].settings), rest))
     results = run(protocol, given.pop("run"), given.pop("data"), given.pop("split"), quiet=False, **given)
     print(table(results))
     print("\n".join(result["path"] for result in results))
@@ -156,6 +171,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 for a user's mistake, 3 for training that was stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the rest
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: kinemask COMMAND ...\n\nMasked self-supervised pre-training on human skeleton sequences.\n")
         _print_lines({name: (command.__doc__ or "").strip() for name, command in COMMANDS.items()}, indent="  ")
@@ -173,10 +191,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         return _fail(str(error))
     except Stopped as error:
-        return _fail(str(error), 3)
+        return _fail(str(error), 3) if _main_process() else 3
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     return 0
+
+
+def _main_process() -> bool:
+    """Whether this process speaks: the first of those that `torchrun` started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -8,10 +8,16 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then rename; nothing is left behind when it fails."""
+    """Call `write` with a temporary path beside `path`, then rename; nothing is left behind when it fails.
+
+    An OSError (a full disk) names the file.
+    """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         write(partial)
         os.replace(partial, path)
+    except OSError as error:
+        reason = f"cannot write {path} ({error.strerror or error}); the last good state is kept"
+        raise OSError(error.errno, reason) from error
     finally:
         partial.unlink(missing_ok=True)

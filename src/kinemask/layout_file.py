@@ -102,7 +102,12 @@ class _Resolver:
     def mapping(self, where: str, lists: Any) -> dict[str, tuple[int, ...]]:
         if not isinstance(lists, Mapping):
             raise ValueError(f"layout {self.name}: {where} must map names to lists of joints, not be {lists!r}")
-        return {str(key): self.members(f"{where}.{key}", members) for key, members in lists.items()}
+        for key in lists:
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"layout {self.name}: {where} has the key {key!r}, which is not a text; put it in quotes"
+                )
+        return {key: self.members(f"{where}.{key}", members) for key, members in lists.items()}
 
     def parents(self, parents: Any) -> tuple[int, ...]:
         if not isinstance(parents, Mapping):

@@ -24,7 +24,7 @@ def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float)
     """
     rate = np.clip(p.rng.uniform(slow, fast) * p.person.tempo, slow, fast)
     wobble = 0.25 * drift(p.rng, timing.frames, ())
-    gain = swing * p.person.gain * p.rng.uniform(0.85, 1.15)
+    gain = 1.4 * swing * p.person.gain * p.rng.uniform(0.85, 1.15)
     return gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
 
 

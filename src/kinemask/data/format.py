@@ -13,6 +13,7 @@ VERSION = 1
 DTYPES = ("float32", "float16")
 COLUMNS = ("name", "label", "frames", "bodies", "offset")
 SPLIT = "split:"
+EVERY = "all"  # in a split's place: every clip
 SIDES = ("train", "test", "")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kinemask.data.completeness import what_lacks
-from kinemask.data.format import SPLIT
+from kinemask.data.format import EVERY, SPLIT
 from kinemask.data.readers import Catalogue, Reader, ReadOptions, SplitRule, reader
 from kinemask.data.reading import Failure, Job, reading
 from kinemask.data.store import Clip, Store, StoreWriter, open_store
@@ -42,9 +42,16 @@ class Summary:
 
     def __str__(self) -> str:
         """A line per warning; the counts are the last line."""
-        left_out = f"{self.rejected:,} files rejected, {self.excluded:,} excluded, {self.notes:,} cleaning notes"
+        left_out = ", ".join(
+            (
+                f"{_count(self.rejected, 'file')} rejected",
+                f"{self.excluded:,} excluded",
+                _count(self.notes, "cleaning note"),
+            )
+        )
         where = " (see rejected.csv)" if self.rejected or self.excluded or self.notes else ""
-        counts = f"{self.dataset}: {self.clips:,} clips from {self.files:,} files in {self.seconds:.1f} s"
+        read = f"{_count(self.clips, 'clip')} from {_count(self.files, 'file')}"
+        counts = f"{self.dataset}: {read} in {self.seconds:.1f} s"
         return "\n".join([*(f"warning: {line}" for line in self.warnings), f"{counts}; {left_out}{where}"])
 
 
@@ -117,7 +124,7 @@ def prepare(
     written = open_store(store)
     warnings = _warnings(source, written, files)
     if unknown := len(listed) - len(excluded):
-        warnings.append(f"{unknown:,} of the {len(listed):,} names in {exclude} are no clip of {src}")
+        warnings.append(f"{unknown:,} of the {len(listed):,} names in {exclude} are not in this copy")
     seconds = time.monotonic() - start
     return Summary(
         dataset,
@@ -215,7 +222,7 @@ def _count_workers(workers: int | None) -> int:
 
 
 def _all_rules(source: Reader, catalogue: Catalogue | None, texts: Sequence[str]) -> dict[str, SplitRule]:
-    """The reader's split rules and the caller's; ValueError where two splits have one name."""
+    """The reader's split rules and the caller's; ValueError where two splits have one name, or one a taken name."""
     rules = dict(source.splits)
     columns = {key for row in catalogue.rows.values() for key in row.fields} if catalogue else set()
     for text in texts:
@@ -223,6 +230,8 @@ def _all_rules(source: Reader, catalogue: Catalogue | None, texts: Sequence[str]
         if name in rules or SPLIT + name in columns:
             raise ValueError(f"split rule {text!r}: there is a split {name} already; choose another name")
         rules[name] = rule
+    if EVERY in rules or SPLIT + EVERY in columns:
+        raise ValueError(f"a split may not be called {EVERY!r}, which stands for every clip; choose another name")
     return rules
 
 
@@ -261,13 +270,17 @@ def _name_file(path: Path, reason: str) -> str:
     return reason if str(path) in reason else f"{path}: {reason}"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _relative(path: Path, src: Path) -> str:
     return str(path.relative_to(src)) if path.is_relative_to(src) and path != src else path.name
 
 
 def _nothing_left(src: Path, rejected: Sequence[tuple[str, str, str]]) -> str:
     files = [(name, reason) for kind, name, reason in rejected if kind == "file"]
-    first = f"; {len(files):,} files were rejected, the first, {files[0][0]}: {files[0][1]}" if files else ""
+    first = f"; {_count(len(files), 'file')} rejected, the first, {files[0][0]}: {files[0][1]}" if files else ""
     return f"no clip of {src} is left to store{first}"
 
 

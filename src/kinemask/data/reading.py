@@ -51,7 +51,8 @@ def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int)
         yield _collect(pool, flying, chunks)
     except BrokenProcessPool:
         raise ChildProcessError(
-            "a reading process died, perhaps for lack of memory; try again with fewer workers"
+            "a reading process died: perhaps for lack of memory (try again with fewer workers), or because the script "
+            'that calls prepare does so outside `if __name__ == "__main__":`'
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -73,6 +74,7 @@ def _start_worker(read: Read, options: ReadOptions) -> None:
     global _task
     _task = read, options
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tidies up
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a forked process inherits
 
 
 def _read_chunk(jobs: Sequence[Job]) -> list[Clip | Failure]:
@@ -85,7 +87,9 @@ def _read_one(read: Read, options: ReadOptions, job: Job) -> Clip | Failure:
         return read(path, replace(options, row=row))
     except Rejected as error:
         return Failure(str(error), by_rule=True)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        return Failure(error.strerror or str(error))
+    except ValueError as error:
         return Failure(str(error))
     except Exception as error:
         error.add_note(f"while reading {path}")

@@ -62,7 +62,8 @@ class Store:
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Clip indices (training, test) of a split, ascending; ValueError that lists the known splits."""
         if name not in self.splits:
-            known = ", ".join(self.splits) or "none"
+            none = "none (a column `split` in the clips.csv of your recordings makes one, or prepare --split-rule)"
+            known = ", ".join(self.splits) or none
             raise ValueError(f"store {self.path} has no split {name!r}; it has: {known}")
         side = self.fields[SPLIT + name]
         return np.flatnonzero(side == "train"), np.flatnonzero(side == "test")

@@ -30,7 +30,7 @@ SUBJECTS_A_SETUP = 8
 FIRST_ID = 72057594037927936  # 2**56: Kinect's tracking ids lie above it, beyond what a float64 tells apart
 
 # white jitter and slow error of each joint at 3 m, metres: trunk and head are steady, hands and feet are not
-JITTER = 1e-3 * np.array([1, 1, 1, 1.5, *(1.2, 2, 3, 5) * 2, *(1, 1.5, 2.5, 4) * 2, 1, 7, 8, 7, 8])
+JITTER = 1e-3 * np.array([0.5, 0.5, 0.5, 0.7, *(0.6, 1, 1.5, 2) * 2, *(0.5, 0.8, 1.2, 2) * 2, 0.5, 3, 3, 3, 3])
 WANDER = 1e-3 * np.array([6, 5, 6, 8, *(9, 13, 17, 20) * 2, *(7, 11, 16, 20) * 2, 6, 24, 28, 24, 28])
 LIMBS = [np.array(limb) for limb in ((5, 6, 7, 21, 22), (9, 10, 11, 23, 24), (13, 14, 15), (17, 18, 19))]
 TAIL = np.frombuffer(b"0 0 0 0 2\n", dtype=np.uint8)  # the end of a joint's line: orientation, tracking state

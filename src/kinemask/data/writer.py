@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.data.format import COLUMNS, DTYPES, FORMAT, SIDES, SPLIT, VERSION, Clip, digest, sha256
+from kinemask.data.format import COLUMNS, DTYPES, EVERY, FORMAT, SIDES, SPLIT, VERSION, Clip, digest, sha256
 from kinemask.data.holdout import hold_out
 from kinemask.skeleton import Layout
 
@@ -81,6 +81,8 @@ class StoreWriter:
         for key, value in clip.fields.items():
             if key in COLUMNS:
                 raise ValueError(f"clip {clip.name}: a field may not be called {key!r}, a column of every store")
+            if key == SPLIT + EVERY:
+                raise ValueError(f"clip {clip.name}: a split may not be called {EVERY!r}, which stands for every clip")
             if key.startswith(SPLIT) and value not in SIDES:
                 raise ValueError(f"clip {clip.name}: {key} is {value!r}; it must be train, test or empty")
         if clip.name in self._names:
@@ -105,6 +107,8 @@ class StoreWriter:
         """
         if not self._lines:
             raise ValueError(f"no usable clip for the store {self.path}")
+        if EVERY in splits:
+            raise ValueError(f"store {self.path}: a split may not be called {EVERY!r}, which stands for every clip")
         classes = list(classes)
         for line in self._lines:
             if line["label"] and not 0 <= int(line["label"]) < len(classes):

@@ -36,6 +36,10 @@ class LinearSettings:
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
             raise ValueError("linear: epochs must be at least 1, batch_size at least 2, views at least 0")
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"linear: lr must be a number, 0 or more, not {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"linear: momentum must be at least 0 and below 1, not {self.momentum}")
 
 
 class LinearHead(nn.Module):

@@ -68,6 +68,11 @@ def evaluate(
         raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     chosen = PROTOCOLS[protocol]
     settings = chosen.settings() if settings is None else settings
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    if not seeds:
+        raise ValueError("seed: at least one is needed, the list is empty")
+    if Path(encoder).name != encoder or "\\" in encoder:
+        raise ValueError(f"encoder: the name of a file of the run without its ending, not {encoder!r}")
     run, store = Path(run), open_store(data)
     device = choose_device(device)  # type: ignore[assignment]
     path = run / f"{encoder}.safetensors"
@@ -80,7 +85,7 @@ def evaluate(
     labels = test.labels.cpu()
     about = {
         "protocol": protocol,
-        "data": str(store.meta.get("dataset", Path(data).name)),
+        "data": _data_name(store),
         "split": split,
         "encoder": encoder,
         "encoder_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -91,7 +96,6 @@ def evaluate(
         "version": __version__,
     }
     score = partial(_outcomes, chosen, settings, len(store.classes), quiet)
-    seeds = [seed] if isinstance(seed, int) else list(seed)
     start = time.monotonic()
     outcomes = score(model, train, test, seeds)
     seconds = (time.monotonic() - start) / len(seeds)
@@ -117,6 +121,12 @@ def evaluate(
         result["path"] = str(write_result(run, result, outcome.scores, labels, names))
         results.append(result)
     return results
+
+
+def _data_name(store: Store) -> str:
+    """The data set's name; the store's own for recordings that are nobody's data set."""
+    name = store.meta.get("dataset", "arrays")
+    return store.path.resolve().name if name == "arrays" else str(name)
 
 
 def _outcomes(

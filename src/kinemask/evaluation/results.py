@@ -54,10 +54,9 @@ def write_result(run: Path, result: dict[str, Any], scores: Tensor, labels: Tens
         with path.open("wb") as f:
             np.savez_compressed(f, scores=scores.numpy(), labels=labels.numpy(), names=np.array(names))
 
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"  # before any file: no scores without their result
     write_atomically(folder / f"{stem}-scores.npz", save_scores)
-    write_atomically(
-        folder / f"{stem}.json", lambda p: p.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    )
+    write_atomically(folder / f"{stem}.json", lambda p: p.write_text(text))
     return folder / f"{stem}.json"
 
 
@@ -81,10 +80,11 @@ def summary(values: list[float]) -> str:
 def table(results: list[dict[str, Any]]) -> str:
     """Results of one protocol as a plain table: accuracy over seeds, unseen clips, controls."""
     first, controls = results[0], [r["controls"] for r in results if r["controls"]]
-    lines = {"accuracy (last epoch)" if first["accuracy_best_epoch"] else "accuracy": [r["accuracy"] for r in results]}
+    epochs = first["accuracy_best_epoch"] is not None
+    lines = {"accuracy (last epoch)" if epochs else "accuracy": [r["accuracy"] for r in results]}
     if 0 < first["test_clips_unseen"] < first["test_clips"]:
         lines[f"  on the {first['test_clips_unseen']} unseen clips"] = [r["accuracy_unseen"] for r in results]
-    if first["accuracy_best_epoch"]:
+    if epochs:
         lines["best epoch (selects on the test set)"] = [r["accuracy_best_epoch"] for r in results]
     if controls:
         lines["control: untrained encoder"] = [c["untrained_encoder"] for c in controls]

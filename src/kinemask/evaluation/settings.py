@@ -12,7 +12,10 @@ from kinemask.train.settings import Device
 
 def protocol_parser(name: str, settings: type) -> ArgumentParser:
     """The parser of `evaluate NAME`: what every protocol takes, then the protocol's own options."""
-    parser = ArgumentParser(prog=f"kinemask evaluate {name}", description=(settings.__doc__ or "").split("\n")[0])
+    about = (settings.__doc__ or "").split("\n")[0]
+    parser = ArgumentParser(
+        prog=f"kinemask evaluate {name}", description=about, exit_on_error=False, allow_abbrev=False
+    )
     parser.add_argument("--run", type=str, required=True, help="folder of a run that pretrain wrote")
     parser.add_argument("--data", type=str, required=True, help="the store")
     parser.add_argument("--split", type=str, required=True, help="a split of the store")

@@ -33,4 +33,13 @@ def load_recipe(name: str) -> dict[str, Any]:
         raise ValueError(f"recipe {name} is not readable YAML: {error}") from None
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), str):
         raise ValueError(f"recipe {name} must be a mapping with the name of a method under 'method'")
+    _check_keys(name, recipe)
     return {"title": ""} | recipe
+
+
+def _check_keys(name: str, settings: dict) -> None:
+    for key, value in settings.items():
+        if not isinstance(key, str):
+            raise ValueError(f"recipe {name}: {key!r} is not the name of a setting")
+        if isinstance(value, dict):
+            _check_keys(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
@@ -22,18 +23,24 @@ _FREE = {"data", "training.device", "training.log_every", "training.save_every",
 
 
 def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
-    """Write `last.pt`; the former one becomes `previous.pt`."""
+    """Write `last.pt`; the former one becomes `previous.pt`. A full disk raises OSError and leaves both as they are."""
+    content = io.BytesIO()  # written by torch itself, a full disk would be a RuntimeError
+    torch.save(state, content)
 
     def write(path: Path) -> None:
-        torch.save(state, path)
+        path.write_bytes(content.getbuffer())
         if (run / "last.pt").exists():
             os.replace(run / "last.pt", run / "previous.pt")
 
     write_atomically(run / "last.pt", write)
 
 
-def load_checkpoint(run: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint of a run, or None if it has none. Runs no code from the file."""
+def load_checkpoint(run: Path, drop_damaged: bool = False) -> dict[str, Any] | None:
+    """The newest readable checkpoint of a run, or None if it has none. Runs no code from the file.
+
+    drop_damaged: remove a damaged `last.pt` that `previous.pt` stands in for, or it would take the good one's place
+    at the next save. Raises ValueError where there are checkpoints but none is readable.
+    """
     damaged: list[str] = []
     for name in ("last.pt", "previous.pt"):
         path = run / name
@@ -48,7 +55,8 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
             continue
         if damaged:
             warnings.warn(f"going on from {path}, because {damaged[0]}", stacklevel=2)
-            (run / "last.pt").unlink()  # or it would take the good one's place at the next save
+            if drop_damaged:
+                (run / "last.pt").unlink(missing_ok=True)
         return state
     if damaged:
         raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
@@ -56,15 +64,21 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
 
 
 def claim_run(run: Path, config: dict[str, Any]) -> None:
-    """Make the run's folder, or check that it belongs to the same settings; ValueError names those that differ."""
+    """Make the run's folder, or check that it belongs to the same settings; ValueError names those that differ.
+
+    A folder in which nothing was saved yet, neither checkpoint nor encoder, goes over to the new settings.
+    """
     path = run / "config.yaml"
-    if not path.exists():
+    saved = [*run.glob("*.pt"), *run.glob("*.safetensors")]
+    if not path.exists() or not saved:
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False)))
         return
     before, now = flatten(read_config(run)), flatten(config)
     differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k) and k not in _FREE)
     if differ:
+        if "method" in differ:
+            differ = ["method"]  # its sections have other settings
         changes = ", ".join(f"{k} (was {before.get(k)!r}, now {now.get(k)!r})" for k in differ)
         raise ValueError(
             f"{run} holds a run with other settings: {changes}; choose another --out, or the same settings"

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+from kinemask.train.settings import Device
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def world(device: str) -> Iterator[World]:
 
 
 def choose_device(device: str) -> str:
-    """`auto` is CUDA where there is one; raises ValueError for CUDA where there is none."""
+    """`auto` is CUDA where there is one; raises ValueError for CUDA where there is none, and for unknown names."""
+    if device not in get_args(Device):
+        raise ValueError(f"unknown device {device!r}; known: {', '.join(get_args(Device))}")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

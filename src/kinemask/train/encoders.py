@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from kinemask.data.sampling import Sampler, SamplingSettings
@@ -86,7 +86,7 @@ def save_encoder(
         "record": record,
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
-    write_atomically(path, lambda p: save_file(tensors, p, metadata={"kinemask": json.dumps(about)}))
+    write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": json.dumps(about)})))
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
@@ -97,6 +97,10 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     path = Path(path)
     path = path / "encoder.safetensors" if path.is_dir() else path
     if not path.is_file():
+        if (path.parent / "config.yaml").is_file() and not (path.parent / "encoder.safetensors").is_file():
+            raise ValueError(
+                f"no encoder at {path}: this run has not finished training; the same pretrain command goes on"
+            )
         raise ValueError(f"no encoder at {path}; expected a run's folder or an encoder.safetensors that pretrain wrote")
     try:
         with safe_open(path, "pt") as f:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinemask.data.draws import Draws, key
+from kinemask.data.format import EVERY
 from kinemask.data.sampling import Sampler
 from kinemask.data.store import Store, open_store
 from kinemask.data.tracks import Tracks
@@ -43,8 +45,8 @@ def pretrain(settings: Settings, run: str | Path, quiet: bool = False) -> Path:
 
 
 def training_clips(store: Store, split: str) -> np.ndarray:
-    """Clip indices of a split's training part; every clip for the split `all`."""
-    return np.arange(len(store)) if split == "all" else store.split(split)[0]
+    """Clip indices of a split's training part; every clip for `all`."""
+    return np.arange(len(store)) if split == EVERY else store.split(split)[0]
 
 
 NEVER = 2**62  # the step of a loss that was not finite, while there was none
@@ -61,6 +63,12 @@ class Loop:
                 f"training.batch_size {s.batch_size} is not a multiple of {world.size} processes "
                 f"× training.accumulate {s.accumulate}"
             )
+        if world.main and s.warmup_epochs > s.epochs:
+            warnings.warn(
+                f"the warm-up ({s.warmup_epochs:g} epochs) is longer than training ({s.epochs}), so training.lr is "
+                "never reached",
+                stacklevel=2,
+            )
         self.store = open_store(settings.data)
         clips = training_clips(self.store, settings.split)
         self.tracks = Tracks(self.store, clips, world.device, settings.sampling.missing)
@@ -71,6 +79,8 @@ class Loop:
         self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
         self.optimiser = optim.adamw(self.task, s)
         self.step = 0
+        self.sums: dict[str, Tensor] = {}  # of the loss and its parts, over the steps after `since`
+        self.since = 0
         self.bad_step = torch.full((), NEVER, device=world.device)
         self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
         self.total = s.epochs * self.steps_per_epoch
@@ -89,7 +99,7 @@ class Loop:
         self._resume()
 
     def _resume(self) -> None:
-        state = checkpoint.load_checkpoint(self.run)
+        state = checkpoint.load_checkpoint(self.run, drop_damaged=self.world.main)
         if state is None:
             return
         if state["source"]["data"]["sha256"] != self.source["data"]["sha256"]:
@@ -98,6 +108,10 @@ class Loop:
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
         self.step = state["step"]
+        log = state.get("log", {"since": self.step, "sums": {}})
+        self.since = log["since"]
+        for name, value in log["sums"].items():  # over all processes, so that the main one alone goes on from them
+            self.sums[name] = torch.tensor(value if self.world.main else 0.0, device=self.world.device)
 
     def train(self, stopping: threading.Event) -> None:
         """To the end, or until `stopping` is set."""
@@ -121,21 +135,21 @@ class Loop:
 
     def _steps(self, module: nn.Module, stopping: threading.Event, log: Log | None, report: Report) -> None:
         s, world = self.settings.training, self.world
-        window: dict[str, Tensor] = {}
-        since, began, note = self.step, time.monotonic(), ""
+        first, began, note = self.step, time.monotonic(), ""
         while self.step < self.total:
             for name, value in self.advance(module).items():
-                window[name] = window.get(name, 0) + value
+                self.sums[name] = self.sums.get(name, 0) + value
             if self.step % s.log_every == 0 or self.step == self.total:
                 self.check_finite()
-                sums = world.sum(torch.stack(list(window.values())))
-                means = dict(zip(window, (sums / (self.step - since) / world.size).tolist(), strict=True))
-                rate = (self.step - since) * s.batch_size / (time.monotonic() - began)
+                sums, steps = self.summed(), (self.step - self.since) * world.size
+                means = {name: value / steps for name, value in sums.items()}
+                rate = (self.step - first) * s.batch_size / (time.monotonic() - began)
                 lr = self.optimiser.param_groups[0]["lr"]
                 if log:
                     epoch = self.step / self.steps_per_epoch
                     log.write(self.step, {"epoch": epoch, **means, "lr": lr, "tracks_per_second": rate})
-                window, since, began = {}, self.step, time.monotonic()
+                self.sums, self.since = {}, self.step
+                first, began = self.step, time.monotonic()
                 note = f"loss {means['loss']:.4f}"
             report(self.step, note)
             asked = self.asked_to_stop(stopping)
@@ -148,6 +162,13 @@ class Loop:
                 self.save_encoders(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
                 raise Stopped(f"stopped at step {self.step} of {self.total}; the same command goes on from there")
+
+    def summed(self) -> dict[str, float]:
+        """The sums for the log's next line, over all processes."""
+        if not self.sums:
+            return {}
+        sums = self.world.sum(torch.stack(list(self.sums.values())))
+        return dict(zip(self.sums, sums.tolist(), strict=True))
 
     def advance(self, module: nn.Module) -> dict[str, Tensor]:
         """One optimiser step; returns the loss and its parts, averaged over this process's share."""
@@ -192,10 +213,10 @@ class Loop:
         return torch.cat(orders)[within * size : (within + 1) * size].to(self.world.device)
 
     def asked_to_stop(self, stopping: threading.Event) -> bool:
-        """Whether any process was asked to stop; agreed upon at the steps that log."""
+        """Whether any process was asked to stop; agreed upon at every step, on CUDA at the steps that log."""
         if self.world.size == 1:
             return stopping.is_set()
-        if self.step % self.settings.training.log_every:
+        if self.world.device.type == "cuda" and self.step % self.settings.training.log_every:
             return False
         return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
 
@@ -215,12 +236,14 @@ class Loop:
 
     def save(self) -> None:
         """Write last.pt from the main process."""
+        sums = self.summed()
         if self.world.main:
             state = {
                 "step": self.step,
                 "task": self.task.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "random": torch.get_rng_state(),
+                "log": {"since": self.since, "sums": sums},
                 "source": self.source,
             }
             checkpoint.save_checkpoint(self.run, state)

@@ -1,11 +1,12 @@
-"""Settings of a run: typed sections, recipes, and one strict parser for files, Python and the command line."""
+"""Settings of a run: typed sections, and one strict parser for recipes, Python and the command line."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Any, Literal, cast
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -13,7 +14,6 @@ from jsonargparse import ArgumentParser, Namespace
 from kinemask.data.sampling import SamplingSettings
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import method
-from kinemask.recipes import load_recipe, recipes
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -59,11 +59,13 @@ class TrainingSettings:
     def __post_init__(self):
         self.betas = (self.betas[0], self.betas[1])
         for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
-            if getattr(self, name) < 1:
+            if not 1 <= getattr(self, name) < math.inf:  # so NaN is refused too
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
         for name in ("warmup_epochs", "lr", "min_lr", "weight_decay", "clip_grad", "snapshot_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"training.{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"training.{name} must be a number, 0 or more, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"training.betas must be at least 0 and below 1, not {list(self.betas)}")
 
 
 @dataclass(kw_only=True)
@@ -91,9 +93,8 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
+def build_parser(recipe_name: str, recipe: Mapping[str, Any], **options: Any) -> ArgumentParser:
     """The parser of `pretrain` for one recipe: its method's sections, with the recipe's values as defaults."""
-    recipe = load_recipe(recipe_name)
     chosen = method(recipe["method"])
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, **options)
     parser.add_argument("--recipe", required=True, help="a recipe's name (kinemask recipes), or a .yaml file")
@@ -130,32 +131,45 @@ def build_parser(recipe_name: str, **options: Any) -> ArgumentParser:
     return parser
 
 
-def parse(arguments: Sequence[str] | None, overrides: Mapping[str, Any] | None = None, recipe: str | None = None):
-    """Settings from command-line arguments, or from dotted overrides of a recipe: (Settings, Namespace).
+def parse_with(
+    recipe_name: str,
+    recipe: Mapping[str, Any],
+    arguments: Sequence[str] | None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Settings, Namespace]:
+    """Settings of a recipe, from command-line arguments or from dotted overrides: (Settings, Namespace).
 
     Unknown settings and values of the wrong type raise ValueError.
     """
-    if recipe is None:
-        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        first.add_argument("--recipe")
-        try:
-            recipe = first.parse_known_args(arguments)[0].recipe
-        except argparse.ArgumentError as error:
-            raise ValueError(str(error)) from None
-        if recipe is None:
-            raise ValueError(f"--recipe NAME is required; known: {', '.join(recipes())}")
-    parser = build_parser(recipe, prog="kinemask pretrain", description="Pre-train a method on a store.")
+    parser = build_parser(recipe_name, recipe, prog="kinemask pretrain", description="Pre-train a method on a store.")
     try:
         if arguments is None:
-            values = parser.parse_object(_nest({"recipe": recipe, **(overrides or {})}))
+            values = parser.parse_object(_nest({"recipe": recipe_name, **(overrides or {})}))
         else:
-            values = parser.parse_args(list(arguments))
+            values = read_arguments(parser, arguments)
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name before 4.50
-        return _settings(load_recipe(recipe)["method"], instantiate(values)), values
-    except SystemExit:
-        raise
+        return _settings(recipe["method"], cast(Namespace, instantiate(values))), values
     except Exception as error:  # jsonargparse wraps a section's own ValueError
-        raise ValueError(_short(error)) from None
+        raise ValueError(_short(error) + _meant(parser, overrides or ())) from None
+
+
+def read_arguments(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """What a parser makes of command-line arguments; raises ValueError, with the settings that may be meant."""
+    try:
+        return parser.parse_args(list(arguments))
+    except Exception as error:
+        names = [a[2:].split("=")[0] for a in arguments if a.startswith("--")]
+        raise ValueError(_short(error) + _meant(parser, names)) from None
+
+
+def _meant(parser: ArgumentParser, names: Iterable[str]) -> str:
+    """A question for the first name that is no setting but resembles some; else nothing."""
+    known = list(parser.get_defaults().keys())
+    for name in names:
+        same_end = [k for k in known if k.split(".")[-1] == name.split(".")[-1]]
+        if name not in known and (close := same_end or get_close_matches(name, known, 1)):
+            return f"; did you mean {' or '.join(close)}?"
+    return ""
 
 
 def _settings(name: str, values: Namespace) -> Settings:

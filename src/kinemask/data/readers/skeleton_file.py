@@ -23,14 +23,12 @@ _SPACES = [JOINT_FIELDS - 1] * JOINTS  # per line of a body; no line is short or
 class Observations:
     """What a file says, one row per body of a frame: R rows.
 
-    ids: (R,) int64 tracking ids. frames: (R,) int64, ascending. joints: (R, V, 3) metres. num_frames:
-    announced.
+    ids: (R,) int64 tracking ids. frames: (R,) int64, ascending. joints: (R, V, 3) metres.
     """
 
     ids: np.ndarray
     frames: np.ndarray
     joints: np.ndarray
-    num_frames: int
 
 
 def parse_skeleton(path: Path) -> Observations:
@@ -68,7 +66,7 @@ class _Parser:
         self.end(num_frames)
         joints = np.stack([np.array(channel, np.float64).reshape(-1, JOINTS) for channel in channels], -1)
         self.check_finite(joints, starts)
-        return Observations(np.array(ids, np.int64), np.array(frames, np.int64), joints, num_frames)
+        return Observations(np.array(ids, np.int64), np.array(frames, np.int64), joints)
 
     def body(self) -> int:
         """Tracking id of a body, after its first line and its joint count."""

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from kinemask.data.store import open_store
 from kinemask.evaluation.report import figures, tables
 from kinemask.evaluation.report.html import Markup, join, tag
 from kinemask.evaluation.report.runs import Run, read_runs
@@ -25,9 +26,11 @@ def report(
 
     out: the file, default `report.html` in the first run's folder. data: a store to show instead of the one that each
     run was trained on. A run without evaluations, checkpoint or store gets a page that says what is lacking. Raises
-    ValueError for a folder that is not a run.
+    ValueError for a folder that is not a run, and for `data` that is not a store.
     """
     found = read_runs([runs] if isinstance(runs, Path | str) else runs)
+    if data is not None:
+        open_store(data)  # a given store must be one; a run's own may be gone
     out = found[0].path / "report.html" if out is None else Path(out)
     sections = {
         "Results": tables.results(found),

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
+from kinemask.configure import parse
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.report.runs import Evaluation, Run
 from kinemask.recipes import load_recipe, recipes
-from kinemask.train.settings import flatten, parse
+from kinemask.train.settings import flatten
 
 OWN = "recipe.yaml"
 
