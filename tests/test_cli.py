@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ import pytest
 from kinemask import cli
 from kinemask.configure import parse
 from kinemask.data.store import open_store
+from kinemask.errors import Stopped
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.settings import protocol_parser
 
@@ -97,6 +99,7 @@ def test_own_recordings_from_files_to_a_report(made, capsys):
         assert "control: untrained encoder" in text
         results = [json.loads(Path(line).read_text()) for line in text.splitlines() if line.endswith(".json")]
         assert [r["seed"] for r in results] == [0, 1]
+        assert {r["data"] for r in results} == {store.name}  # not "arrays", as every store of one's own would be
     status, text, _ = run(capsys, "report", str(out))
     assert status == 0
     assert Path(text.strip()).read_text().startswith("<!doctype html>")
@@ -138,6 +141,18 @@ def test_print_config_shows_every_setting(capsys):
         ("pretrain --recipe mamp-demo --data {own} --split default --out {new}", "not a store"),
         ("pretrain --recipe mamp-demo --data {store} --split default --out {new} --encoder.joints arms", "arms"),
         ("pretrain --recipe hacm-demo --data {store} --split default --out {new} --sampling.frames 36", "even number"),
+        ("pretrain --recipe mamp-demo --data {store} --split default --lr 3", "did you mean training.lr?"),
+        ("evaluate knn", "required"),
+        ("evaluate knn --run {run} --data {store} --split default --neighbour 3", "did you mean neighbours?"),
+        ("evaluate knn --run {run} --data {store} --split default --seed []", "seed"),
+        ("evaluate knn --run {run} --data {store} --split default --device tpu", "device"),
+        ("evaluate knn --run {run} --data {store} --split default --encoder ../run/encoder", "ending"),
+        ("report {run} --data {own}", "not a store"),
+        ("prepare arrays {own} {new} --layout coco17 --split-rule all:subject=p1", "'all'"),
+        (
+            "prepare arrays {own} {new} --layout coco17 --split_rule default:subject=p1 --min_score 0.1",
+            "default already",
+        ),
         ("evaluate guess --run {run} --data {store} --split default", "linear"),
         ("evaluate knn --run {own} --data {store} --split default", "encoder"),
         ("evaluate knn --run {run} --data {store} --split nope", "default"),
@@ -153,6 +168,40 @@ def test_mistakes_are_told(command, told, own, made, tiny, tmp_path, capsys):
     assert told in err
     assert "Traceback" not in err
     assert not new.exists() or not any(new.iterdir())
+
+
+def test_help_without_a_recipe_lists_the_recipes(capsys):
+    status, out, _ = run(capsys, "pretrain", "--help")
+    assert status == 0
+    assert "usage: kinemask pretrain" in out
+    assert "mamp-ntu60 " in out
+    for command in (["pretrain", "--recipe", "mamp-demo"], ["evaluate", "knn"]):
+        with pytest.raises(SystemExit) as end:
+            run(capsys, *command, "--help")
+        assert end.value.code == 0
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_only_the_first_process_speaks(rank, made, monkeypatch, capsys):
+    store, out = made
+
+    def stop(*_):
+        raise Stopped("stopped at step 3")
+
+    monkeypatch.setenv("RANK", rank)
+    command = ["pretrain", "--recipe", "mamp-demo", "--data", str(store), "--split", "default", "--out", str(out)]
+    assert run(capsys, *command, *TINY)[:2] == (0, f"{out}\n" if rank == "0" else "")
+    monkeypatch.setattr("kinemask.train.loop.pretrain", stop)
+    status, _, err = run(capsys, *command, *TINY)
+    assert (status, "stopped" in err) == (3, rank == "0")
+
+
+def test_a_terminal_that_lacks_letters_gets_the_rest(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stderr", stream)
+    assert cli.main(["µ"]) == 2
+    stream.flush()
+    assert b"unknown command '?'" in stream.buffer.getvalue()
 
 
 def readme_commands() -> list[list[str]]:

@@ -21,7 +21,7 @@ from kinemask.evaluation.features import Features, check_fit, parts, raw_coordin
 from kinemask.evaluation.knn import KNNSettings, knn, vote
 from kinemask.evaluation.linear import LinearHead, LinearSettings, linear
 from kinemask.evaluation.protocols import PROTOCOLS, evaluate
-from kinemask.evaluation.results import accuracy, hash8, per_class, read_results, summary
+from kinemask.evaluation.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import method
 from kinemask.skeleton import layout
@@ -437,11 +437,43 @@ def test_what_does_not_fit_is_told(run, tiny, tmp_path):
         evaluate("knn", tmp_path, tiny.path, "xsub")
     with pytest.raises(ValueError, match="no encoder"):
         evaluate("knn", run, tiny.path, "xsub", encoder="encoder-student")
+    for name in ("../run/encoder", "a\\encoder", str(run / "encoder")):
+        with pytest.raises(ValueError, match="without its ending"):
+            evaluate("knn", run, tiny.path, "xsub", encoder=name)
+    with pytest.raises(ValueError, match="seed"):
+        evaluate("knn", tmp_path / "nowhere", tmp_path / "nowhere", "xsub", seed=[])
     with pytest.raises(ValueError, match="no store"):
         evaluate("knn", run, tmp_path / "nowhere", "xsub")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="cuda"):
             evaluate("knn", run, tiny.path, "xsub", device="cuda")
+
+
+def test_a_run_that_has_not_finished_is_told(run, tiny, tmp_path):
+    (tmp_path / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    with pytest.raises(ValueError, match="has not finished training"):
+        evaluate("knn", tmp_path, tiny.path, "xsub")
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_bad_settings_of_linear_are_told(name, value):
+    with pytest.raises(ValueError, match=f"linear: {name} must"):
+        LinearSettings(**{name: value})
+
+
+def test_a_result_that_is_no_json_leaves_no_scores(tmp_path):
+    result = {"protocol": "knn", "data": "d", "split": "s", "hash": "0", "accuracy": float("nan")}
+    with pytest.raises(ValueError, match="JSON"):
+        write_result(tmp_path, result, torch.eye(2), torch.arange(2), ["a", "b"])
+    assert not any((tmp_path / "evaluations").iterdir())
+
+
+def test_an_accuracy_of_zero_is_an_accuracy():
+    result = {"protocol": "linear", "data": "d", "split": "s", "test_clips": 2, "test_clips_unseen": 2}
+    result |= {"accuracy": 0.0, "accuracy_best_epoch": 0.0, "controls": None}
+    assert "best epoch" in table([result])
+    assert "best epoch" not in table([result | {"accuracy_best_epoch": None}])
 
 
 def test_another_layout_is_told(run, tmp_path):

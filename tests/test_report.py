@@ -219,6 +219,8 @@ def test_a_run_may_lack_anything_but_its_settings(make, tmp_path):
         report(tmp_path)
     with pytest.raises(ValueError, match="at least one run"):
         report([])
+    with pytest.raises(ValueError, match="not a store"):
+        report(run, data=tmp_path)
 
 
 def test_a_moved_store_can_be_given(make, store, tmp_path):
@@ -230,6 +232,7 @@ def test_a_moved_store_can_be_given(make, store, tmp_path):
     (run / "last.pt").write_bytes(whole[: len(whole) // 2])
     (run / "previous.pt").unlink(missing_ok=True)
     page = report(run, data=store.path).read_text()
+    assert (run / "last.pt").exists()  # looking at a run changes nothing of it
     check_alone(page, tmp_path, store.path.parent)
     assert "No t-SNE" not in page
     assert "no readable checkpoint" in page

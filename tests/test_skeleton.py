@@ -185,6 +185,8 @@ def changed(**changes):
         (changed(dropped={"none_left": OWN["joints"]}), ("none_left", "leaves no joint")),
         (changed(dropped={"all": ["hip"]}), ("'all'",)),
         (changed(dropped={"x": ["tail"]}), ("'tail'", "dropped.x")),
+        (changed(dropped={20: ["hip"]}), ("dropped has the key 20", "quotes")),
+        (changed(parents__hip=None) | {1: 2}, ("unknown key 1",)),
         (changed(torso_length=["hip"]), ("torso_length", "two lists")),
         (changed(colour="red"), ("unknown key colour",)),
         (changed(pairs=None), ("lacks pairs",)),
@@ -208,6 +210,7 @@ def test_a_fault_in_an_own_layout_names_file_and_joint(content, words, tmp_path)
         (b"name: a\nname: b", ("'name'", "twice")),
         (b"!!python/object/apply:os.system ['true']", ("not valid YAML",)),
         (b"", ("mapping",)),
+        (b"? [a, b]\n: c", ("not valid YAML", "not a single text")),
     ],
 )
 def test_a_file_that_is_no_layout_says_so(text, words, tmp_path):

@@ -69,6 +69,14 @@ def test_what_is_written_comes_back(store, tmp_path):
     assert str(tmp_path) not in (store.path / "meta.json").read_text()
 
 
+def test_a_store_without_splits_says_how_to_get_one(tmp_path):
+    plain = write_store(tmp_path / "plain", [clip_with()], LAYOUT, CLASSES)
+    with pytest.raises(ValueError, match=r"no split 'x'; it has: none.*clips\.csv.*--split-rule"):
+        plain.split("x")
+    with pytest.raises(ValueError, match="a split may not be called 'all'"):
+        write_store(tmp_path / "other", [clip_with()], LAYOUT, CLASSES, splits={"all": "every clip"})
+
+
 def test_splits_list_their_clips(store):
     train, test = store.split("x")
     assert test.tolist() == [0, 4, 8]

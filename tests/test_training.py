@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
 from kinemask.train import checkpoint, optim
+from kinemask.train.distributed import World, choose_device
 from kinemask.train.encoders import build_encoder, load_encoder
 from kinemask.train.log import read_metrics
 from kinemask.train.loop import Loop, Stopped, pretrain
@@ -78,6 +80,11 @@ def same(a, b) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+def logged(run: Path) -> list[dict]:
+    """The lines of the log, all but the speed."""
+    return [{k: v for k, v in line.items() if k != "tracks_per_second"} for line in read_metrics(run)]
 
 
 def stop_after(monkeypatch, steps: int):
@@ -149,8 +156,6 @@ class threaded:
     """A loop of one process, before its first step."""
 
     def __init__(self, store, run, **changes):
-        from kinemask.train.distributed import World
-
         self.loop = Loop(make_settings(store, **changes), run, World(0, 1, torch.device("cpu")), quiet=True)
 
     def __enter__(self):
@@ -188,7 +193,7 @@ def test_a_stopped_run_ends_with_the_same_weights(name, steps, whole, tiny, tmp_
     assert same(weights(run), weights(whole[name]))
     done, expected = state(run), state(whole[name])
     assert same(done, expected)
-    assert [line["step"] for line in read_metrics(run)] == [line["step"] for line in read_metrics(whole[name])]
+    assert logged(run) == logged(whole[name])
 
 
 def test_a_finished_run_stays_as_it_is(whole, tiny):
@@ -219,9 +224,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tiny, tmp_path, mo
         f.write('{"step": 9, "lo')
     pretrain(make_settings(tiny), run, quiet=True)
     assert same(state(run), state(whole["mamp"]))
-    keep = ("step", "epoch", "loss", "lr")
-    logs = [[{k: line[k] for k in keep} for line in read_metrics(r)] for r in (run, whole["mamp"])]
-    assert logs[0] == logs[1]
+    assert logged(run) == logged(whole["mamp"])
 
 
 DRIVER = """
@@ -269,6 +272,64 @@ def test_sigterm_saves_and_the_same_command_goes_on(whole, tiny, tmp_path):
     assert same(weights(run), weights(whole["mamp"]))
 
 
+@pytest.mark.parametrize(("log_every", "steps"), [(4, (1, 2)), (4, (3, 3)), (1000, (1, 4))])
+def test_a_line_of_the_log_is_of_all_its_steps(log_every, steps, tiny, tmp_path, monkeypatch):
+    """However often the run stopped between the line before and this one."""
+    settings = make_settings(tiny, "hacm", training_log_every=log_every)
+    expected = logged(pretrain(settings, tmp_path / "whole", quiet=True))
+    run = tmp_path / "run"
+    for count in steps:
+        with monkeypatch.context() as patch:
+            stop_after(patch, count)
+            with pytest.raises(Stopped):
+                pretrain(settings, run, quiet=True)
+    pretrain(settings, run, quiet=True)
+    assert logged(run) == expected
+
+
+@pytest.mark.parametrize(("device", "step", "agreed"), [("cpu", 1, True), ("cuda", 1, False), ("cuda", 2, True)])
+def test_processes_agree_to_stop(device, step, agreed, tiny, tmp_path, monkeypatch):
+    with threaded(tiny, tmp_path) as loop:
+        asked = []
+        monkeypatch.setattr(World, "sum", lambda self, value: asked.append(value) or value + 1)  # the other was asked
+        monkeypatch.setattr(torch, "tensor", lambda value, device: torch.as_tensor(value))
+        loop.world, loop.step = World(0, 2, torch.device(device)), step
+        assert loop.asked_to_stop(threading.Event()) == agreed
+        assert len(asked) == agreed
+
+
+def no_room(monkeypatch, name):
+    """From now on the disk is full in the middle of any file whose name contains `name`."""
+    write_bytes = Path.write_bytes
+
+    def full(self, content):
+        if name not in self.name:
+            return write_bytes(self, content)
+        write_bytes(self, bytes(content)[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+
+@pytest.mark.parametrize("name", ["last.pt", "encoder.safetensors"])
+def test_a_full_disk_keeps_the_last_good_state(name, tiny, tmp_path, monkeypatch):
+    run = pretrain(make_settings(tiny, training_epochs=2, training_save_every=1), tmp_path / "run", quiet=True)
+    kept = ("last.pt", "previous.pt", "encoder.safetensors")
+    before = {file: (run / file).read_bytes() for file in kept}
+    with threaded(tiny, run, training_epochs=2, training_save_every=1) as loop, monkeypatch.context() as patch:
+        no_room(patch, name)
+        with pytest.raises(OSError, match=rf"cannot write {run / name} .*last good state is kept") as error:
+            loop.save() if name == "last.pt" else loop.save_encoders()
+    assert error.value.errno == errno.ENOSPC
+    assert {file: (run / file).read_bytes() for file in kept} == before
+    assert not [f for f in os.listdir(run) if "partial" in f]
+
+
+def test_an_encoder_is_as_readable_as_other_files(whole):
+    modes = {(whole["mamp"] / name).stat().st_mode for name in ("config.yaml", "last.pt", "encoder.safetensors")}
+    assert len(modes) == 1
+
+
 def test_signals_are_given_back(tiny, tmp_path):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     pretrain(make_settings(tiny, training_epochs=1), tmp_path / "run", quiet=True)
@@ -293,9 +354,21 @@ def test_another_run_in_the_same_place_is_an_error_that_names_the_setting(whole,
     ):
         with pytest.raises(ValueError, match=match):
             pretrain(make_settings(tiny, **changes), run, quiet=True)
-    with pytest.raises(ValueError, match="method"):
+    with pytest.raises(ValueError, match=r"other settings: method \(was 'mamp', now 'mae'\); choose"):
         pretrain(make_settings(tiny, "mae"), run, quiet=True)
     pretrain(make_settings(tiny, training_log_every=5), run, quiet=True)  # how often to say something may change
+
+
+def test_a_place_where_nothing_was_saved_can_be_taken_over(tiny, tmp_path):
+    run = tmp_path / "run"
+    checkpoint.claim_run(run, make_settings(tiny, "hacm", seed=9).to_dict())
+    checkpoint.claim_run(run, make_settings(tiny).to_dict())
+    assert checkpoint.read_config(run) == make_settings(tiny).to_dict()
+    for name in ("previous.pt", "encoder-epoch0002.safetensors"):
+        (run / name).write_bytes(b"")
+        with pytest.raises(ValueError, match="seed"):
+            checkpoint.claim_run(run, make_settings(tiny, seed=9).to_dict())
+        (run / name).unlink()
 
 
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(whole, tiny, tmp_path):
@@ -303,6 +376,7 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(whole, tiny, tmp_path
     pretrain(make_settings(tiny), run, quiet=True)
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
     assert checkpoint.load_checkpoint(run)["step"] < state(whole["mamp"])["step"]
+    assert (run / "last.pt").exists()  # only training that goes on takes it away
     pretrain(make_settings(tiny), run, quiet=True)
     assert same(weights(run), weights(whole["mamp"]))
     for name in ("last.pt", "previous.pt"):
@@ -492,11 +566,33 @@ def test_every_option_changes_the_weights(changes, whole, tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"training_batch_size": 10, "training_accumulate": 4}, {"training_epochs": 0}], ids=str
+    "changes",
+    [
+        {"training_batch_size": 10, "training_accumulate": 4},
+        {"training_epochs": 0},
+        {"training_lr": math.nan},
+        {"training_lr": -1e-3},
+        {"training_min_lr": math.inf},
+        {"training_weight_decay": math.nan},
+        {"training_warmup_epochs": math.nan},
+        {"training_betas": (0.9, 1.0)},
+        {"training_betas": (math.nan, 0.9)},
+    ],
+    ids=str,
 )
 def test_bad_training_settings_are_told(changes, tiny, tmp_path):
     with pytest.raises(ValueError, match=next(iter(changes)).replace("_", r"\.", 1)):
         pretrain(make_settings(tiny, **changes), tmp_path / "run", quiet=True)
+
+
+def test_a_warm_up_longer_than_training_is_told(tiny, tmp_path):
+    with pytest.warns(UserWarning, match=r"warm-up \(20 epochs\) is longer than training \(4\)"):
+        threaded(tiny, tmp_path, training_warmup_epochs=20)
+
+
+def test_an_unknown_device_is_told():
+    with pytest.raises(ValueError, match="'cuda:0'; known: auto, cpu, cuda"):
+        choose_device("cuda:0")
 
 
 # several processes
@@ -656,7 +752,8 @@ def test_settings_by_their_dotted_names():
     [
         (["--pretext.nonsense", "1"], r"pretext\.nonsense"),
         (["--nonsense", "1"], "nonsense"),
-        (["--training.epoch", "1"], "training.epoch"),  # nor is a shortened name a setting's name
+        (["--training.epoch", "1"], r"mean training\.epochs\?"),  # nor is a shortened name a setting's name
+        (["--lr", "1"], r"did you mean training\.lr\?"),
         (["--training.lr", "quick"], r"training\.lr"),
         (["--pretext.masking", "semantic"], "masking"),
         (["--training.epochs", "1.5"], "epochs"),
@@ -692,6 +789,8 @@ def test_missing_settings_are_errors():
         ("just words", "mapping"),
         ("method: mamp\ntraining: {epochs: many}", "epochs"),
         ("method: mamp\ntraining: 3", "training"),
+        ("method: mamp\n1: 2\nb: 3", "1 is not the name of a setting"),
+        ("method: mamp\ntraining: {no: 3, epochs: 2}", "False is not the name of a setting"),
         ("method: !!python/object/apply:os.getcwd []", "YAML"),
     ],
 )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then rename; nothing is left behind when it fails.
-
-    An OSError (a full disk) names the file.
-    """
+    """Call `write` with a temporary path beside `path`, then rename; nothing is left behind when it fails."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        write(partial)
-        os.replace(partial, path)
+        with naming(path):
+            write(partial)
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has an OSError of writing (a full disk) say which file it was."""
+    try:
+        yield
     except OSError as error:
         reason = f"cannot write {path} ({error.strerror or error}); the last good state is kept"
         raise OSError(error.errno, reason) from error
-    finally:
-        partial.unlink(missing_ok=True)

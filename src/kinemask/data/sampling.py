@@ -65,7 +65,8 @@ class SamplingSettings:
     @property
     def angles(self) -> tuple[float, float, float]:
         """The largest rotation about x, y and z, radians."""
-        return self.rotation if isinstance(self.rotation, tuple) else (self.rotation,) * 3
+        r = self.rotation
+        return (r, r, r) if isinstance(r, int | float) else r
 
 
 @dataclass

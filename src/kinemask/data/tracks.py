@@ -80,7 +80,7 @@ class Tracks:
         for part in _chunks(length):
             taken = np.concatenate([np.arange(s, s + n) for s, n in zip(source[part], length[part], strict=True)])
             values = np.asarray(store.frames[taken])
-            seen: np.ndarray = np.isfinite(values).all(-1)
+            seen = np.asarray(np.isfinite(values).all(-1))
             values = np.where(seen[..., None], values, np.nan)
             starts = np.cumsum(length[part]) - length[part]
             present = np.logical_or.reduceat(seen.any(-1), starts)

@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kinemask.files import write_atomically
+from kinemask.files import naming, write_atomically
 
 
 class Log:
     """metrics.jsonl and TensorBoard of a run. Lines after the step from which a run goes on are dropped."""
 
     def __init__(self, run: Path, step: int):
-        path = run / "metrics.jsonl"
-        kept = [line for line in _lines(path) if line["step"] <= step]
+        self._path = run / "metrics.jsonl"
+        kept = [line for line in _lines(self._path) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomically(path, lambda p: p.write_text(text))
-        self._file = path.open("a")
+        write_atomically(self._path, lambda p: p.write_text(text))
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # the tensorboard extra is not installed
@@ -26,14 +25,13 @@ class Log:
             self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        with naming(self._path), self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self._file.close()
         if self._board is not None:
             self._board.close()
 
