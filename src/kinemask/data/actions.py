@@ -24,20 +24,20 @@ def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float)
     """
     rate = np.clip(p.rng.uniform(slow, fast) * p.person.tempo, slow, fast)
     wobble = 0.25 * drift(p.rng, timing.frames, ())
-    gain = 1.4 * swing * p.person.gain * p.rng.uniform(0.85, 1.15)
+    gain = swing * p.person.gain * p.rng.uniform(0.85, 1.15)
     return gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
 
 
 def drink(p: Performer, k: Timing) -> None:
-    sip = rhythm(p, k, 0.7, 1.1, 1.0)
-    p.pose.head[:, 0] -= 0.16 * k.weight + 0.2 * sip
+    sip = rhythm(p, k, 0.35, 0.55, 1.6)
+    p.pose.head[:, 0] -= 0.16 * k.weight + 0.15 * sip
     place = p.near_head(p.outward((0.07, -0.06, 0.10)) + p.hold_place(0))
-    p.move_hand(p.side, place + sip[:, None] * p.outward((0.01, 0.045, -0.02)), k.weight)
+    p.move_hand(p.side, place + sip[:, None] * p.outward((0.02, 0.07, -0.03)), k.weight)
     p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
 
 
 def brush_teeth(p: Performer, k: Timing) -> None:
-    scrub = rhythm(p, k, 2.6, 3.8, 0.042)
+    scrub = rhythm(p, k, 0.9, 1.3, 0.08)
     place = p.near_head(p.outward((0.08, -0.05, 0.10)) + p.hold_place(0))
     p.move_hand(p.side, place + scrub[:, None] * p.outward((1.0, 0.25, -0.3)), k.weight)
     p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
@@ -51,10 +51,10 @@ def telephone(p: Performer, k: Timing) -> None:
 
 
 def wave(p: Performer, k: Timing) -> None:
-    swing = rhythm(p, k, 1.5, 2.4, 0.08)
+    swing = rhythm(p, k, 0.6, 0.9, 0.17)
     place = p.near_head(p.outward((0.17, -0.02, 0.10)) + 1.3 * p.hold_place(0))
     p.move_hand(p.side, place + swing[:, None] * p.outward((1.0, 0.0, 0.1)), k.weight)
-    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 6.0 * swing[:, None] * p.outward(
+    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 3.0 * swing[:, None] * p.outward(
         (1.0, 0, 0)
     )
 
@@ -69,11 +69,11 @@ def together(p: Performer, k: Timing, gap: np.ndarray, slide: np.ndarray) -> Non
 
 
 def clap(p: Performer, k: Timing) -> None:
-    together(p, k, 0.10 + rhythm(p, k, 1.8, 3.0, 0.055), np.zeros(k.frames))
+    together(p, k, 0.15 + rhythm(p, k, 0.7, 1.1, 0.12), np.zeros(k.frames))
 
 
 def rub_hands(p: Performer, k: Timing) -> None:
-    together(p, k, 0.075 + 0.008 * drift(p.rng, k.frames, ()), rhythm(p, k, 1.8, 3.0, 0.05))
+    together(p, k, 0.075 + 0.008 * drift(p.rng, k.frames, ()), rhythm(p, k, 0.7, 1.1, 0.10))
 
 
 def outstretched(p: Performer, k: Timing, push: np.ndarray) -> None:
@@ -91,9 +91,9 @@ def point(p: Performer, k: Timing) -> None:
 
 
 def knock(p: Performer, k: Timing) -> None:
-    tap = rhythm(p, k, 2.2, 3.4, 0.058)
+    tap = rhythm(p, k, 0.7, 1.1, 0.12)
     outstretched(p, k, tap)
-    p.pose.palms[:, p.side] += 4.0 * tap[:, None] * np.array([0.0, 0.6, 0.8])
+    p.pose.palms[:, p.side] += 2.0 * tap[:, None] * np.array([0.0, 0.6, 0.8])
 
 
 def throw(p: Performer, k: Timing) -> None:
@@ -196,7 +196,7 @@ def duet(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> 
     ahead = np.array([np.sin(axis), 0.0, np.cos(axis)])
     pair = [Performer(replace(person, hand=people[0].hand), rng, timing.frames) for person in people]
     side = rng.normal(0.0, 0.04)
-    pump = rhythm(pair[0], timing, 1.8, 3.0, 0.055) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
+    pump = rhythm(pair[0], timing, 0.7, 1.0, 0.14) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
     bodies = []
     for n, performer in enumerate(pair):
         late = rng.uniform(0.0, 0.2) if n else 0.0
