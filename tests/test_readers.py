@@ -105,6 +105,20 @@ def write_csv(folder, joints):
     return path
 
 
+def write_mediapipe(folder, joints):
+    path = folder / "mine.json"
+    frames = [[dict(zip("xyz", xyz, strict=True), visibility=0.9) for xyz in frame] for frame in joints.tolist()]
+    path.write_text(json.dumps([{"pose_world_landmarks": [landmarks]} for landmarks in frames]))
+    return path
+
+
+def write_coco(folder, joints):
+    path = folder / "mine.json"
+    scored = np.concatenate([joints, np.full((*joints.shape[:2], 1), 0.9)], -1).reshape(len(joints), -1)
+    path.write_text(json.dumps([{"image_id": i, "keypoints": k, "score": 1} for i, k in enumerate(scored.tolist())]))
+    return path
+
+
 OWN = ReadOptions(layout=layout("kinect20"))
 FORMATS = {  # name: (reader, writer, joints, channels, options)
     "ntu60": ("ntu60", write_ntu, 25, 3, PLAIN),
@@ -117,7 +131,10 @@ FORMATS = {  # name: (reader, writer, joints, channels, options)
     "arrays-npy": ("arrays", write_npy, 20, 3, OWN),
     "arrays-npz": ("arrays", write_npz, 20, 3, OWN),
     "arrays-csv": ("arrays", write_csv, 20, 3, OWN),
+    "mediapipe": ("mediapipe", write_mediapipe, 33, 3, PLAIN),
+    "coco17": ("coco17", write_coco, 17, 2, PLAIN),
 }
+OF_THEIR_OWN = {"pku-mmd-1", "pku-mmd-2", "pyskl", "openpose"}  # many clips a file, or many files a clip
 
 
 @pytest.fixture(params=FORMATS)
@@ -129,7 +146,7 @@ def sample(request, tmp_path):
 
 
 def test_every_reader_is_in_the_contract():
-    assert {name for name, *_ in FORMATS.values()} == set(READERS)
+    assert {name for name, *_ in FORMATS.values()} | OF_THEIR_OWN == set(READERS)
     with pytest.raises(ValueError, match=r"no reader 'ntu61'.*ntu60.*arrays"):
         reader("ntu61")
 
@@ -151,7 +168,7 @@ class TestContract:
     def test_finds_files_at_any_depth_and_says_what_it_looked_for(self, sample, tmp_path):
         source, write, joints, _ = sample
         if source.catalogue is not None:
-            pytest.skip("arrays are listed, not found")
+            pytest.skip("its clips are listed, or all files are")
         path = write(joints)
         (tmp_path / "._hidden.skeleton").write_text("")
         assert source.find(tmp_path, PLAIN) == [path]
@@ -713,6 +730,18 @@ class TestArrays:
         assert clip.notes == ("dropped body 2: no joint is seen in any frame",)
         assert np.array_equal(np.argwhere(np.isnan(clip.data[0]).all(-1)), [[1, 2], [3, 4]])
         assert np.isnan(self.source.read(path, OWN).data[0]).all(-1).sum() == 1
+        assert np.array_equal(clip.score, score[:1], equal_nan=True)
+
+    @pytest.mark.parametrize("name", ["score", "confidence", "visibility"])
+    def test_tables_may_have_scores_and_a_single_body(self, tmp_path, name):
+        lines = [f"{t},{v},1,{t},3,{0.2 if v == 4 else '' if v == 5 else 0.9}" for t in range(3) for v in range(20)]
+        path = tmp_path / "mine.csv"
+        path.write_text("\n".join([f"frame,landmark,x,y,z,{name}", *lines]))
+        clip = self.source.read(path, ReadOptions(OWN.layout, min_score=0.3))
+        assert (clip.data.shape, clip.score.shape) == ((1, 3, 20, 3), (1, 3, 20))
+        assert np.array_equal(np.argwhere(np.isnan(clip.data[0, 0]).all(-1)), [[4], [5]])
+        assert np.isnan(clip.score[0, :, 5]).all()
+        assert np.allclose(clip.score[0, :, 4], 0.2)
 
     def test_data_centred_at_the_root_keep_it(self, tmp_path):
         centred = self.joints - self.joints[:, :1]

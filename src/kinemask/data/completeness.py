@@ -25,7 +25,9 @@ def what_lacks(
     if "clips" in expected and clips != expected["clips"]:
         lines.append(_differ(clips, expected["clips"], "clips"))
     for name, counts in expected.get("splits", {}).items():
-        if tuple(splits[name]) != tuple(counts):
+        if name not in splits:
+            lines.append(f"no split {name}: the files that define it are not in this copy")
+        elif tuple(splits[name]) != tuple(counts):
             found, whole = ("/".join(f"{n:,}" for n in pair) for pair in (splits[name], counts))
             lines.append(f"split {name}: {found} clips for training/test; a complete copy has {whole}")
     return lines

@@ -11,6 +11,7 @@ import numpy as np
 FORMAT = "kinemask store"
 VERSION = 1
 DTYPES = ("float32", "float16")
+SCORES = "float16"
 COLUMNS = ("name", "label", "frames", "bodies", "offset")
 SPLIT = "split:"
 EVERY = "all"  # in a split's place: every clip
@@ -24,6 +25,7 @@ class Clip:
     data: (M, T, V, C), in the store's units and axes; NaN marks what is missing. label: index into the class
     names, None where unlabelled. fields: subject, camera, …; "split:NAME" is "train", "test" or "".
     notes: remarks of the cleaning for rejected.csv, which lists those that begin "dropped body" as bodies.
+    score: (M, T, V) confidence of each joint as its source gives it, also of missing ones; None where unknown.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Clip:
     label: int | None
     fields: dict[str, str]
     notes: tuple[str, ...] = ()
+    score: np.ndarray | None = None
 
 
 def digest(data: np.ndarray) -> bytes:

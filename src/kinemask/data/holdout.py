@@ -9,13 +9,18 @@ HELD_OUT = 0.2
 
 
 def hold_out(
-    sides: Sequence[str], names: Sequence[str], subjects: Sequence[str], digests: Sequence[bytes]
+    sides: Sequence[str],
+    names: Sequence[str],
+    subjects: Sequence[str],
+    digests: Sequence[bytes],
+    kind: str = "subjects",
 ) -> tuple[list[str], str]:
     """Validation sides of a split: 20 % of its training subjects become "test", the rest stay "train".
 
     sides: each clip's side in the split ("train", "test" or ""). names, subjects, digests: of each clip;
-    a subject may be "" (unknown), and equal digests mean exact copies. Returns the sides of the validation
-    split ("" for every clip that is not in the training part) and a line that says what is held out.
+    a subject may be "" (unknown), and equal digests mean exact copies. kind: what the subjects are. Returns
+    the sides of the validation split ("" for every clip that is not in the training part) and a line that
+    says what is held out.
 
     Subjects are ranked by a hash of their name, so the choice depends neither on the order of the clips nor
     on a seed; at least one is held out. Where the training part has no two subjects, 20 % of its clips are
@@ -23,7 +28,7 @@ def hold_out(
     holds an exact copy of it.
     """
     training = [i for i, side in enumerate(sides) if side == "train"]
-    units, kind = {i: subjects[i] for i in training if subjects[i]}, "subjects"
+    units = {i: subjects[i] for i in training if subjects[i]}
     if len(set(units.values())) < 2:
         units, kind = {i: names[i] for i in training}, "clips"
     ranked = sorted(set(units.values()), key=lambda unit: hashlib.sha256(unit.encode()).digest())
@@ -32,6 +37,5 @@ def hold_out(
     result = [""] * len(sides)
     for i in training:
         result[i] = "test" if units.get(i) in held and digests[i] not in known else "train"
-    if kind == "subjects":
-        return result, f"{len(held)} of {len(ranked)} training subjects held out ({', '.join(sorted(held))})"
-    return result, f"{len(held)} of {len(ranked)} training clips held out"
+    named = f" ({', '.join(sorted(held))})" if kind == "subjects" else ""
+    return result, f"{len(held)} of {len(ranked)} training {kind} held out{named}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 
 from kinemask.data.completeness import what_lacks
 from kinemask.data.format import EVERY, SPLIT
-from kinemask.data.readers import Catalogue, Reader, ReadOptions, SplitRule, reader
-from kinemask.data.reading import Failure, Job, reading
+from kinemask.data.readers import Catalogue, Failure, Reader, ReadOptions, SplitRule, reader
+from kinemask.data.reading import Job, Results, reading
 from kinemask.data.store import Clip, Store, StoreWriter, open_store
 from kinemask.progress import progress as show_progress
 from kinemask.skeleton import Layout
@@ -26,8 +26,9 @@ from kinemask.skeleton import layout as find_layout
 class Summary:
     """What `prepare` did: the store's path, counts, and warnings, each a sentence on what is not as expected.
 
-    clips are stored; files were found; rejected files gave no clip; excluded clips stood on the exclusion
-    list; notes are remarks of the cleaning, such as a body dropped. rejected.csv names the last three.
+    clips are stored; files were found; rejected files gave no clip, nor did the rejected_clips of files that
+    hold several; excluded clips stood on the exclusion list; notes are remarks of the cleaning, such as a body
+    dropped. rejected.csv names the last four.
     """
 
     dataset: str
@@ -39,17 +40,20 @@ class Summary:
     excluded: int
     seconds: float
     warnings: tuple[str, ...]
+    rejected_clips: int = 0
 
     def __str__(self) -> str:
         """A line per warning; the counts are the last line."""
         left_out = ", ".join(
             (
                 f"{_count(self.rejected, 'file')} rejected",
+                *([f"{_count(self.rejected_clips, 'clip')} rejected"] if self.rejected_clips else []),
                 f"{self.excluded:,} excluded",
                 _count(self.notes, "cleaning note"),
             )
         )
-        where = " (see rejected.csv)" if self.rejected or self.excluded or self.notes else ""
+        listed = self.rejected or self.rejected_clips or self.excluded or self.notes
+        where = " (see rejected.csv)" if listed else ""
         read = f"{_count(self.clips, 'clip')} from {_count(self.files, 'file')}"
         counts = f"{self.dataset}: {read} in {self.seconds:.1f} s"
         return "\n".join([*(f"warning: {line}" for line in self.warnings), f"{counts}; {left_out}{where}"])
@@ -87,42 +91,50 @@ def prepare(
     workers = _count_workers(workers)
     if layout is not None and not isinstance(layout, Layout):
         layout = find_layout(layout)
-    layout = source.choose_layout(layout)
-    if min_score and source.catalogue is None:
+    if min_score and not source.scores:
         raise ValueError(f"{dataset} gives no confidences, so min_score would have no effect")
-    options = ReadOptions(layout=layout, min_score=min_score)
     listed = _read_names(Path(exclude)) if exclude is not None else frozenset()
-    writer = StoreWriter(Path(store), layout, dtype, overwrite)
+    if layout is not None:
+        source.choose_layout(layout)
     catalogue = source.catalogue(src) if source.catalogue else None
+    layout = source.choose_layout(layout or (catalogue and catalogue.layout))
+    options = ReadOptions(layout=layout, min_score=min_score)
+    writer = StoreWriter(Path(store), layout, dtype, overwrite)
     rules = _all_rules(source, catalogue, split_rules)
     files = list(catalogue.rows) if catalogue else source.find(src, options)
     jobs: list[Job] = [(path, catalogue.rows[path] if catalogue else None) for path in files]
-    excluded = {path: name for path, row in jobs if (name := _listed_name(path, row and row.name, listed))}
-    jobs = [job for job in jobs if job[0] not in excluded]
-    rejected = notes = 0
-    shown = show_progress(f"prepare {dataset}", len(jobs), shown=progress)
+    skipped = {path: name for path, row in jobs if (name := _listed_name(path, row and row.name, listed))}
+    excluded = list(skipped.values())
+    jobs = [job for job in jobs if job[0] not in skipped]
+    rejected, notes = Counter[str](), 0
+    counted = catalogue.clips if catalogue else None
+    shown = show_progress(f"prepare {dataset}", len(jobs) if counted is None else counted, shown=progress)
     with writer, reading(source.read, options, jobs, workers) as results, shown as report:
-        for done, ((path, _), result) in enumerate(zip(jobs, results, strict=True), 1):
+        for done, path, result in _one_by_one(jobs, results, by_clip=counted is not None):
             if isinstance(result, Clip) and result.name in listed:
-                excluded[path] = result.name
+                excluded.append(result.name)
             elif isinstance(failure := _add(writer, result, rules), Failure):
                 if strict and not failure.by_rule:
                     raise ValueError(_name_file(path, failure.reason))
-                rejected += 1
-                writer.reject("file", _relative(path, src), failure.reason.removeprefix(f"{path}: "))
+                kind, name = ("clip", failure.name) if failure.name else ("file", _relative(path, src))
+                rejected[kind] += 1
+                reason = failure.reason.removeprefix(f"{path}, clip {failure.name}: ").removeprefix(f"{path}: ")
+                writer.reject(kind, name, reason)
             elif isinstance(result, Clip):
                 notes += len(result.notes)
             report(done)
-        for name in excluded.values():
+        for name in excluded:
             writer.reject("excluded", name, "on the exclusion list")
         if not len(writer):
             raise ValueError(_nothing_left(src, writer.rejected))
-        counts = {"files": len(files), "rejected": rejected, "excluded": len(excluded), "notes": notes}
+        counts = {"files": len(files), "rejected": rejected.total(), "excluded": len(excluded), "notes": notes}
         classes = catalogue.classes if catalogue else source.classes
         descriptions = {name: rule.description for name, rule in rules.items()}
         writer.finish(classes, descriptions, _meta(source, options, counts))
     written = open_store(store)
     warnings = _warnings(source, written, files)
+    if min_score and written.scores is None:
+        warnings.append(f"min_score {min_score:g} had no effect: no clip of {src} has confidences")
     if unknown := len(listed) - len(excluded):
         warnings.append(f"{unknown:,} of the {len(listed):,} names in {exclude} are not in this copy")
     seconds = time.monotonic() - start
@@ -131,20 +143,22 @@ def prepare(
         written.path,
         len(written),
         len(files),
-        rejected,
+        rejected["file"],
         notes,
         len(excluded),
         seconds,
         tuple(warnings),
+        rejected["clip"],
     )
 
 
 def info(store: Store | str | Path) -> dict[str, Any]:
     """What a store holds, as a dict that JSON can carry; also checks that its arrays are as written.
 
-    dataset, version, layout, units, dtype, clips, classes, unlabelled, subjects (counts), bodies (histogram),
-    frames {min, median, max}, missing_fraction (of the joints of all bodies' frames), splits {name: {train,
-    test, test_duplicates_of_train}}, the last the test clips that are exact copies of a training clip.
+    dataset, version, layout, units, dtype, confidences (whether the store keeps them), clips, classes,
+    unlabelled, subjects (counts), bodies (histogram), frames {min, median, max}, missing_fraction (of the
+    joints of all bodies' frames), splits {name: {train, test, test_duplicates_of_train}}, the last the test
+    clips that are exact copies of a training clip.
     """
     if isinstance(store, Store):
         store.verify()
@@ -163,6 +177,7 @@ def info(store: Store | str | Path) -> dict[str, Any]:
         "layout": store.layout.name,
         "units": store.meta.get("units", ""),
         "dtype": store.meta["dtype"],
+        "confidences": store.scores is not None,
         "clips": len(store),
         "classes": len(store.classes),
         "unlabelled": int((store.labels < 0).sum()),
@@ -176,6 +191,17 @@ def info(store: Store | str | Path) -> dict[str, Any]:
         "missing_fraction": _missing_fraction(store.frames),
         "splits": splits,
     }
+
+
+def _one_by_one(
+    jobs: Sequence[Job], results: Iterable[Results], by_clip: bool
+) -> Iterator[tuple[int, Path, Clip | Failure]]:
+    """Each clip or failure with its file, and how many files (or clips) are done with it."""
+    clips = 0
+    for files, ((path, _), found) in enumerate(zip(jobs, results, strict=True), 1):
+        for result in found:
+            clips += 1
+            yield clips if by_clip else files, path, result
 
 
 def _add(writer: StoreWriter, result: Clip | Failure, rules: Mapping[str, SplitRule]) -> Failure | None:
@@ -279,8 +305,8 @@ def _relative(path: Path, src: Path) -> str:
 
 
 def _nothing_left(src: Path, rejected: Sequence[tuple[str, str, str]]) -> str:
-    files = [(name, reason) for kind, name, reason in rejected if kind == "file"]
-    first = f"; {_count(len(files), 'file')} rejected, the first, {files[0][0]}: {files[0][1]}" if files else ""
+    bad = [entry for entry in rejected if entry[0] in ("file", "clip")]
+    first = f"; {_count(len(bad), bad[0][0])} rejected, the first, {bad[0][1]}: {bad[0][2]}" if bad else ""
     return f"no clip of {src} is left to store{first}"
 
 

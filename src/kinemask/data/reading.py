@@ -6,35 +6,28 @@ import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from kinemask.data.format import Clip
-from kinemask.data.readers import ReadOptions, Rejected, Row
+from kinemask.data.readers import Failure, ReadOptions, Row
 
 FEW_FILES = 32  # so few are read sooner than processes start
 CHUNK = 16  # files that a process takes at a time
 
-Read = Callable[[Path, ReadOptions], Clip]
+Read = Callable[[Path, ReadOptions], Clip | Iterator[Clip | Failure]]
 Job = tuple[Path, Row | None]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a file gave no clip; by_rule: a rule dropped the clip, as opposed to a file that cannot be read."""
-
-    reason: str
-    by_rule: bool = False
+Results = Iterable[Clip | Failure]
 
 
 @contextmanager
-def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int) -> Iterator[Iterator[Clip | Failure]]:
-    """Gives an iterator over what `read` makes of each job's file, in the order of the jobs.
+def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int) -> Iterator[Iterator[Results]]:
+    """Gives an iterator over the clips that `read` makes of each job's file, in the order of the jobs.
 
     A job is a file and its catalogue row. Leaving the context ends the worker processes and drops what is
     in flight. Errors of `read` other than ValueError and OSError are faults of the reader and are raised.
@@ -59,8 +52,8 @@ def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int)
 
 
 def _collect(
-    pool: ProcessPoolExecutor, flying: deque[Future[list[Clip | Failure]]], chunks: Iterator[Sequence[Job]]
-) -> Iterator[Clip | Failure]:
+    pool: ProcessPoolExecutor, flying: deque[Future[list[Results]]], chunks: Iterator[Sequence[Job]]
+) -> Iterator[Results]:
     while flying:
         results = flying.popleft().result()
         flying.extend(pool.submit(_read_chunk, chunk) for chunk in islice(chunks, 1))
@@ -77,20 +70,17 @@ def _start_worker(read: Read, options: ReadOptions) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a forked process inherits
 
 
-def _read_chunk(jobs: Sequence[Job]) -> list[Clip | Failure]:
-    return [_read_one(*_task, job) for job in jobs]
+def _read_chunk(jobs: Sequence[Job]) -> list[Results]:
+    return [list(_read_one(*_task, job)) for job in jobs]
 
 
-def _read_one(read: Read, options: ReadOptions, job: Job) -> Clip | Failure:
+def _read_one(read: Read, options: ReadOptions, job: Job) -> Iterator[Clip | Failure]:
     path, row = job
     try:
-        return read(path, replace(options, row=row))
-    except Rejected as error:
-        return Failure(str(error), by_rule=True)
-    except OSError as error:
-        return Failure(error.strerror or str(error))
-    except ValueError as error:
-        return Failure(str(error))
+        clips = read(path, replace(options, row=row))
+        yield from [clips] if isinstance(clips, Clip) else clips
+    except (OSError, ValueError) as error:
+        yield Failure.of(error)
     except Exception as error:
         error.add_note(f"while reading {path}")
         raise

@@ -1,8 +1,9 @@
 """The store: a folder of prepared clips that everything else reads.
 
 `frames.npy` (rows, V, C), memory-mapped, holds the clips one after the other: body after body, frame after
-frame, NaN where a joint is missing. `clips.csv` has a line per clip, `meta.json` what is common to all, and
-`rejected.csv` what was left out and why. A store is written beside its place and renamed when whole.
+frame, NaN where a joint is missing. `scores.npy` (rows, V), where the source gives confidences, holds those.
+`clips.csv` has a line per clip, `meta.json` what is common to all, and `rejected.csv` what was left out and
+why. A store is written beside its place and renamed when whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.data.format import COLUMNS, FORMAT, SPLIT, VERSION, Clip, digest, sha256
+from kinemask.data.format import COLUMNS, FORMAT, SCORES, SPLIT, VERSION, Clip, digest, sha256
 from kinemask.data.writer import StoreWriter
 from kinemask.skeleton import Layout
 
@@ -31,7 +32,8 @@ class Store:
 
     frames: memory-mapped (rows, V, C); body m, frame t of clip i is row `offsets[i] + m * lengths[i] + t`.
     labels: (N,) int64, -1 where unlabelled. lengths, bodies, offsets: (N,) int64, each clip's frames T,
-    bodies M and first row. fields: the other columns of clips.csv, each (N,) of str.
+    bodies M and first row. fields: the other columns of clips.csv, each (N,) of str. scores: memory-mapped
+    (rows, V) confidences as the source gave them, NaN where it gave none; None where no clip has any.
     """
 
     path: Path
@@ -45,14 +47,22 @@ class Store:
     lengths: np.ndarray
     bodies: np.ndarray
     offsets: np.ndarray
+    scores: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     def clip(self, i: int) -> np.ndarray:
         """Clip i as a read-only view (M, T, V, C)."""
+        return self._clip(self.frames, i)
+
+    def score(self, i: int) -> np.ndarray | None:
+        """Confidences of clip i as a read-only view (M, T, V), NaN where unknown; None if the store has none."""
+        return None if self.scores is None else self._clip(self.scores, i)
+
+    def _clip(self, array: np.ndarray, i: int) -> np.ndarray:
         rows, start = self.bodies[i] * self.lengths[i], self.offsets[i]
-        return self.frames[start : start + rows].reshape(self.bodies[i], self.lengths[i], *self.frames.shape[1:])
+        return array[start : start + rows].reshape(self.bodies[i], self.lengths[i], *array.shape[1:])
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -79,15 +89,16 @@ class Store:
         return np.array([shapes[i] in common and digest(self.clip(i)) in known for i in test], bool)
 
     def verify(self) -> None:
-        """ValueError where frames.npy is no longer the array that was written (its SHA-256 differs)."""
-        _check_sha256(self.path / "frames.npy", self.meta)
+        """ValueError where an array is no longer the one that was written (its SHA-256 differs)."""
+        for name in ("frames.npy", "scores.npy") if self.scores is not None else ("frames.npy",):
+            _check_sha256(self.path / name, self.meta)
 
 
 def open_store(path: str | Path, verify: bool = False) -> Store:
     """Opens a store; frames stay on disk (memory-mapped) until they are read.
 
     Always checks the format, that clips.csv is as written and that frames.npy agrees with it in shape and
-    size; `verify` also checks every byte of frames.npy. Raises ValueError saying which file is wrong and how.
+    size; `verify` also checks every byte of the arrays. Raises ValueError saying which file is wrong and how.
     """
     path = Path(path)
     meta = _read_meta(path)
@@ -112,11 +123,12 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
         if SPLIT + name not in fields:
             raise ValueError(f"{path / 'clips.csv'} has no column {SPLIT + name}, a split that meta.json names")
     shape = (int(rows.sum()), layout.num_joints, layout.dims)
+    scored = "scores.npy" in meta["sha256"]
     store = Store(
         path=path,
         meta=meta,
         layout=layout,
-        frames=_map_frames(path / "frames.npy", shape, meta["dtype"]),
+        frames=_map(path / "frames.npy", shape, meta["dtype"]),
         names=columns["name"],
         labels=labels,
         classes=list(meta["classes"]),
@@ -124,6 +136,7 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
         lengths=numbers["frames"],
         bodies=numbers["bodies"],
         offsets=numbers["offset"],
+        scores=_map(path / "scores.npy", shape[:2], SCORES) if scored else None,
     )
     if verify:
         store.verify()
@@ -194,8 +207,8 @@ def _read_columns(path: Path) -> dict[str, list[str]]:
     return {key: [line[j] for line in lines] for j, key in enumerate(header)}
 
 
-def _map_frames(path: Path, shape: tuple[int, int, int], dtype: str) -> np.ndarray:
-    """frames.npy, memory-mapped, if its header and size agree with the shape that clips.csv implies."""
+def _map(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An array, memory-mapped, if its header and size agree with the shape that clips.csv implies."""
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a whole store: {path.name} is missing")
     with path.open("rb") as file:

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.data.format import COLUMNS, DTYPES, EVERY, FORMAT, SIDES, SPLIT, VERSION, Clip, digest, sha256
+from kinemask.data.format import COLUMNS, DTYPES, EVERY, FORMAT, SCORES, SIDES, SPLIT, VERSION, Clip, digest, sha256
 from kinemask.data.holdout import hold_out
 from kinemask.skeleton import Layout
+
+_ROWS = 1 << 16  # of scores, written at a time
 
 
 @dataclass
@@ -46,23 +48,25 @@ class StoreWriter:
         self._digests: list[bytes] = []
         self._names: set[str] = set()
         self._rows = 0
+        self._scores: Any = None
 
     def __enter__(self) -> StoreWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary.mkdir()
         try:
             self._file = (self._temporary / "frames.npy").open("wb")
-            self._write_header()
+            _write_header(self._file, self._frames_shape, self.dtype)
         except BaseException:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        try:
-            self._file.close()
-        except OSError:
-            assert error is not None  # buffered rows that no longer fit: `error` says so already
+        for file in filter(None, (self._file, self._scores)):
+            try:
+                file.close()
+            except OSError:
+                assert error is not None  # buffered rows that no longer fit: `error` says so already
         shutil.rmtree(self._temporary, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             done = f"after {len(self._lines)} clips; nothing half-written was left behind"
@@ -76,7 +80,7 @@ class StoreWriter:
 
         Raises ValueError, and writes nothing of the clip, where shape, values or fields do not fit the store.
         """
-        data = self._checked(clip)
+        data, score = self._checked(clip)
         label = "" if clip.label is None else str(clip.label)
         for key, value in clip.fields.items():
             if key in COLUMNS:
@@ -88,6 +92,7 @@ class StoreWriter:
         if clip.name in self._names:
             raise ValueError(f"clip {clip.name}: another clip has the same name")
         self._file.write(data.data)
+        self._write_scores(score, rows=data.shape[0] * data.shape[1])
         bodies, frames = data.shape[:2]
         fixed = {"frames": str(frames), "bodies": str(bodies), "offset": str(self._rows)}
         self._lines.append({"name": clip.name, "label": label, **fixed, **clip.fields})
@@ -113,8 +118,12 @@ class StoreWriter:
         for line in self._lines:
             if line["label"] and not 0 <= int(line["label"]) < len(classes):
                 raise ValueError(f"clip {line['name']}: label {line['label']} is none of {len(classes)} classes")
-        self._write_header()
-        _flush(self._file)
+        arrays = {"frames.npy": (self._file, self._frames_shape, self.dtype)}
+        if self._scores is not None:
+            arrays["scores.npy"] = (self._scores, self._frames_shape[:2], SCORES)
+        for file, shape, dtype in arrays.values():
+            _write_header(file, shape, dtype)
+            _flush(file)
         _write_csv(self._temporary / "rejected.csv", ("kind", "name", "reason"), self.rejected)
         described = self._splits(splits)
         keys = dict.fromkeys((*COLUMNS, *(key for line in self._lines for key in line)))
@@ -128,7 +137,7 @@ class StoreWriter:
             "classes": classes,
             "splits": described,
             "dtype": self.dtype,
-            "sha256": {name: sha256(self._temporary / name) for name in ("frames.npy", "clips.csv")},
+            "sha256": {name: sha256(self._temporary / name) for name in (*arrays, "clips.csv")},
         }
         assert not set(own) & set(meta), "finish: meta repeats an entry that the store writes itself"
         with (self._temporary / "meta.json").open("w", encoding="utf-8") as file:
@@ -136,8 +145,8 @@ class StoreWriter:
             _flush(file)
         _put_in_place(self._temporary, self.path, self.overwrite)
 
-    def _checked(self, clip: Clip) -> np.ndarray:
-        """The clip's array as it will be stored: one kind of zero and of NaN, absent bodies gone."""
+    def _checked(self, clip: Clip) -> tuple[np.ndarray, np.ndarray | None]:
+        """The clip's arrays as they will be stored: one kind of zero and of NaN, absent bodies gone."""
         joints = (self.layout.num_joints, self.layout.dims)
         if clip.data.ndim != 4 or clip.data.shape[2:] != joints or 0 in clip.data.shape:
             raise ValueError(
@@ -152,28 +161,48 @@ class StoreWriter:
             raise ValueError(f"clip {clip.name}: coordinates too large for {self.dtype}")
         data[data == 0] = 0
         data[np.isnan(data).any(axis=-1)] = np.nan
-        present = ~np.isnan(data).all(axis=(1, 2, 3))
-        if not present.any():
+        present = np.flatnonzero(~np.isnan(data).all(axis=(1, 2, 3)))
+        if not present.size:
             raise ValueError(f"clip {clip.name}: every joint of every frame is missing")
-        return np.ascontiguousarray(data[present])
+        return np.ascontiguousarray(data[present]), self._checked_score(clip, present)
 
-    def _write_header(self) -> None:
-        """The .npy header; numpy pads it so that the final number of rows fits in the place of the first."""
-        header = np.lib.format.header_data_from_array_1_0(np.empty(0, self.dtype))
-        header["shape"] = (self._rows, self.layout.num_joints, self.layout.dims)
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(self._file, header)
-        self._file.seek(0, os.SEEK_END)
+    def _checked_score(self, clip: Clip, present: np.ndarray) -> np.ndarray | None:
+        if clip.score is None:
+            return None
+        if clip.score.shape != clip.data.shape[:3]:
+            raise ValueError(f"clip {clip.name}: scores of shape {clip.score.shape} for data {clip.data.shape}")
+        with np.errstate(over="ignore"):
+            score = clip.score[present].astype(SCORES)
+        if np.isinf(score).any():
+            raise ValueError(f"clip {clip.name}: infinite confidences, or too large for {SCORES}")
+        return np.ascontiguousarray(score)
+
+    def _write_scores(self, score: np.ndarray | None, rows: int) -> None:
+        """Appends a clip's scores, NaN where it has none; the file begins with the first clip that has some."""
+        joints = self.layout.num_joints
+        if self._scores is None and score is not None:
+            self._scores = (self._temporary / "scores.npy").open("wb")
+            _write_header(self._scores, (0, joints), SCORES)
+            for start in range(0, self._rows, _ROWS):
+                self._scores.write(np.full((min(_ROWS, self._rows - start), joints), np.nan, SCORES).data)
+        if self._scores is not None:
+            self._scores.write((np.full((rows, joints), np.nan, SCORES) if score is None else score).data)
+
+    @property
+    def _frames_shape(self) -> tuple[int, ...]:
+        return self._rows, self.layout.num_joints, self.layout.dims
 
     def _splits(self, descriptions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         """Adds the columns of the validation splits; returns what meta.json says of every split."""
         given = {key.removeprefix(SPLIT) for line in self._lines for key in line if key.startswith(SPLIT)}
         descriptions = dict.fromkeys(sorted(given), "given with the clips") | dict(descriptions)
         column = lambda key: [line.setdefault(key, "") for line in self._lines]
-        names, subjects = column("name"), column("subject")
+        names, groups, kind = column("name"), column("subject"), "subjects"
+        if not any(groups) and any("recording" in line for line in self._lines):
+            groups, kind = column("recording"), "recordings"  # clips cut from one stay together
         for name in [*descriptions]:
             if not name.endswith("-val") and f"{name}-val" not in descriptions:
-                sides, held = hold_out(column(SPLIT + name), names, subjects, self._digests)
+                sides, held = hold_out(column(SPLIT + name), names, groups, self._digests, kind)
                 descriptions[f"{name}-val"] = f"validation within {name}: {held}"
                 for line, side in zip(self._lines, sides, strict=True):
                     line[f"{SPLIT}{name}-val"] = side
@@ -183,6 +212,15 @@ class StoreWriter:
             counts = {side: sides.count(side) for side in ("train", "test")}
             described[name] = {"description": descriptions[name], **counts}
         return described
+
+
+def _write_header(file: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """The .npy header; numpy pads it so that the final number of rows fits in the place of the first."""
+    header = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype))
+    header["shape"] = shape
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.seek(0, os.SEEK_END)
 
 
 def _flush(file: Any) -> None:

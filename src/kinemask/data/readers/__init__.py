@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from kinemask.data.cleaning import Rejected
-from kinemask.data.readers import arrays, ntu, nw_ucla, penn_action, sbu, utd_mhad
-from kinemask.data.readers.base import Catalogue, Reader, ReadOptions, Row, SplitRule
+from kinemask.data.readers import (
+    arrays,
+    coco,
+    mediapipe,
+    ntu,
+    nw_ucla,
+    openpose,
+    penn_action,
+    pku_mmd,
+    pyskl,
+    sbu,
+    utd_mhad,
+)
+from kinemask.data.readers.base import Catalogue, Failure, Reader, ReadOptions, Row, SplitRule
 
-__all__ = ["READERS", "Catalogue", "ReadOptions", "Reader", "Rejected", "Row", "SplitRule", "reader"]
+__all__ = ["READERS", "Catalogue", "Failure", "ReadOptions", "Reader", "Rejected", "Row", "SplitRule", "reader"]
 
 READERS: dict[str, Reader] = {
     r.name: r
     for r in (
         ntu.NTU60,
         ntu.NTU120,
+        pku_mmd.PART_1,
+        pku_mmd.PART_2,
+        pyskl.READER,
         nw_ucla.READER,
         utd_mhad.READER,
         sbu.READER,
         penn_action.READER,
         arrays.READER,
+        mediapipe.READER,
+        openpose.READER,
+        coco.READER,
         ntu.SYNTHETIC,
     )
 }

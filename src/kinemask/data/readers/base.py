@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kinemask.data.cleaning import Rejected
 from kinemask.data.store import Clip
 from kinemask.skeleton import Layout, layout
 
@@ -23,19 +24,28 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class Row:
-    """What a catalogue says of one clip: its name, its label as an index into the classes, its fields."""
+    """What a catalogue says of one clip: its name, its label as an index into the classes, its fields.
+
+    content: what else the reader's catalogue found of the file, for its `read`.
+    """
 
     name: str
     label: int | None
     fields: dict[str, str] = field(default_factory=dict)
+    content: Any = None
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The clips of a source that brings its own names and labels: files in order, each with its row."""
+    """The clips of a source that brings its own names and labels: files in order, each with its row.
+
+    layout: what the source's files are of, where they tell. clips: how many there are, where not one a file.
+    """
 
     classes: tuple[str, ...]
     rows: dict[Path, Row]
+    layout: Layout | None = None
+    clips: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,24 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why there is no clip; by_rule: a rule dropped it, as opposed to a file that cannot be read.
+
+    name: of the clip, where a file holds several.
+    """
+
+    reason: str
+    by_rule: bool = False
+    name: str = ""
+
+    @classmethod
+    def of(cls, error: ValueError | OSError, name: str = "") -> Failure:
+        """The failure that an error of reading means."""
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        return cls(reason, isinstance(error, Rejected), name)
+
+
+@dataclass(frozen=True)
 class Reader:
     """A data set in its owners' layout.
 
@@ -60,9 +88,10 @@ class Reader:
     coordinates.
 
     find(src, options): the files of a source at any depth, sorted; ValueError saying what was looked for.
-    read(path, options): one clip; ValueError that names file and place, or Rejected for a clip dropped by
-    rule. catalogue(src): where the source lists its own clips; pass each file's row on to `read` in the
-    options.
+    read(path, options): one clip, or an iterator over those of a file that holds several, with a Failure in
+    place of each that is bad; ValueError that names file and place, or Rejected for a clip dropped by rule.
+    catalogue(src): where the source lists its own clips; pass each file's row on to `read` in the options.
+    scores: whether its files give confidences.
     """
 
     name: str
@@ -72,11 +101,12 @@ class Reader:
     classes: tuple[str, ...]
     splits: dict[str, SplitRule]
     find: Callable[[Path, ReadOptions], list[Path]]
-    read: Callable[[Path, ReadOptions], Clip]
+    read: Callable[[Path, ReadOptions], Clip | Iterator[Clip | Failure]]
     expected: dict[str, Any] = field(default_factory=dict)
     units: str = "metres"
     other_layouts: tuple[str, ...] = ()
     catalogue: Callable[[Path], Catalogue] | None = None
+    scores: bool = False
 
     def choose_layout(self, given: Layout | None = None) -> Layout:
         """Layout of the store: the one given, if this reader can deliver it, else the reader's own.

@@ -14,16 +14,20 @@ from kinemask.data.cleaning import Rejected
 from kinemask.data.readers.mat_file import parse_mat
 
 
-def find_files(src: Path, pattern: str, what: str) -> list[Path]:
-    """Files below `src` (or `src` itself) whose name matches the glob `pattern`, sorted; hidden ones left
-    out.
+def find_files(src: Path, pattern: str | tuple[str, ...], what: str) -> list[Path]:
+    """Files below `src` (or `src` itself) whose name matches the glob `pattern` (one of them), sorted; hidden
+    ones left out.
 
     Raises ValueError where there are none, saying `what` was looked for.
     """
     src = Path(src)
     if not src.exists():
         raise ValueError(f"{src} does not exist")
-    found = [src] if src.is_file() and src.match(pattern) else sorted(src.rglob(pattern))
+    patterns = (pattern,) if isinstance(pattern, str) else pattern
+    if src.is_file() and any(map(src.match, patterns)):
+        found = [src]
+    else:
+        found = sorted(path for pattern in patterns for path in src.rglob(pattern))
     found = [path for path in found if path.is_file() and not path.name.startswith(".")]
     if not found:
         raise ValueError(f"{src} holds no {what}, at any depth")
@@ -55,12 +59,17 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file whose outermost value is an object; ValueError with the place otherwise."""
+def parse_json(path: Path) -> Any:
+    """The value of a JSON file; ValueError with the place where it is none."""
     try:
-        content = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
         raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file whose outermost value is an object; ValueError with the place otherwise."""
+    content = parse_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
     return content
@@ -103,6 +112,15 @@ def as_numbers(value: Any, where: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{where}: expected numbers, found {array.dtype}")
     return array.astype(np.float64)
+
+
+def brief(value: Any) -> str:
+    """What a value from a file is, in few words whatever it is, for messages."""
+    if isinstance(value, dict):
+        return "an object of " + (", ".join(str(key)[:20] for key in list(value)[:5]) or "nothing")
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return repr(value[:60] if isinstance(value, str) else value)[:62]
 
 
 def name_file(path: Path, error: ValueError) -> ValueError:

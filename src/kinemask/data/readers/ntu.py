@@ -17,6 +17,7 @@ from kinemask.skeleton import layout
 
 _SHAPE = "SsssCcccPpppRrrrAaaa.skeleton"
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})\.skeleton")
+_FIELDS = {"subject": 3, "camera": 2, "setup": 1, "replication": 4}
 
 # fmt: off
 _TRAIN_60 = frozenset({1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38})
@@ -42,7 +43,7 @@ def find(src: Path, options: ReadOptions, setups: range | None) -> list[Path]:
 
 def read(path: Path, options: ReadOptions, classes: tuple[str, ...]) -> Clip:
     """One clip (M, T, 25, 3) of one or two actors."""
-    setup, camera, subject, take, action = (int(n) for n in match_name(path, _NAME, _SHAPE).groups())
+    action = int(match_name(path, _NAME, _SHAPE)[5])
     if not 1 <= action <= len(classes):
         raise ValueError(f"{path}: no class A{action:03d}; this data set has A001 to A{len(classes):03d}")
     seen = parse_skeleton(path)
@@ -51,8 +52,13 @@ def read(path: Path, options: ReadOptions, classes: tuple[str, ...]) -> Clip:
         data, notes = clean_3d(data, layout("ntu25"))
     except ValueError as error:
         raise name_file(path, error) from None
-    fields = {"subject": str(subject), "camera": str(camera), "setup": str(setup), "replication": str(take)}
-    return Clip(path.stem, data, action - 1, fields, dropped + notes)
+    return Clip(path.stem, data, action - 1, name_fields(path.stem), dropped + notes)
+
+
+def name_fields(name: str) -> dict[str, str]:
+    """Subject, camera, setup and replication as a clip's name tells them; none if it is not named in this manner."""
+    match = _NAME.fullmatch(f"{name}.skeleton")
+    return {key: str(int(match[i])) for key, i in _FIELDS.items()} if match else {}
 
 
 def _xsub(training: frozenset[int]) -> SplitRule:

@@ -16,7 +16,8 @@ import numpy as np
 from kinemask.data.readers.files import as_numbers, read_text
 from kinemask.skeleton import Layout
 
-_SPARSE = 100  # numbered frames per frame given, beyond which the numbers are no frame numbers
+SPARSE = 100  # numbered frames per frame given, beyond which the numbers are no frame numbers
+_ALIASES = {"landmark": "joint", "person": "body", "visibility": "score", "confidence": "score"}
 _BROKEN = (  # what numpy and zipfile raise for damaged files
     ArithmeticError,
     EOFError,
@@ -32,11 +33,11 @@ _BROKEN = (  # what numpy and zipfile raise for damaged files
 )
 
 
-def load_arrays(path: Path, layout: Layout, min_score: float) -> np.ndarray:
-    """Coordinates of a .npy file, or of `keypoints` in a .npz file, of shape (T, V, C) or (M, T, V, C).
+def load_arrays(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates (M, T, V, C) of a .npy file, or of `keypoints` in a .npz file, and its `score` (M, T, V), if any.
 
-    Joints whose `score` in the .npz, (T, V) or (M, T, V), is not above `min_score` are NaN. Never unpickles.
-    Raises ValueError for object arrays, other shapes, broken files.
+    Either may lack the axis of bodies. Never unpickles. Raises ValueError for object arrays, other shapes,
+    broken files.
     """
     if path.suffix == ".npz":
         data, score = _load_npz(path)
@@ -51,8 +52,7 @@ def load_arrays(path: Path, layout: Layout, min_score: float) -> np.ndarray:
         score = as_numbers(score, f"{path}: score")
         if score.shape != data.shape[:-1]:
             raise ValueError(f"{path}: score should have the shape {data.shape[:-1]}, found {score.shape}")
-        data[~(score > min_score)] = np.nan
-    return data if data.ndim == 4 else data[None]
+    return (data, score) if data.ndim == 4 else (data[None], None if score is None else score[None])
 
 
 def _load_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -80,18 +80,20 @@ def _open(path: Path, load: Callable[[], Any]) -> Any:
         raise ValueError(f"{path}: {what}") from None
 
 
-def load_table(path: Path, layout: Layout) -> np.ndarray:
-    """Coordinates of a table with a line per joint: header `frame,body,joint,x,y` and, in 3D, `z`.
+def load_table(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates (M, T, V, C) of a table with a line per joint, and its confidences (M, T, V), if it has any.
 
-    frame: whole numbers; the first is frame 0, and frames without lines are missing. body: any name, in order
-    of appearance. joint: a name of the layout, or an index. Empty coordinates are missing. Raises ValueError
-    with file and line.
+    Header: `frame,body,joint,x,y`, in 3D `z`, and perhaps `score`; other names are in `_ALIASES`. frame: whole
+    numbers; the first is frame 0, and frames without lines are missing. body: any name, in order of appearance;
+    without the column there is one. joint: a name of the layout, or an index. Empty coordinates are missing.
+    Raises ValueError with file and line.
     """
     coordinates = ("x", "y", "z")[: layout.dims]
     table = csv.DictReader(read_text(path).splitlines())
     columns = [column.strip() for column in table.fieldnames or ()]
+    columns = [column if _ALIASES.get(column, column) in columns else _ALIASES[column] for column in columns]
     table.fieldnames = columns
-    absent = [name for name in ("frame", "body", "joint", *coordinates) if name not in columns]
+    absent = [name for name in ("frame", "joint", *coordinates) if name not in columns]
     if absent:
         raise ValueError(
             f"{path}, line 1: expected the columns frame,body,joint,{','.join(coordinates)}; no column"
@@ -108,25 +110,27 @@ def load_table(path: Path, layout: Layout) -> np.ndarray:
         joint = record["joint"].strip()
         if joint not in index:
             raise ValueError(f"{where}: layout {layout.name} has no joint {joint!r}")
-        body = bodies.setdefault(record["body"].strip(), len(bodies))
+        body = bodies.setdefault(record.get("body", "").strip(), len(bodies))
         key = (body, _frame(record["frame"], where), index[joint])
         if key in values:
             raise ValueError(f"{where}: a second line for this frame, body and joint")
-        values[key] = [_number(record[name], f"{where}: {name}") for name in coordinates]
+        values[key] = [_number(record.get(name, ""), f"{where}: {name}") for name in (*coordinates, "score")]
     if not values:
         raise ValueError(f"{path} has no line after its header")
-    return _fill(path, values, len(bodies), layout)
+    data = _fill(path, values, len(bodies), layout)
+    return data[..., :-1], data[..., -1] if "score" in columns else None
 
 
 def _fill(path: Path, values: dict[tuple[int, int, int], list[float]], bodies: int, layout: Layout) -> np.ndarray:
+    """(M, T, V, C + 1), the last the score."""
     keys = np.array(list(values))
     first, last, given = keys[:, 1].min(), keys[:, 1].max(), len(np.unique(keys[:, 1]))
-    if bodies * (last - first + 1) > _SPARSE * given:
+    if bodies * (last - first + 1) > SPARSE * given:
         raise ValueError(
             f"{path}: frames are numbered {first} to {last}, with {bodies} bodies, but only {given} have"
             " lines: expected consecutive frame numbers and lasting body names"
         )
-    data = np.full((bodies, last - first + 1, layout.num_joints, layout.dims), np.nan)
+    data = np.full((bodies, last - first + 1, layout.num_joints, layout.dims + 1), np.nan)
     data[keys[:, 0], keys[:, 1] - first, keys[:, 2]] = list(values.values())
     return data
 
