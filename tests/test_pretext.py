@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import fields, replace
+from functools import cache
+from types import NoneType
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,76 +16,54 @@ from torch import nn
 
 from kinemask.data.draws import Draws
 from kinemask.data.sampling import Batch, Sampler, SamplingSettings, difference
-from kinemask.data.tracks import Tracks
-from kinemask.nn.decoder import Decoder, DecoderSettings, take
+from kinemask.data.tracks import Recordings, Tracks
+from kinemask.nn.decoder import Decoder, DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings, segment
 from kinemask.pretext import NAMES, masks, method, targets
 from kinemask.pretext.contrast import cross_contrast
 from kinemask.pretext.hacm import HACMSettings
 from kinemask.pretext.mamp import MAMPSettings
+from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
 
 LAYOUTS = ("ntu25", "sbu15", "coco17")
 FRAMES, S, B = 24, 3, 4
-DECODER = DecoderSettings(layers=1, width=16, heads=2)
-# what a method needs beside the defaults, and each of its settings at another value
-ENCODERS = {"hacm": {"space": "poincare", "joints": "pruned"}}
-OTHER = {
-    "mamp": {
-        "mask_ratio": {"mask_ratio": 0.5},
-        "masking": {"masking": "random"},
-        "tau": {"tau": 0.05},
-        "predict": {"predict": "coordinates"},
-        "motion_stride": {"motion_stride": 4},
-        "target_norm": {"target_norm": "sequence"},
-    },
-    "hacm": {
-        "mask_ratio": {"mask_ratio": 0.5},
-        "criteria": {"criteria": "spatial", "contrast_weight": 0},
-        "temporal_group": {"temporal_group": "odd"},
-        "temporal_strategy": {"temporal_strategy": 2},
-        "temporal_projection": {"temporal_strategy": 2, "temporal_projection": "first_block"},
-        "radial_weight": {"radial_weight": 0.01},
-        "tau": {"tau": 0.05},
-        "gumbel": {"gumbel": False},
-        "mask": {"mask": "low"},
-        "motion_stride": {"motion_stride": 4},
-        "target_space": {"target_space": "euclidean"},
-        "target_norm": {"target_norm": "none"},
-        "contrast_weight": {"contrast_weight": 3.0},
-        "similarity": {"similarity": "cosine"},
-        "contrast_reduction": {"contrast_reduction": "rows"},
-    },
+SMALL = {"layers": 2, "width": 16, "heads": 2, "segment_frames": S}
+SMALL_DECODER = {"layers": 1, "width": 16, "heads": 2}
+DECODER = DecoderSettings(**SMALL_DECODER)
+NEEDS_PROCESSES = {"negatives"}  # options whose effect takes several processes, tested with torchrun
+RECIPE = {name: load_recipe(next(r for r in recipes() if r.startswith(f"{name}-"))) for name in NAMES}
+OPTIONS = [(name, f.name) for name in NAMES for f in fields(method(name).settings)]
+TOKENS = [name for name, option in OPTIONS if option == "mask_ratio"]  # methods that draw what they keep
+BAD = {
+    "mask_ratio": (0.0, 1.0, -3.0),
+    "tau": (0.0, -1.0),
+    "motion_stride": (0, FRAMES, -1),
+    "ema_decay": (-0.1, 1.1),
+    "tube_segments": (0, -1),
+    "motion_weight": (-0.1, math.nan),
+    "top_k_layers": (-1, 3),
+    "acceleration_weight": (-0.1, 1.1),
 }
-OTHER["mae"] = OTHER["mamp"] | {"masking": {"masking": "motion"}, "predict": {"predict": "motion"}}
-BASE = {  # against which an option is compared, where the defaults hide it
-    ("hacm", "temporal_projection"): {"temporal_strategy": 2},
-    ("hacm", "radial_weight"): {"gumbel": False},
-    ("mae", "tau"): {"masking": "motion"},
-    ("mae", "motion_stride"): {"predict": "motion"},
-}
-MANY = {
-    "mae": [{}, {"target_norm": "none"}],
-    "mamp": [{}, {"target_norm": "sequence", "motion_stride": 2}, {"mask_ratio": 0.5}],
-    "hacm": [
-        {},
-        {"temporal_strategy": 2, "temporal_group": "odd", "mask": "low"},
-        {"temporal_strategy": 2, "temporal_projection": "first_block", "similarity": "cosine"},
-        {"criteria": "spatial", "contrast_weight": 0.0, "gumbel": False},
-        {"criteria": "temporal", "contrast_weight": 0.0, "target_space": "euclidean"},
-        {"contrast_reduction": "sum", "target_norm": "none"},
-    ],
-}
-CASES = [(name, of, options) for name in NAMES for of in LAYOUTS for options in MANY[name]]
 
 
 def make(name, of="sbu15", pretext=None, encoder=None, frames=FRAMES, seed=0):
-    """A tiny task of a method."""
-    chosen, joints = method(name), layout(of)
-    settings = {"layers": 1, "width": 16, "heads": 2, "segment_frames": S} | ENCODERS.get(name, {}) | (encoder or {})
+    """A tiny task of a method, prepared: its first recipe's encoder, made small."""
+    chosen, joints, recipe = method(name), layout(of), RECIPE[name]
+    given = recipe["encoder"] | {k: v for k, v in SMALL.items() if k in recipe["encoder"]} | (encoder or {})
+    decoder = chosen.decoder_settings(**{k: v for k, v in SMALL_DECODER.items() if k in recipe.get("decoder", {})})
     torch.manual_seed(seed)
-    body = chosen.build_encoder(joints, frames, chosen.encoder_settings(**settings))
-    return chosen.build(body, DECODER, chosen.settings(**(pretext or {})))
+    body = chosen.build_encoder(joints, frames, chosen.encoder_settings(**given))
+    task = chosen.build(body, decoder, chosen.settings(**(pretext or {})))
+    task.prepare(training_set(of, frames))
+    return task
+
+
+@cache
+def training_set(of, frames):
+    """A sampler of a few made-up clips of different lengths."""
+    clips = [make_batch(of, 1, length, seed=length).x[0].numpy() for length in (9, 40, 24)]
+    return Sampler(Tracks(Recordings.of(layout(of), clips)), SamplingSettings(frames=frames, min_crop_frames=8))
 
 
 def make_batch(of="sbu15", count=B, frames=FRAMES, seed=0, still=False):
@@ -106,12 +88,92 @@ def outcome(task, batch):
         return task.predict(again(batch))[0], task(again(batch))
 
 
-# every method
+def train(task, batch, steps=3, first=0, total=10):
+    """Losses of a few steps; the same draws at every step, whichever it starts from."""
+    optimiser, losses = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-2), []
+    for step in range(first, first + steps):
+        out = task(again(batch, seed=step))
+        optimiser.zero_grad()
+        out["loss"].backward()
+        optimiser.step()
+        task.after_step((step + 1) / total)
+        losses.append({name: value.item() for name, value in out.items()})
+    return losses
 
 
-@pytest.mark.parametrize(("name", "of", "options"), CASES)
-def test_forward_backward_and_mask(name, of, options):
-    task, batch = make(name, of, options), make_batch(of)
+# every method, none of them by name
+
+
+def others(name, option):
+    """Other values of an option, from its type and default; some of them may be refused."""
+    settings = method(name).settings
+    default = next(f.default for f in fields(settings) if f.name == option)
+    kind = get_type_hints(settings)[option]
+    if get_origin(kind) is Literal:
+        values = get_args(kind)
+    elif isinstance(default, bool):
+        values = (not default,)
+    elif isinstance(default, float):
+        values = (0.0, 1.0, default / 20, default / 2, 2 * default)
+    elif isinstance(default, tuple):
+        values = (default[:-1], default[1:])
+    else:
+        assert kind is int or set(get_args(kind)) == {int, NoneType}
+        values = (1, 2, 4)
+    return [value for value in values if value != default]
+
+
+def settings_of(name, **values):
+    """Settings as a hashable key, or None where they are refused."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            make(name, pretext=values)
+        except ValueError:
+            return None
+    unused = {str(w.message).split(" ")[0] for w in said if "has no effect" in str(w.message)}
+    return name, tuple(sorted(values.items())), frozenset(u.removeprefix("pretext.") for u in unused)
+
+
+@cache
+def trained(name, values):
+    """Loss and parts over three steps of training with these settings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return train(make(name, pretext=dict(values)), make_batch())
+
+
+def has_effect(name, option, beside):
+    """Whether some other value of the option changes training, beside other settings; and which say it does not."""
+    before, silent = settings_of(name, **beside), []
+    for value in others(name, option):
+        after = settings_of(name, **beside, **{option: value})
+        if before is None or after is None:
+            continue
+        if trained(*before[:2]) != trained(*after[:2]):
+            return True, []
+        if option not in after[2]:
+            silent.append(value)
+    return False, silent
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_every_option_changes_training_or_says_that_it_does_not(name, option):
+    """By itself, or beside another one; where it does nothing, a warning says so."""
+    if option in NEEDS_PROCESSES:
+        return
+    alone, silent = has_effect(name, option, {})
+    if alone:
+        return
+    assert not silent, f"{option} {silent} does nothing and says nothing"
+    rest = [o for n, o in OPTIONS if n == name and o != option and o not in NEEDS_PROCESSES]
+    assert any(has_effect(name, option, {o: value})[0] for o in rest for value in others(name, o))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("of", LAYOUTS)
+def test_forward_backward_and_mask(name, of):
+    task, batch = make(name, of), make_batch(of)
     out = task(again(batch))
     assert {"loss", "reconstruction"} <= set(out)
     assert all(value.shape == () and value.isfinite() for value in out.values())
@@ -122,16 +184,26 @@ def test_forward_backward_and_mask(name, of, options):
             assert value.grad.isfinite().all(), parameter
     assert task.encoder.tokenizer.weight.grad.abs().sum() > 0
     mask, encoded, predicted, target = task.predict(again(batch))
-    L = task.encoder.tokens
-    groups = 2 if name == "hacm" and task.settings.criteria == "cross" else 1
-    kept = groups * max(1, round(L / groups * (1 - task.settings.mask_ratio)))
+    L, K = task.encoder.tokens, mask.keep.shape[1]
     assert mask.keep.dtype == mask.masked.dtype == torch.int64
-    assert mask.keep.shape == (B, kept)
-    assert torch.equal(torch.cat(mask, 1).sort(1).values, torch.arange(L).expand(B, L))
-    assert encoded.shape == (B, kept, 16)
-    assert predicted.shape == (B, L - kept, S * layout(of).dims)
-    assert target.tokens.shape == (B, L, S * layout(of).dims)
-    assert task.encoders()["encoder"] is task.encoder
+    assert torch.equal(torch.cat(mask[:2], 1).sort(1).values, torch.arange(L).expand(B, L))
+    assert encoded.shape == (B, K, task.encoder.width)
+    assert predicted.shape[:2] == (B, L - K)
+    assert predicted.shape[2] >= target.tokens.shape[2]
+    assert target.tokens.shape == target.mean.shape == target.scale.shape
+    assert target.tokens.shape[:2] == (B, L)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_encoders_for_use(name):
+    """The one in training is among them, and all are built alike."""
+    task, x = make(name), make_batch().x
+    encoders = task.encoders()
+    assert "encoder" in encoders
+    assert set(encoders) <= {"encoder", "encoder-student"}
+    assert task.encoder in encoders.values()
+    assert all(e(x).shape == (B, e.segments, e.num_joints, e.width) for e in encoders.values())
+    assert len({tuple(e.state_dict()) for e in encoders.values()}) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,8 +213,33 @@ def test_a_seed_decides_everything(name):
     assert torch.equal(mask.keep, mask2.keep)
     assert torch.equal(mask.masked, mask2.masked)
     assert losses == losses2
-    other = make(name).predict(again(batch, seed=1))[0]
-    assert not torch.equal(mask.keep, other.keep)
+    assert train(make(name), batch) == train(make(name), batch)
+    if name in TOKENS:
+        assert not torch.equal(mask.keep, make(name).predict(again(batch, seed=1))[0].keep)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_is_all_there_is(name):
+    """A task that takes over another's state goes on as that one does: averages and references are in it."""
+    batch, first, second = make_batch(), make(name), make(name, seed=1)
+    train(first, batch)
+    second.load_state_dict(first.state_dict())
+    second.train(first.training)
+    with torch.no_grad():
+        assert second(again(batch)) == first(again(batch))
+    second.after_step(0.5)
+    first.after_step(0.5)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_preparing_again_changes_nothing(name):
+    task = make(name)
+    before = {key: value.clone() for key, value in task.state_dict().items()}
+    task.prepare(training_set("sbu15", FRAMES))
+    assert all(torch.equal(value, before[key]) for key, value in task.state_dict().items())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -159,17 +256,137 @@ def test_rows_of_a_batch_do_not_touch(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_option_is_covered(name):
-    needs_processes = {"negatives"}  # tested with torchrun
-    assert set(OTHER[name]) | needs_processes == {f.name for f in fields(method(name).settings)} | needs_processes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("what", ["still", "zeros"])
+def test_no_motion_is_finite(name, dtype, what):
+    task, batch = make(name), make_batch(still=True)
+    if what == "zeros":
+        batch = again(batch, x=torch.zeros_like(batch.x))
+        for parameter, value in task.named_parameters():
+            if "position" in parameter:
+                nn.init.zeros_(value)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = task(batch)
+    out["loss"].backward()
+    assert out["loss"].isfinite()
+    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize(("name", "option"), [(name, option) for name in NAMES for option in OTHER[name]])
-def test_every_option_changes_mask_or_loss(name, option):
-    before, after = BASE.get((name, option), {}), OTHER[name][option]
-    batch = make_batch()
-    (mask, losses), (mask2, losses2) = (outcome(make(name, pretext=o), batch) for o in (before, before | after))
-    assert not torch.equal(mask.keep, mask2.keep) or losses["loss"] != losses2["loss"]
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens_without_a_valid_frame_are_the_last_to_be_kept(name):
+    task, batch = make(name, pretext={"mask_ratio": 0.5}), make_batch(count=30)
+    kept_joints = task.encoder.joints.tolist()
+    valid = batch.valid.clone()
+    valid[:, 6:12, kept_joints[2]] = False  # segments 2 and 3 of the third joint: two tokens
+    valid[:, 12:17, kept_joints[4]] = False  # segment 4; segment 5 has one valid frame left
+    V = task.encoder.num_joints
+    never = {2 * V + 2, 3 * V + 2, 4 * V + 4}
+    keep = task.predict(again(batch, valid=valid))[0].keep
+    assert not never & set(keep.flatten().tolist())
+    assert 5 * V + 4 in keep.flatten().tolist()
+    nothing = torch.zeros_like(valid)
+    nothing[:, 0] = True  # only the first segment was seen: fewer valid tokens than are kept
+    keep = task.predict(again(batch, valid=nothing))[0].keep
+    seen_tokens = set(range(V))
+    assert all(seen_tokens <= set(row) for row in keep.tolist())
+
+
+def pulls(task, batch):
+    """Which predictions (B, L-K) the reconstruction loss pulls at, the masked tokens' joints, and its value."""
+    done = task.predict(batch)
+    done.predicted.retain_grad()
+    value = task.losses(batch, done)["reconstruction"][1]
+    value.backward()
+    assert done.predicted.grad is not None
+    return done.predicted.grad.abs().sum(-1) > 0, done.mask.masked % task.encoder.num_joints, value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_without_a_valid_frame_carry_no_loss(name):
+    task, batch = make(name), make_batch()
+    joint = int(pulls(task, again(batch))[1][0, 0])
+    valid = batch.valid.clone()
+    valid[:, :, task.encoder.joints[joint]] = False
+    pulled, joints, _ = pulls(task, again(batch, valid=valid))
+    assert torch.equal(pulled, joints != joint)
+    pulled, _, value = pulls(task, again(batch, valid=torch.zeros_like(valid)))
+    assert value.item() == 0
+    assert not pulled.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_body_with_gaps_weighs_as_much_as_another(name):
+    """The loss of a batch is the mean of the losses of its parts, so that processes and accumulation agree."""
+    task, batch = make(name), make_batch()
+    valid = batch.valid.clone()
+    valid[0, 3:, task.encoder.joints[1:]] = False
+    whole = task(again(batch, valid=valid))["reconstruction"]
+    rows = slice(0, 1), slice(1, 2), slice(2, 4)
+    parts = [task(Batch(batch.x[r], valid[r], Draws(0, B, r)))["reconstruction"] for r in rows]
+    torch.testing.assert_close(whole, (parts[0] + parts[1] + 2 * parts[2]) / 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_chosen_joints_are_encoded_and_predicted(name):
+    """Dropped joints enter nothing but, in some methods, the mask."""
+    task, batch = make(name, "ntu25", encoder={"joints": "pruned"}), make_batch("ntu25")
+    dropped = [j for j in range(25) if j not in task.encoder.joints.tolist()]
+    assert dropped == [0, 1, 4, 8, 12, 16, 20]
+    moved = batch.x.clone()
+    moved[:, :, dropped] += torch.randn(B, FRAMES, 7, 3)
+    mask, losses = outcome(task, batch)
+    task.mask = lambda *_: mask
+    assert outcome(task, again(batch, x=moved))[1] == losses
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("joints", "count"), [("all", 25), ("pruned", 18), ("pruned20", 20), ("pruned16", 16)])
+def test_joint_sets_of_every_method(name, joints, count):
+    task = make(name, "ntu25", encoder={"joints": joints})
+    assert task.encoder.num_joints == count
+    assert task(make_batch("ntu25"))["loss"].isfinite()
+
+
+def test_absent_bodies_never_enter(tiny):
+    of = Tracks(tiny)
+    assert len(of) == tiny.bodies.sum()
+    sampler = Sampler(of, SamplingSettings(frames=FRAMES, min_crop_frames=8))
+    batch = sampler.sample(torch.arange(8), Draws(0, 8))
+    assert batch.x.flatten(1).abs().sum(1).gt(0).all()
+    for name in NAMES:
+        assert make(name)(again(batch))["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_autocast(name):
+    task, batch = make(name), make_batch()
+    full = task(again(batch))["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = task(again(batch))["loss"]
+    half.backward()
+    assert half.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
+    assert half.item() == pytest.approx(full.item(), rel=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:.*has no effect")
+@pytest.mark.parametrize(
+    ("name", "option", "value"), [(name, option, v) for name, option in OPTIONS for v in BAD.get(option, ())]
+)
+def test_bad_settings_are_told(name, option, value):
+    with pytest.raises(ValueError, match=option):
+        make(name, pretext={option: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_kept_tokens_means_nothing(name):
+    task, batch = make(name), make_batch()
+    mask, _, predicted, _ = task.predict(again(batch))
+    other = mask._replace(keep=mask.keep[:, torch.randperm(mask.keep.shape[1])])
+    task.mask = lambda *_: other
+    mask2, _, predicted2, _ = task.predict(again(batch))
+    assert torch.equal(mask2.keep, other.keep)
+    torch.testing.assert_close(predicted2, predicted)
 
 
 @pytest.mark.parametrize(
@@ -208,141 +425,6 @@ def test_every_option_of_the_decoder_changes_its_output(option):
     assert not torch.allclose(*outs)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_no_motion_gives_a_uniform_mask_and_a_finite_loss(name, dtype):
-    """Nothing moves, nothing is preferred: every token is kept as often as any other."""
-    pretext = {"criteria": "temporal", "contrast_weight": 0} if name == "hacm" else {}
-    task = make(name, "sbu15", pretext)
-    batch = make_batch(count=400, still=True)
-    if name == "hacm":  # positions move a token even where nothing else does
-        nn.init.zeros_(task.encoder.temporal_position)
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        out = task(batch)
-        out["loss"].backward()
-        mask = task.predict(again(batch))[0]
-    assert out["loss"].isfinite()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
-    share = torch.bincount(mask.keep.flatten(), minlength=task.encoder.tokens) / 400
-    expected = task.kept / task.encoder.tokens
-    assert (share - expected).abs().max() < 6 * math.sqrt(expected / 400)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_zeros_throughout_are_finite(name):
-    task = make(name)
-    for parameter in (task.encoder.temporal_position, task.encoder.spatial_position):
-        nn.init.zeros_(parameter)
-    batch = make_batch()
-    out = task(again(batch, x=torch.zeros_like(batch.x)))
-    out["loss"].backward()
-    assert out["loss"].isfinite()
-    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_tokens_without_a_valid_frame_are_the_last_to_be_kept(name):
-    task, batch = make(name, pretext={"mask_ratio": 0.5}), make_batch(count=30)
-    kept_joints = task.encoder.joints.tolist()
-    valid = batch.valid.clone()
-    valid[:, 6:12, kept_joints[2]] = False  # segments 2 and 3 of the third joint: two tokens
-    valid[:, 12:17, kept_joints[4]] = False  # segment 4; segment 5 has one valid frame left
-    V = task.encoder.num_joints
-    never = {2 * V + 2, 3 * V + 2, 4 * V + 4}
-    keep = task.predict(again(batch, valid=valid))[0].keep
-    assert not never & set(keep.flatten().tolist())
-    assert 5 * V + 4 in keep.flatten().tolist()
-    nothing = torch.zeros_like(valid)
-    nothing[:, 0] = True  # only the first segment was seen: fewer valid tokens than are kept
-    keep = task.predict(again(batch, valid=nothing))[0].keep
-    seen_tokens = set(range(V))
-    assert all(seen_tokens <= set(row) for row in keep.tolist())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_tokens_without_a_valid_frame_carry_no_loss(name):
-    pretext = {"contrast_weight": 0, "gumbel": True} if name == "hacm" else {}
-    task, batch = make(name, pretext=pretext), make_batch()
-    valid = batch.valid.clone()
-    valid[:, :, task.encoder.joints[3]] = False
-    mask, _, predicted, target = task.predict(again(batch, valid=valid))
-    V = task.encoder.num_joints
-    error = (predicted - take(target.tokens, mask.masked)).square().mean(-1).detach()
-    expected = [error[b][mask.masked[b] % V != 3].mean() for b in range(B)]
-    torch.testing.assert_close(task(again(batch, valid=valid))["reconstruction"].detach(), torch.stack(expected).mean())
-    nothing = task(again(batch, valid=torch.zeros_like(valid)))["reconstruction"]
-    assert nothing.item() == 0
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_body_with_gaps_weighs_as_much_as_another(name):
-    """The loss of a batch is the mean of the losses of its parts, so that processes and accumulation agree."""
-    task, batch = make(name, pretext={"contrast_weight": 0} if name == "hacm" else {}), make_batch()
-    valid = batch.valid.clone()
-    valid[0, 3:, task.encoder.joints[1:]] = False
-    whole = task(again(batch, valid=valid))["loss"]
-    parts = [task(Batch(batch.x[r], valid[r], Draws(0, B, r)))["loss"] for r in (slice(0, 1), slice(1, 2), slice(2, 4))]
-    torch.testing.assert_close(whole, (parts[0] + parts[1] + 2 * parts[2]) / 4)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_only_the_chosen_joints_count(name):
-    """Dropped joints enter nothing; in HA-CM they are the root, whose weight is turned off here."""
-    pretext = {"radial_weight": 0.0} if name == "hacm" else {}
-    task, batch = make(name, "ntu25", pretext, {"joints": "pruned"}), make_batch("ntu25")
-    dropped = [j for j in range(25) if j not in task.encoder.joints.tolist()]
-    assert dropped == [0, 1, 4, 8, 12, 16, 20]
-    moved = batch.x.clone()
-    moved[:, :, dropped] += torch.randn(B, FRAMES, 7, 3)
-    (mask, losses), (mask2, losses2) = outcome(task, batch), outcome(task, again(batch, x=moved))
-    assert torch.equal(mask.keep, mask2.keep)
-    assert losses == losses2
-    if name == "hacm":
-        task = make(name, "ntu25", {"gumbel": False}, {"joints": "pruned"})
-        assert not torch.equal(outcome(task, batch)[0].keep, outcome(task, again(batch, x=moved))[0].keep)
-
-
-@pytest.mark.parametrize(("joints", "count"), [("all", 25), ("pruned", 18), ("pruned20", 20), ("pruned16", 16)])
-def test_joint_sets_of_every_method(joints, count):
-    for name in NAMES:
-        task = make(name, "ntu25", encoder={"joints": joints})
-        assert task.encoder.num_joints == count
-        assert task(make_batch("ntu25"))["loss"].isfinite()
-
-
-def test_absent_bodies_never_enter(tiny):
-    of = Tracks(tiny)
-    assert len(of) == tiny.bodies.sum()
-    sampler = Sampler(of, SamplingSettings(frames=FRAMES, min_crop_frames=8))
-    batch = sampler.sample(torch.arange(8), Draws(0, 8))
-    assert batch.x.flatten(1).abs().sum(1).gt(0).all()
-    for name in NAMES:
-        assert make(name)(again(batch))["loss"].isfinite()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_bfloat16_autocast(name):
-    task, batch = make(name), make_batch()
-    full = task(again(batch))["loss"]
-    with torch.autocast("cpu", torch.bfloat16):
-        half = task(again(batch))["loss"]
-    half.backward()
-    assert half.dtype == torch.float32
-    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
-    assert half.item() == pytest.approx(full.item(), rel=0.1)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_bad_settings_are_told(name):
-    settings = method(name).settings
-    for bad in ({"mask_ratio": 0.0}, {"mask_ratio": 1.0}, {"mask_ratio": -3.0}, {"tau": 0.0}, {"tau": -1.0}):
-        with pytest.raises(ValueError, match=next(iter(bad))):
-            settings(**bad)
-    for stride in (0, FRAMES, -1):
-        with pytest.raises(ValueError, match="motion_stride"):
-            make(name, pretext={"motion_stride": stride})
-
-
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -366,6 +448,72 @@ def test_bad_encoder_settings_are_told(options, match):
 def test_unknown_methods_are_told():
     with pytest.raises(ValueError, match="mamp"):
         method("nonsense")
+
+
+# what only some methods promise
+
+
+def combined(name, *options):
+    return [(name, o) for o in options]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *combined("mamp", {"target_norm": "sequence", "motion_stride": 2}, {"mask_ratio": 0.5}),
+        *combined(
+            "hacm",
+            {"temporal_strategy": 2, "temporal_group": "odd", "mask": "low"},
+            {"temporal_strategy": 2, "temporal_projection": "first_block", "similarity": "cosine"},
+            {"criteria": "spatial", "contrast_weight": 0.0, "gumbel": False},
+            {"criteria": "temporal", "contrast_weight": 0.0, "target_space": "euclidean"},
+            {"contrast_reduction": "sum", "target_norm": "none"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("of", LAYOUTS)
+def test_options_together(name, of, options):
+    task, batch = make(name, of, options), make_batch(of)
+    task(again(batch))["loss"].backward()
+    assert all(p.grad.isfinite().all() for p in task.parameters() if p.requires_grad)
+    L = task.encoder.tokens
+    groups = 2 if getattr(task.settings, "criteria", "") == "cross" else 1
+    kept = groups * max(1, round(L / groups * (1 - task.settings.mask_ratio)))
+    assert task.predict(again(batch))[0].keep.shape == (B, kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "pretext"), [("mae", {}), ("mamp", {}), ("hacm", {"criteria": "temporal", "contrast_weight": 0})]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_motion_gives_a_uniform_mask(name, pretext, dtype):
+    """Nothing moves, nothing is preferred: every token is kept as often as any other."""
+    task, batch = make(name, "sbu15", pretext), make_batch(count=400, still=True)
+    nn.init.zeros_(task.encoder.temporal_position)  # a criterion on embeddings sees positions move
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16), torch.no_grad():
+        mask = task.predict(again(batch))[0]
+    share = torch.bincount(mask.keep.flatten(), minlength=task.encoder.tokens) / 400
+    expected = task.kept / task.encoder.tokens
+    assert (share - expected).abs().max() < 6 * math.sqrt(expected / 400)
+
+
+@pytest.mark.parametrize(
+    ("name", "pretext", "touched"),
+    [
+        ("mae", {}, False),
+        ("mamp", {}, False),
+        ("hacm", {"radial_weight": 0.0}, False),
+        ("hacm", {"gumbel": False}, True),  # they are the root
+        ("skeleton2vec", {}, False),
+        ("masksem", {}, False),
+    ],
+)
+def test_dropped_joints_and_the_mask(name, pretext, touched):
+    task, batch = make(name, "ntu25", pretext, {"joints": "pruned"}), make_batch("ntu25")
+    moved = batch.x.clone()
+    moved[:, :, [0, 1, 4, 8, 12, 16, 20]] += torch.randn(B, FRAMES, 7, 3)
+    before, after = (outcome(task, again(batch, x=x))[0].keep for x in (batch.x, moved))
+    assert torch.equal(before, after) != touched
 
 
 # masks
@@ -481,19 +629,6 @@ def test_the_decoder_returns_tokens_to_their_places():
     assert not torch.allclose(decoder(encoded, moved, masked)[:, 1:], predicted[:, 1:])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_kept_tokens_means_nothing(name):
-    task, batch = make(name), make_batch()
-    mask, _, predicted, _ = task.predict(again(batch))
-    first = mask.keep.shape[1] // 2 if name == "hacm" else 0  # HA-CM's halves stay halves
-    order = torch.cat([torch.arange(first), first + torch.randperm(mask.keep.shape[1] - first)])
-    other = masks.Mask(mask.keep[:, order], mask.masked)
-    task.mask = lambda *_: other
-    mask2, _, predicted2, _ = task.predict(again(batch))
-    assert torch.equal(mask2.keep, other.keep)
-    torch.testing.assert_close(predicted2, predicted)
-
-
 def test_masked_tokens_do_not_leak_into_the_encoder():
     task, batch = make("mamp", encoder={"layers": 2}), make_batch()
     mask, encoded, predicted, _ = task.predict(again(batch))
@@ -544,8 +679,8 @@ def test_mae_predicts_coordinates_and_mamp_motion():
     batch = make_batch()
     mae, mamp = make("mae", pretext={"target_norm": "none"}), make("mamp", pretext={"target_norm": "none"})
     motion = torch.cat([batch.x[:, 1:] - batch.x[:, :-1], torch.zeros(B, 1, 15, 3)], 1)
-    assert torch.equal(mae.target(batch.x).tokens, segment(batch.x, S).flatten(1, 2))
-    torch.testing.assert_close(mamp.target(batch.x).tokens, segment(motion, S).flatten(1, 2))
+    assert torch.equal(mae.target(batch).tokens, segment(batch.x, S).flatten(1, 2))
+    torch.testing.assert_close(mamp.target(batch).tokens, segment(motion, S).flatten(1, 2))
     as_mamp = make("mae", pretext={"masking": "motion", "predict": "motion"})
     assert outcome(as_mamp, batch)[1] == outcome(make("mamp"), batch)[1]
     assert MAMPSettings().masking == "motion"
@@ -710,7 +845,9 @@ def test_hacm_target(space):
     if space == "poincare":
         norm = motion.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         motion = torch.tanh(norm) * motion / norm
-    torch.testing.assert_close(task.target(x).tokens.double(), segment(motion, S).flatten(1, 2), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        task.target(batch).tokens.double(), segment(motion, S).flatten(1, 2), atol=1e-6, rtol=1e-5
+    )
 
 
 def test_an_odd_number_of_segments_is_told():

@@ -23,6 +23,14 @@ def check_not_negative(section: str, settings: Any, *names: str) -> None:
             raise ValueError(f"{section}.{name} must not be negative, not {value}")
 
 
+def check_share(section: str, settings: Any, *names: str) -> None:
+    """Raise ValueError unless the settings of these names are from 0 to 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise ValueError(f"{section}.{name} must be from 0 to 1, not {value}")
+
+
 def check_heads(section: str, width: int, heads: int) -> None:
     """Raise ValueError unless the heads divide the width."""
     if width % heads:

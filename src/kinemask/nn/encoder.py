@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinemask import poincare
 from kinemask.checks import check_heads, check_positive, warn_unused
-from kinemask.nn.transformer import blocks, initialise
+from kinemask.nn.transformer import Block, blocks, initialise
 from kinemask.skeleton import Layout
 
 
@@ -110,10 +111,55 @@ class Encoder(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens)
 
+    def feed_forwards(self, tokens: Tensor) -> list[Tensor]:
+        """What the MLP of each block adds to the tokens, before the residual sum: (B, L, D) -> (B, L, D) a block."""
+        outputs = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            tokens = block.attended(tokens)
+            outputs.append(block.feed_forward(tokens))
+            tokens = tokens + outputs[-1]
+        return outputs
+
     def forward(self, x: Tensor) -> Tensor:
         """All tokens of B bodies: (B, T, V, C) -> (B, P, V, D)."""
         embedded = self.map(self.embed(x))
         return self.transform(embedded.flatten(1, 2)).view(embedded.shape)
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from the input up, for layer-wise learning rates: embedding, then a group per block."""
+        groups = [[*self.tokenizer.parameters(), self.temporal_position, self.spatial_position]]
+        groups += [list(block.parameters()) for block in self.blocks]
+        groups[-1] += self.norm.parameters()
+        return groups
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth: the chance of skipping a block's halves rises linearly from 0 to `rate` in the last."""
+        for block, own in zip(self.blocks, torch.linspace(rate, 0, len(self.blocks)).flip(0).tolist(), strict=True):
+            block.drop_path = own
+
+    @torch.no_grad()
+    def moved_to(self, layout: Layout, frames: int) -> tuple[Encoder, list[str]]:
+        """An encoder of these settings for another skeleton, and the names of the joints that both have.
+
+        Blocks, norm and the tokenizer's weights of coordinates that both have (x and y at least) are copied. Spatial
+        positions go by the joints' names; those of other joints stay as initialised. Temporal positions are resampled
+        where the number of segments changes.
+        """
+        moved = Encoder(layout, frames, self.settings)
+        moved.blocks.load_state_dict(self.blocks.state_dict())
+        moved.norm.load_state_dict(self.norm.state_dict())
+        both = min(layout.dims, self.layout.dims)
+        cut = (self.width, self.settings.segment_frames, -1)
+        moved.tokenizer.weight.view(cut)[..., :both] = self.tokenizer.weight.view(cut)[..., :both]
+        moved.tokenizer.bias.copy_(self.tokenizer.bias)
+        over_time = F.interpolate(self.temporal_position.permute(1, 2, 0), moved.segments, mode="linear")
+        moved.temporal_position.copy_(over_time.permute(2, 0, 1))
+        here, there = ([e.layout.joints[j] for j in e.joints] for e in (self, moved))
+        shared = [name for name in there if name in here]
+        to, of = ([names.index(name) for name in shared] for names in (there, here))
+        moved.spatial_position[:, to] = self.spatial_position[:, of]
+        return moved, shared
 
 
 def segment(x: Tensor, segment_frames: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,7 +40,11 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + MSA(LN(x)), then x + MLP(LN(x)). HA-CM Eq. 20."""
+    """x + MSA(LN(x)), then x + MLP(LN(x)). HA-CM Eq. 20.
+
+    drop_path: chance with which a row of a batch skips each of the two in training (stochastic depth, Huang et al.
+    2016); the others' share is enlarged to make up for it.
+    """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float):
         super().__init__()
@@ -47,10 +53,26 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         hidden = int(width * mlp_ratio)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.drop_path = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        return self.add(self.attended(x), self.feed_forward)
+
+    def attended(self, x: Tensor) -> Tensor:
+        """The first half, x + MSA(LN(x))."""
+        return self.add(x, lambda rows: self.attention(self.norm1(rows)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """MLP(LN(x)), before it is added."""
+        return self.mlp(self.norm2(x))
+
+    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """x (B, L, D) plus what the branch makes of it; rows that are dropped are not computed."""
+        if not (self.training and self.drop_path):
+            return x + branch(x)
+        rows = (torch.rand(len(x)) >= self.drop_path).nonzero().squeeze(1)
+        rows = rows.to(x.device, non_blocking=True)  # drawn on the CPU, so that nobody waits to learn how many
+        return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=1 / (1 - self.drop_path))
 
 
 def blocks(layers: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleList:

@@ -16,7 +16,7 @@ from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.nn.transformer import Block
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Method, Target
+from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
 from kinemask.pretext.contrast import Negatives, Reduction, Similarity, cross_contrast
 
 _LARGEST_DISTANCE = 80.0  # cosh of more overflows float32
@@ -134,7 +134,7 @@ class HACM(MaskedPrediction):
             if s.gumbel:
                 score = score + batch.draws.gumbel(len(token))
             part = masks.split(score, self.kept, token_valid[:, token], "lowest" if s.mask == "high" else "highest")
-            parts.append([token[index] for index in part])
+            parts.append((token[part.keep], token[part.masked]))
         keep, masked = (torch.cat(indices, 1) for indices in zip(*parts, strict=True))
         return masks.Mask(keep, masked)
 
@@ -162,21 +162,22 @@ class HACM(MaskedPrediction):
         attention = (q @ k.mT / q.shape[-1] ** 0.5).float().softmax(-1)
         return attention.sum(-2).transpose(1, 2)  # attention received: a sum over keys would be 1 everywhere
 
-    def target(self, x: Tensor) -> Target:
+    def target(self, batch: Batch) -> Target:
         s, e = self.settings, self.encoder.settings
-        motion = difference(x, s.motion_stride)
+        motion = difference(batch.x[:, :, self.encoder.joints], s.motion_stride)
         if s.target_space == "poincare":
             motion = poincare.to_ball(motion, e.curvature, e.epsilon, e.projection)
         return Target(*targets.normalise(motion, e.segment_frames, s.target_norm))
 
-    def more_losses(self, encoded: Tensor, mask: masks.Mask, batch: Batch) -> dict[str, tuple[float, Tensor]]:
-        s = self.settings
+    def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
+        s, terms = self.settings, super().losses(batch, done)
         if not s.contrast_weight:
-            return {}
+            return terms
+        encoded = done.encoded
         temporal, spatial = encoded[:, : self.kept].mean(1), encoded[:, self.kept :].mean(1)
         even, odd = (temporal, spatial) if s.temporal_group == "even" else (spatial, temporal)
         value = cross_contrast(odd, even, encoded.mean(1), s.similarity, s.contrast_reduction, s.negatives)
-        return {"contrast": (s.contrast_weight, value)}
+        return terms | {"contrast": (s.contrast_weight, value)}
 
 
 METHOD = Method(

@@ -64,8 +64,9 @@ class MAMP(MaskedPrediction):
         score = masks.log_probability(intensity, self.settings.tau) + noise
         return masks.split(score, self.kept, token_valid, "lowest")
 
-    def target(self, x: Tensor) -> Target:
+    def target(self, batch: Batch) -> Target:
         s = self.settings
+        x = batch.x[:, :, self.encoder.joints]
         frames = difference(x, s.motion_stride) if s.predict == "motion" else x
         return Target(*targets.normalise(frames, self.encoder.settings.segment_frames, s.target_norm))
 

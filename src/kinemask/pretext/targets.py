@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinemask.nn.encoder import segment
@@ -28,12 +32,42 @@ def normalise(frames: Tensor, segment_frames: int, how: TargetNorm) -> tuple[Ten
     return target.flatten(1, 2), mean.expand_as(tokens).flatten(1, 2), scale.expand_as(tokens).flatten(1, 2)
 
 
-def masked_mse(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error over a body's masked tokens, averaged over bodies.
+def acceleration(x: Tensor) -> Tensor:
+    """Second difference x[t+2] − 2x[t+1] + x[t] over dim 1; the last two frames are 0. MaskSem Eq. 12."""
+    out = torch.zeros_like(x)
+    out[:, :-2] = x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]
+    return out
 
-    predicted, target (B, L-K, S·C); weight (B, L-K): 0 for a token without a valid frame. Each body's error is divided
-    by its own weight, so the loss of a batch is the mean of the losses of its parts, however it is cut.
+
+def contextual(layers: Sequence[Tensor]) -> Tensor:
+    """Outputs of several layers -> one target: each instance-normalised over its tokens, averaged, layer-normalised.
+
+    layers: of (B, L, D) each. Returns (B, L, D), float32. No affine parameters. Skeleton2vec Eq. 3.
     """
-    error = (predicted.float() - target).square().mean(-1)
+    with torch.autocast(layers[0].device.type, enabled=False):
+        mean = reduce(torch.add, (F.instance_norm(y.float().mT) for y in layers)).mT / len(layers)
+        return F.layer_norm(mean, mean.shape[-1:])
+
+
+def masked_mse(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error over masked tokens: predicted, target (B, L-K, W), weight (B, L-K). See `masked_mean`."""
+    return masked_mean((predicted.float() - target).square().mean(-1), weight)
+
+
+def reweighted_cosine(predicted: Tensor, target: Tensor, beta: float, weight: Tensor) -> Tensor:
+    """Mean of (1 − cos)^beta over masked tokens: unit vectors (B, L-K, W), weight (B, L-K). SkeletonMAE Eq. 2.
+
+    The paper writes its 1/|V̄| inside the power, a constant factor. See `masked_mean`.
+    """
+    cosine = (predicted * target).sum(-1)
+    return masked_mean((1 - cosine).clamp_min(0) ** beta, weight)
+
+
+def masked_mean(error: Tensor, weight: Tensor) -> Tensor:
+    """Mean over a body's masked tokens, averaged over bodies.
+
+    error, weight (B, L-K): weight 0 for a token without a valid frame. Each body's error is divided by its own weight,
+    so the loss of a batch is the mean of the losses of its parts, however it is cut.
+    """
     weight = weight.to(error.dtype)
-    return ((error * weight).sum(1) / weight.sum(1).clamp_min(1)).mean()
+    return ((error * weight).sum(1) / weight.sum(1).clamp_min(1e-10)).mean()

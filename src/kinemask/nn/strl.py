@@ -1,0 +1,124 @@
+"""SSL, the classifier that SkeletonMAE's encoder is fine-tuned in: spatial-temporal representation learning (STRL)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinemask.checks import check_positive
+from kinemask.nn.graph import GraphEncoder, GraphLayers
+from kinemask.nn.heads import HeadSettings, mean_by
+from kinemask.nn.transformer import initialise
+
+
+@dataclass(kw_only=True)
+class STRLSettings(HeadSettings):
+    """The SSL classifier.
+
+    Args:
+        layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
+        hidden: units of the hidden layer of the MLP at the end
+        dropout: share of that MLP's input that is dropped in training; the paper names none
+    """
+
+    layers: int = 3
+    hidden: int = 256
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive("head", self, "layers")
+
+
+class STRL(nn.Module):
+    """M spatial layers, a temporal part at several scales, the mean over frames and joints, and an MLP.
+
+    Where the paper is silent: the first layer merges the people, so that the later ones see one stream per clip; SM(H)
+    is batch-normalised before W, or its sums over neighbours and joints, some 40 times as large as H, would drown H;
+    the temporal part is CTR-GCN's, which the paper cites; the MLP has one hidden layer. SkeletonMAE, 3.2.1.
+    """
+
+    def __init__(self, encoder: GraphEncoder, classes: int, settings: STRLSettings):
+        super().__init__()
+        width = encoder.width
+        self.encoder = encoder  # its graph layers are the first layer's own, copies of them the others'
+        self.copies = nn.ModuleList(deepcopy(encoder.graph) for _ in range(settings.layers - 1))
+        self.layers = nn.ModuleList(STRLLayer(encoder.segments, width) for _ in range(settings.layers))
+        self.temporal = MultiScaleTemporal(width)
+        self.head = nn.Sequential(
+            nn.Dropout(settings.dropout),
+            nn.Linear(width, settings.hidden),
+            nn.ReLU(),
+            nn.Linear(settings.hidden, classes),
+        )
+        initialise(self.head)
+
+    def forward(self, x: Tensor, slot: Tensor, clips: int) -> Tensor:
+        """Sampled bodies x (B, T, V, C), slot (B,) each one's clip among N = clips -> logits (N, classes)."""
+        h = self.encoder.embed(x)
+        for layer, graph in zip(self.layers, self.graphs, strict=True):
+            h = layer(h, graph, self.encoder.adjacency, slot, clips)
+            slot = torch.arange(clips, device=slot.device)
+        return self.head(self.temporal(h).mean((1, 2)))
+
+    @property
+    def graphs(self) -> list[GraphLayers]:
+        """The graph layers of each STRL layer."""
+        return [self.encoder.graph, *self.copies]  # type: ignore[list-item]
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """What was pre-trained, from the input up: the embedding, then the graph layers of every STRL layer."""
+        layers = [group for graph in self.graphs for group in graph.depth_groups()]
+        return [list(self.encoder.tokenizer.parameters()), *layers]
+
+
+class STRLLayer(nn.Module):
+    """ReLU(BN(mean over people of SM(H) + 1×1 convolution of H) · W), H with a learned temporal position. Eq. 3-4."""
+
+    def __init__(self, frames: int, width: int):
+        super().__init__()
+        self.temporal_position = nn.Parameter(torch.empty(frames, 1, width))
+        self.residual = nn.Linear(width, 2 * width)
+        self.norm = nn.BatchNorm1d(2 * width)
+        self.mix = nn.Linear(2 * width, width, bias=False)
+        initialise(self)
+        nn.init.trunc_normal_(self.temporal_position, std=0.02)
+
+    def forward(self, h: Tensor, graph: nn.Module, adjacency: Tensor, slot: Tensor, clips: int) -> Tensor:
+        """h (B, T, V, D) of B bodies, slot (B,) their clips -> (N, T, V, D)"""
+        h = h + self.temporal_position
+        whole = graph(h, adjacency).sum(2, keepdim=True)  # one for all joints, repeated beside each
+        merged = mean_by(torch.cat([whole.expand_as(h), h], -1) + self.residual(h), slot, clips)
+        return self.mix(self.norm(merged.flatten(0, 2)).view(merged.shape)).relu()
+
+
+class MultiScaleTemporal(nn.Module):
+    """Two convolutions, the maximum of neighbouring frames and the frame alone side by side, with a residual.
+
+    After CTR-GCN's (Chen et al. 2021).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"encoder.width {width} is not a multiple of 4, the temporal scales of the classifier")
+        part = width // 4
+        over_time = (
+            nn.Conv2d(part, part, (5, 1), padding=(2, 0)),
+            nn.Conv2d(part, part, (5, 1), padding=(4, 0), dilation=(2, 1)),
+            nn.MaxPool2d((3, 1), stride=1, padding=(1, 0)),
+            nn.Identity(),
+        )
+        self.reduce = nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.over_time = nn.ModuleList(over_time)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h (N, T, V, D) -> (N, T, V, D)"""
+        h = h.permute(0, 3, 1, 2)  # (N, D, T, V)
+        parts = self.reduce(h).chunk(4, 1)
+        seen = torch.cat([scale(part) for scale, part in zip(self.over_time, parts, strict=True)], 1)
+        return (self.norm(seen) + h).relu().permute(0, 2, 3, 1)
