@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import time
 from itertools import chain
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
@@ -27,7 +25,8 @@ from kinemask.data.sampling import Batch
 from kinemask.data.store import Store
 from kinemask.nn import transformer
 from kinemask.train.distributed import World
-from kinemask.train.loop import Loop, bf16_pays
+from kinemask.train.loop import bf16_pays
+from kinemask.train.pretraining import Pretraining
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 
@@ -35,45 +34,46 @@ MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 class Trial:
     """One method at one size with some of the speed measures on."""
 
-    def __init__(self, recipe: str, store: Store, on: frozenset[str], batch: int, folder: Path):
-        self.on, self.store, self.batch = on, store, batch
+    def __init__(self, recipe: str, store: Store, on: frozenset[str], batch: int):
+        self.on, self.store, self.batch, self.number = on, store, batch, 0
         options = {"data": str(store.path), "split": "all", "training.batch_size": batch, "training.device": "auto"}
         settings, _ = parse(None, options, recipe)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.loop = Loop(settings, folder, World(0, 1, device), quiet=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.job = Pretraining(settings, World(0, 1, self.device))
+        self.job.prepare()
         self.bodies = 1 if "skip_absent_bodies" in on else 2
         self.random = np.random.default_rng(0)
-        self.loop.task.train()
+        self.job.task.train()
 
     def data(self, step: int) -> Batch:
-        loop, size = self.loop, self.batch * self.bodies
-        order = loop.batch(step)
-        draws = Draws(key(0, step), size, None, loop.world.device)
+        job, size = self.job, self.batch * self.bodies
+        order = job.batch(step)
+        draws = Draws(key(0, step), size, None, self.device)
         if "device_sampling" in self.on:
-            batch = loop.sampler.sample(order, Draws(key(1, step), self.batch, None, loop.world.device))
+            batch = job.sampler.sample(order, Draws(key(1, step), self.batch, None, self.device))
             x, valid = batch.x, batch.valid
             if self.bodies == 2:
                 x, valid = torch.cat([x, torch.zeros_like(x)]), torch.cat([valid, valid])
         else:
-            x = plain.load(self.store, order.cpu().numpy(), loop.settings.sampling, self.bodies, self.random)
-            x = x.to(loop.world.device)
+            x = plain.load(self.store, order.cpu().numpy(), job.settings.sampling, self.bodies, self.random)
+            x = x.to(self.device)
             valid = torch.ones(x.shape[:3], dtype=torch.bool, device=x.device)
         return Batch(x, valid, draws)
 
     def step(self) -> float:
         """Seconds of one optimiser step."""
-        loop = self.loop
+        job = self.job
         attend = transformer.attend if "fused_attention" in self.on else plain.attend
         start = time.perf_counter()
         with patch.object(transformer, "attend", attend):
-            batch = self.data(loop.step)
-            with torch.autocast(loop.world.device.type, torch.bfloat16, enabled="bf16" in self.on):
-                loss = loop.task(batch)["loss"]
+            batch = self.data(self.number)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled="bf16" in self.on):
+                loss = job.task(batch)["loss"]
             loss.backward()
-        loop.optimiser.step()
-        loop.optimiser.zero_grad(set_to_none=True)
-        loop.step += 1
-        if loop.world.device.type == "cuda":
+        job.optimiser.step()
+        job.optimiser.zero_grad(set_to_none=True)
+        self.number += 1
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
@@ -86,16 +86,13 @@ def measure(recipe: str, store: Store, batch: int, rounds: int, alone: bool) -> 
     variants = {"plain": frozenset(), "all": everything}
     if alone:
         variants |= {f"plain + {name}": frozenset({name}) for name in sorted(everything)}
-    with TemporaryDirectory() as folder:
-        trials = {
-            n: Trial(recipe, store, on, batch, Path(folder) / str(i)) for i, (n, on) in enumerate(variants.items())
-        }
-        for trial in trials.values():
-            trial.step()
-        seconds: dict[str, list[float]] = {name: [] for name in trials}
-        for _ in range(rounds):
-            for name, trial in trials.items():
-                seconds[name].append(trial.step())
+    trials = {name: Trial(recipe, store, on, batch) for name, on in variants.items()}
+    for trial in trials.values():
+        trial.step()
+    seconds: dict[str, list[float]] = {name: [] for name in trials}
+    for _ in range(rounds):
+        for name, trial in trials.items():
+            seconds[name].append(trial.step())
     rate = {name: batch / median(s) for name, s in seconds.items()}
     spread = {name: [batch / max(s), batch / min(s)] for name, s in seconds.items()}
     ratio = {name: value / rate["plain"] for name, value in rate.items()}

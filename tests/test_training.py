@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from safetensors.torch import load_file, save_file
 
 from kinemask.configure import parse
 from kinemask.data.sampling import SamplingSettings
-from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
@@ -32,7 +31,8 @@ from kinemask.train import checkpoint, optim
 from kinemask.train.distributed import World, choose_device
 from kinemask.train.encoders import build_encoder, load_encoder
 from kinemask.train.log import read_metrics
-from kinemask.train.loop import Loop, Stopped, pretrain
+from kinemask.train.loop import Loop, Stopped
+from kinemask.train.pretraining import Pretraining, pretrain
 from kinemask.train.settings import Settings, TrainingSettings, build_parser, from_dict
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
@@ -53,10 +53,11 @@ def make_settings(store, name="mamp", **changes) -> Settings:
     for key, value in changes.items():
         section, _, option = key.partition("_")
         values[section if option else ""][option or section] = value
+    known = lambda kind, values: kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
     return Settings(
         sampling=SamplingSettings(**values["sampling"]),
-        encoder=chosen.encoder_settings(**values["encoder"]),
-        decoder=DecoderSettings(**values["decoder"]),
+        encoder=known(chosen.encoder_settings, values["encoder"]),
+        decoder=known(chosen.decoder_settings, values["decoder"]),
         pretext=chosen.settings(**values["pretext"]),
         training=TrainingSettings(**values["training"]),
         **values[""],
@@ -122,7 +123,6 @@ def test_a_run_leaves_what_it_promises(name, whole, tiny):
     assert {"loss", "reconstruction", "lr", "epoch"} <= set(lines[0])
     assert ("contrast" in lines[0]) == (name == "hacm")
     assert lines[-1]["loss"] < lines[0]["loss"]
-    assert same(weights(run), {k.removeprefix("encoder."): v for k, v in state(run)["task"].items() if "encoder." in k})
     record = load_encoder(run).record
     assert record["method"] == name
     assert record["record"]["settings"] == settings.to_dict()
@@ -139,15 +139,16 @@ def test_a_seed_decides_the_weights(name, whole, tiny, tmp_path):
 
 def test_epochs_go_through_all_tracks_once(tiny, tmp_path):
     with threaded(tiny, tmp_path) as loop:
-        per_epoch = [[loop.batch(e * loop.steps_per_epoch + i) for i in range(loop.steps_per_epoch)] for e in range(2)]
-        assert loop.steps_per_epoch == len(loop.tracks) // 12
+        steps = loop.job.steps_per_epoch
+        per_epoch = [[loop.job.batch(e * steps + i) for i in range(steps)] for e in range(2)]
+        assert steps == len(loop.job.tracks) // 12
         for epoch in per_epoch:
             seen = torch.cat(epoch).tolist()
-            assert len(set(seen)) == len(seen) == loop.steps_per_epoch * 12
+            assert len(set(seen)) == len(seen) == steps * 12
         assert torch.cat(per_epoch[0]).tolist() != torch.cat(per_epoch[1]).tolist()
     with threaded(tiny, tmp_path / "large", training_batch_size=100) as loop:  # fewer tracks than a batch
-        assert loop.steps_per_epoch == 1
-        count = torch.bincount(loop.batch(0), minlength=len(loop.tracks))
+        assert loop.job.steps_per_epoch == 1
+        count = torch.bincount(loop.job.batch(0), minlength=len(loop.job.tracks))
         assert count.sum() == 100
         assert count.max() - count.min() <= 1
 
@@ -156,7 +157,8 @@ class threaded:
     """A loop of one process, before its first step."""
 
     def __init__(self, store, run, **changes):
-        self.loop = Loop(make_settings(store, **changes), run, World(0, 1, torch.device("cpu")), quiet=True)
+        world = World(0, 1, torch.device("cpu"))
+        self.loop = Loop(Pretraining(make_settings(store, **changes), world), run, world, quiet=True)
 
     def __enter__(self):
         return self.loop
@@ -167,9 +169,9 @@ class threaded:
 
 def test_only_the_training_part_is_used(tiny, tmp_path):
     with threaded(tiny, tmp_path / "a") as loop:
-        assert loop.tracks.clips.tolist() == tiny.split("xsub")[0].tolist()
+        assert loop.job.tracks.clips.tolist() == tiny.split("xsub")[0].tolist()
     with threaded(tiny, tmp_path / "b", split="all") as loop:
-        assert len(loop.tracks.clips) == len(tiny)
+        assert len(loop.job.tracks.clips) == len(tiny)
     with pytest.raises(ValueError, match=r"nonsense.*xsub"):
         pretrain(make_settings(tiny, split="nonsense"), tmp_path / "c", quiet=True)
     assert not (tmp_path / "c").exists()
@@ -194,6 +196,19 @@ def test_a_stopped_run_ends_with_the_same_weights(name, steps, whole, tiny, tmp_
     done, expected = state(run), state(whole[name])
     assert same(done, expected)
     assert logged(run) == logged(whole[name])
+
+
+def test_a_task_is_prepared_once(tiny, tmp_path, monkeypatch):
+    """On the training part, before the first step, and not again by a run that goes on."""
+    seen = []
+    monkeypatch.setattr(base.Pretext, "prepare", lambda self, sampler: seen.append(sampler.tracks.clips.tolist()))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            pretrain(make_settings(tiny), tmp_path, quiet=True)
+    assert seen == [tiny.split("xsub")[0].tolist()]
+    pretrain(make_settings(tiny), tmp_path, quiet=True)
+    assert len(seen) == 1
 
 
 def test_a_finished_run_stays_as_it_is(whole, tiny):
@@ -230,7 +245,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tiny, tmp_path, mo
 DRIVER = """
 import sys, time
 import torch, yaml
-from kinemask.train.loop import Loop, Stopped, pretrain
+from kinemask.train.loop import Loop, Stopped
+from kinemask.train.pretraining import pretrain
 from kinemask.train.settings import from_dict
 torch.set_num_threads(1)
 advance = Loop.advance
@@ -319,7 +335,7 @@ def test_a_full_disk_keeps_the_last_good_state(name, tiny, tmp_path, monkeypatch
     with threaded(tiny, run, training_epochs=2, training_save_every=1) as loop, monkeypatch.context() as patch:
         no_room(patch, name)
         with pytest.raises(OSError, match=rf"cannot write {run / name} .*last good state is kept") as error:
-            loop.save() if name == "last.pt" else loop.save_encoders()
+            loop.save() if name == "last.pt" else loop.save_result()
     assert error.value.errno == errno.ENOSPC
     assert {file: (run / file).read_bytes() for file in kept} == before
     assert not [f for f in os.listdir(run) if "partial" in f]
@@ -440,7 +456,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_clips(value, log_every, w
         with pytest.raises(FloatingPointError, match=rf"step {good + 1}.*last good state") as error:
             pretrain(settings, run, quiet=True)
     with threaded(tiny, tmp_path / "other") as loop:
-        expected = {tiny.names[loop.tracks.clips[i]] for i in loop.tracks.clip[loop.batch(good + 1)]}
+        expected = {tiny.names[loop.job.tracks.clips[i]] for i in loop.job.tracks.clip[loop.job.batch(good + 1)]}
     assert set(str(error.value).split("batch: ")[1].split(", ")) == expected
     assert state(run)["step"] == good
     assert all(v.isfinite().all() for v in state(run)["task"].values())
@@ -460,7 +476,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(tiny, tmp_path
     """The loss of the step before a save can be finite while the weights after it are not."""
     run, steps_per_epoch = tmp_path / "run", None
     with threaded(tiny, tmp_path / "other") as loop:
-        steps_per_epoch = loop.steps_per_epoch
+        steps_per_epoch = loop.job.steps_per_epoch
     break_loss(monkeypatch, 2 * steps_per_epoch - 1, gradient_only=True)
     with pytest.raises(FloatingPointError):
         pretrain(make_settings(tiny, training_epochs=2, training_save_every=1), run, quiet=True)
@@ -514,8 +530,9 @@ def test_weight_decay_is_for_matrices_only(name, tiny, tmp_path):
         assert [g["weight_decay"] for g in loop.optimiser.param_groups] == [0.05, 0.0]
         assert loop.optimiser.param_groups[0]["betas"] == (0.9, 0.95)
         assert decayed | plain == {n for n, p in loop.task.named_parameters() if p.requires_grad}
-        assert all(n.endswith(".weight") and "norm" not in n for n in decayed)
-        assert all("bias" in n or "norm" in n or "position" in n or "token" in n for n in plain)
+        linear = {f"{n}.weight" for n, m in loop.task.named_modules() if isinstance(m, torch.nn.Linear)}
+        assert decayed == linear & (decayed | plain)
+        assert not any("position" in n or "mask_token" in n for n in decayed)
         assert "encoder.tokenizer.weight" in decayed
 
 
@@ -599,7 +616,7 @@ def test_an_unknown_device_is_told():
 
 TORCHRUN = """
 import os, sys, torch, yaml
-from kinemask.train.loop import pretrain
+from kinemask.train.pretraining import pretrain
 from kinemask.train.settings import from_dict
 torch.set_num_threads(1)
 os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # a meeting place of its own for every run
@@ -675,6 +692,49 @@ def test_local_negatives_are_fewer(two_processes):
     one, two = (read_metrics(run)[0]["contrast"] for run in two_processes["hacm-local"])
     assert abs(one - two) > 1e-4
     assert one == pytest.approx(read_metrics(two_processes["hacm-mean"][0])[0]["contrast"])
+
+
+# starting from another run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_encoders_start_from_another_run(name, whole, tiny, tmp_path):
+    """Moving averages of them too."""
+    with threaded(tiny, tmp_path / "run", name=name, training_init_from=str(whole[name])) as loop:
+        for encoder in loop.task.encoders().values():
+            assert same(weights(whole[name]), encoder.state_dict())
+    with threaded(tiny, tmp_path / "cold", name=name) as loop:
+        assert not same(weights(whole[name]), loop.task.encoders()["encoder"].state_dict())
+
+
+def test_another_method_can_be_the_start(whole, tiny, tmp_path):
+    settings = make_settings(tiny, "mamp", training_init_from=str(whole["mae"] / "encoder.safetensors"))
+    warm, cold = (
+        pretrain(s, tmp_path / str(i), quiet=True)
+        for i, s in enumerate((settings, replace(settings, training=replace(settings.training, init_from=None))))
+    )
+    assert not same(weights(warm), weights(cold))
+    pretrain(settings, warm, quiet=True)  # finished: stays as it is
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"encoder_width": 32}, r"width \(16 there, 32 here\)"),
+        ({"encoder_heads": 4}, "heads"),  # of the same shapes
+        ({"encoder_layers": 2}, "layers"),
+        ({"sampling_frames": 36}, r"sampling\.frames \(24 there, 36 here\)"),
+        ({"name": "hacm"}, "space"),
+        ({"name": "skeletonmae"}, "kind"),
+        ({"training_init_from": "nowhere"}, "no encoder at nowhere"),
+    ],
+    ids=str,
+)
+def test_a_start_that_does_not_fit_is_told(changes, match, whole, tiny, tmp_path):
+    settings = make_settings(tiny, **{"training_init_from": str(whole["mamp"])} | changes)
+    with pytest.raises(ValueError, match=match):
+        pretrain(settings, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 # settings
@@ -828,8 +888,11 @@ def test_an_encoder_file_gives_the_same_encoder(name, whole, tiny):
     assert model.sampling.frames == 24
     x = torch.randn(3, 24, 15, 3)
     with threaded(tiny, whole[name], name=name) as loop, torch.no_grad():  # resumed: the trained weights
-        torch.testing.assert_close(loop.task.encoder.eval()(x), model.encoder(x))
-        torch.testing.assert_close(model.features(x), loop.task.encoder(x).mean((1, 2)))
+        encoders = loop.task.encoders()
+        torch.testing.assert_close(encoders["encoder"].eval()(x), model.encoder(x))
+        torch.testing.assert_close(model.features(x), encoders["encoder"](x).mean((1, 2)))
+        for file, encoder in encoders.items():
+            assert same(load_file(whole[name] / f"{file}.safetensors"), encoder.state_dict())
     assert load_encoder(whole[name] / "encoder.safetensors").record == model.record
     fresh = build_encoder(model.record)
     assert fresh.state_dict().keys() == model.state_dict().keys()

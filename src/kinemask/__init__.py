@@ -9,17 +9,23 @@ if TYPE_CHECKING:
     from kinemask.api import evaluate, pretrain
     from kinemask.data.prepare import info, prepare
     from kinemask.data.store import open_store
+    from kinemask.evaluation.compare import compare
+    from kinemask.evaluation.ensemble import ensemble
     from kinemask.evaluation.report import report
     from kinemask.skeleton import layout, layouts
+    from kinemask.train.classifiers import load_classifier
     from kinemask.train.encoders import load_encoder
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "compare": "evaluation.compare",
+    "ensemble": "evaluation.ensemble",
     "evaluate": "api",
     "info": "data.prepare",
     "layout": "skeleton",
     "layouts": "skeleton",
+    "load_classifier": "train.classifiers",
     "load_encoder": "train.encoders",
     "open_store": "data.store",
     "prepare": "data.prepare",
@@ -28,10 +34,13 @@ _HOME = {
 }
 __all__ = [
     "__version__",
+    "compare",
+    "ensemble",
     "evaluate",
     "info",
     "layout",
     "layouts",
+    "load_classifier",
     "load_encoder",
     "open_store",
     "prepare",

@@ -79,7 +79,7 @@ def pretrain(arguments: Sequence[str]) -> None:
     """pre-train a recipe on a store: --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]"""
     from kinemask.api import default_run
     from kinemask.configure import named_recipe, parse
-    from kinemask.train.loop import pretrain as train
+    from kinemask.train.pretraining import pretrain as train
 
     if {"-h", "--help"} & set(arguments) and named_recipe(arguments) is None:
         from kinemask.recipes import recipes as known
@@ -104,26 +104,81 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """run a protocol with its controls: linear|knn --run RUN --data STORE --split NAME [--seed 0]"""
-    from kinemask.api import evaluate as run
-    from kinemask.evaluation.protocols import PROTOCOLS
+    """run a protocol with its controls: linear|knn|finetune|... --run RUN --data STORE --split NAME [--seed 0]"""
+    from kinemask.evaluation.protocols import PROTOCOLS, find_protocol
+    from kinemask.evaluation.protocols import evaluate as run
     from kinemask.evaluation.results import table
-    from kinemask.evaluation.settings import protocol_parser
-    from kinemask.train.settings import read_arguments
+    from kinemask.evaluation.settings import read_protocol
 
-    names = {name: protocol.title for name, protocol in PROTOCOLS.items()}
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: kinemask evaluate PROTOCOL --run RUN --data STORE --split NAME [options]\n\nprotocols:")
-        print("\n".join(f"  {name:10} {title}" for name, title in names.items()))
+        _print_lines({name: protocol.title for name, protocol in PROTOCOLS.items()}, indent="  ")
         print("\nkinemask evaluate PROTOCOL --help lists a protocol's options")
         return
     protocol, *rest = arguments
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-    given = vars(read_arguments(protocol_parser(protocol, PROTOCOLS[protocol].settings), rest))
+    given = read_protocol(protocol, find_protocol(protocol), rest)
     results = run(protocol, given.pop("run"), given.pop("data"), given.pop("split"), quiet=False, **given)
+    if _main_process():
+        print(table(results))
+        print("\n".join(result["path"] for result in results))
+
+
+def ensemble(arguments: Sequence[str]) -> None:
+    """fuse the class scores of several runs' evaluations: RUN RUN ... [--weights 2 1 1] [--protocol linear]"""
+    parser = _parser("ensemble", ensemble)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="one per run (default: all the same)")
+    parser.add_argument("--data", help="evaluations on this store, or on the data set of this name")
+    parser.add_argument("--split", help="evaluations on this split")
+    parser.add_argument("--protocol", help="evaluations of this protocol")
+    parser.add_argument("--seed", nargs="+", type=int, help="evaluations of this seed; several make several results")
+    parser.add_argument("--hash", nargs="+", default=[], metavar="HASH8", help="evaluations of these hashes, one a run")
+    parser.add_argument("--out", metavar="RUN", help="keep the result with this run (default: the first)")
+    given = vars(parser.parse_args(arguments))
+    from kinemask.evaluation.ensemble import ensemble as fuse
+    from kinemask.evaluation.results import table
+
+    results = fuse(given.pop("runs"), hashes=given.pop("hash"), **given)
     print(table(results))
     print("\n".join(result["path"] for result in results))
+
+
+def compare(arguments: Sequence[str]) -> None:
+    """one table of methods x data x protocols x seeds: --methods M ... --data STORE ... --split NAME [--KEY VALUE]"""
+    parser = _parser("compare", compare)
+    several = {"nargs": "+", "required": True}
+    parser.add_argument("--methods", **several, help="recipes, or methods: their recipe of the data set is taken")
+    parser.add_argument("--small", action="store_true", help="for methods, the recipes of two CPU cores")
+    parser.add_argument("--data", **several, metavar="STORE")
+    parser.add_argument("--split", **several, help="one for all stores, or one for each")
+    parser.add_argument("--protocols", nargs="+", default=["linear", "knn"], help="default: linear knn")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of pre-training and protocol (default: 0)")
+    parser.add_argument(
+        "--protocol-seeds", "--protocol_seeds", nargs="+", type=int, help="seeds of the protocols, all on every run"
+    )
+    parser.add_argument(
+        "--out", default="runs/compare", help="folder of runs, results and table (default: %(default)s)"
+    )
+    parser.add_argument("--no-controls", "--no_controls", dest="controls", action="store_false", help="leave them out")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--slurm", dest="cluster", action="store_const", const="slurm", help="submit to Slurm (--slurm.NAME VALUE)"
+    )
+    parser.epilog = (
+        "Further --KEY VALUE are settings by dotted name: of pre-training (--training.epochs 50), of a protocol"
+        " (--linear.epochs 50), of one of the methods alone (--mamp.pretext.tau 0.5), of submitit"
+        " (--slurm.timeout_min 600, --slurm.slurm_partition gpu)."
+    )
+    known, rest = parser.parse_known_args(arguments)
+    given = vars(known)
+    from kinemask.configure import dotted
+    from kinemask.evaluation.compare import compare as run
+    from kinemask.evaluation.compare_table import markdown
+
+    out = given["out"]
+    rows = run(**given, settings=dotted(rest), quiet=False)
+    print(markdown(rows))
+    print("\n".join(str(Path(out) / f"table.{kind}") for kind in ("md", "csv", "html")))
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -165,7 +220,8 @@ def layouts(arguments: Sequence[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    f.__name__: f for f in (demo, prepare, info, pretrain, evaluate, report, recipes, datasets, layouts)
+    f.__name__: f
+    for f in (demo, prepare, info, pretrain, evaluate, ensemble, compare, report, recipes, datasets, layouts)
 }
 
 

@@ -25,6 +25,17 @@ def parse(
     return parse_with(recipe, load_recipe(recipe), arguments, overrides)
 
 
+def dotted(arguments: Sequence[str]) -> dict[str, str]:
+    """Command-line settings `--KEY VALUE` or `--KEY=VALUE` by their dotted names, values as written."""
+    out: dict[str, str] = {}
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
+        if not name.startswith("--") or value is None or value.startswith("--"):
+            raise ValueError(f"settings are given as --KEY VALUE; {name!r} is not followed by one, or not a name")
+        out[name[2:]] = value
+    return out
+
+
 def named_recipe(arguments: Sequence[str]) -> str | None:
     """The recipe that command-line arguments name, if any."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)

@@ -3,177 +3,167 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 
 from kinemask import __version__
-from kinemask.data.draws import key
+from kinemask.configure import parse
 from kinemask.data.store import Store, open_store
-from kinemask.evaluation.features import Features, Part, check_fit, parts, raw_coordinates, with_sampling
-from kinemask.evaluation.knn import KNNSettings, knn, vote
+from kinemask.evaluation.case import Case, Protocol
+from kinemask.evaluation.features import check_fit, parts, with_sampling
+from kinemask.evaluation.finetune import FinetuneSettings, TrainedProtocol
+from kinemask.evaluation.frozen import FrozenProtocol
+from kinemask.evaluation.knn import KNNSettings, knn
 from kinemask.evaluation.linear import LinearSettings, linear
-from kinemask.evaluation.results import Outcome, accuracy, hash8, per_class, write_result
-from kinemask.train.distributed import choose_device
-from kinemask.train.encoders import TrainedEncoder, build_encoder, load_encoder
+from kinemask.evaluation.metrics import measures
+from kinemask.evaluation.results import accuracy, hash8, per_class, write_result
+from kinemask.evaluation.retrieval import RetrievalSettings, raw_retrieval, retrieval
+from kinemask.evaluation.robustness import RobustnessSettings, raw_robustness, robustness
+from kinemask.evaluation.semi import SemiSettings, draw_labels
+from kinemask.evaluation.settings import encoder_file, parse_protocol, settings_of
+from kinemask.train import distributed
+from kinemask.train.encoders import TrainedEncoder, build_encoder, describe, load_encoder
 from kinemask.train.loop import bf16_pays
 from kinemask.train.settings import Device
 
-UNTRAINED_SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A protocol on frozen features: its settings, and features -> outcome."""
-
-    title: str
-    settings: type
-    run: Callable[[Features, int, Any, int], Outcome]
-
-
-PROTOCOLS = {
-    "linear": Protocol("a linear classifier on frozen features", LinearSettings, linear),
-    "knn": Protocol("nearest neighbours in feature space, no training", KNNSettings, knn),
+PROTOCOLS: dict[str, Protocol] = {
+    "linear": FrozenProtocol("a linear classifier on frozen features", LinearSettings, linear),
+    "knn": FrozenProtocol("nearest neighbours in feature space, no training", KNNSettings, knn),
+    "finetune": TrainedProtocol("encoder and classifier trained on the labels", FinetuneSettings),
+    "semi": TrainedProtocol("fine-tuning with few labels", SemiSettings, draw_labels, seeds=(0, 1, 2, 3, 4)),
+    "retrieval": FrozenProtocol(
+        "test clips look for their like among training clips", RetrievalSettings, retrieval, raw_retrieval
+    ),
+    "robustness": FrozenProtocol(
+        "linear, on test clips that get worse", RobustnessSettings, robustness, raw_robustness
+    ),
 }
 
 
 def evaluate(
     protocol: str,
-    run: str | Path,
+    run: str | Path | None,
     data: str | Path,
     split: str,
     *,
-    seed: int | Sequence[int] = 0,
+    recipe: str | None = None,
+    out: str | Path | None = None,
+    seed: int | Sequence[int] | None = None,
     encoder: str = "encoder",
     test_clips: int | None = None,
     controls: bool = True,
     device: Device = "auto",
-    settings: Any = None,
     quiet: bool = True,
+    **settings: Any,
 ) -> list[dict[str, Any]]:
     """One protocol on a run's encoder, with its controls; writes and returns a result per seed.
 
-    run: folder of a run; encoder: which of its encoder files (without .safetensors). seed: of the protocol's own
-    training, one or several; the encoder's features do not depend on it. test_clips overrides the number of windows
-    sampled per test clip. settings: the protocol's, its defaults where None. Raises ValueError for an unknown
-    protocol or split, and for a store whose layout is not the encoder's.
+    run: folder of a run; None trains a recipe's encoder from scratch (finetune, semi). out: folder of the fine-tuned
+    run, seedN within it for several seeds; by default one in RUN/finetune, or in runs/finetune. seed: of the protocol's
+    own training, one or several; by default the protocol's. encoder: which of the run's encoder files (without
+    .safetensors), or teacher or student. test_clips overrides the number of windows sampled per test clip. settings:
+    the protocol's own by dotted name, e.g. `views=0`, `**{"head.dropout": 0.5}`.
+
+    Raises ValueError for an unknown protocol, split or setting, and for a store whose layout is not the encoder's,
+    unless the protocol trains the encoder; and what training raises.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-    chosen = PROTOCOLS[protocol]
-    settings = chosen.settings() if settings is None else settings
-    seeds = [seed] if isinstance(seed, int) else list(seed)
+    chosen = find_protocol(protocol)
+    seeds = chosen.seeds if seed is None else [seed] if isinstance(seed, int) else list(seed)
     if not seeds:
         raise ValueError("seed: at least one is needed, the list is empty")
-    if Path(encoder).name != encoder or "\\" in encoder:
-        raise ValueError(f"encoder: the name of a file of the run without its ending, not {encoder!r}")
-    run, store = Path(run), open_store(data)
-    device = choose_device(device)  # type: ignore[assignment]
-    path = run / f"{encoder}.safetensors"
-    model = load_encoder(path, device)
-    if test_clips is not None:
-        model = with_sampling(model, test_clips=test_clips)
-    check_fit(model, store, run)
-    train, test = parts(store, split, device, model.sampling.missing)
-    unseen = ~torch.from_numpy(store.duplicates(train.clips, test.clips))
-    labels = test.labels.cpu()
-    about = {
-        "protocol": protocol,
-        "data": _data_name(store),
-        "split": split,
-        "encoder": encoder,
-        "encoder_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "store_sha256": store.meta["sha256"],
-        "test_clips_sampled": model.sampling.test_clips,
-        "settings": asdict(settings),
-        "precision": "bf16" if bf16_pays(torch.device(device)) else "fp32",
-        "version": __version__,
-    }
-    score = partial(_outcomes, chosen, settings, len(store.classes), quiet)
-    start = time.monotonic()
-    outcomes = score(model, train, test, seeds)
-    seconds = (time.monotonic() - start) / len(seeds)
-    control = _controls(score, model, store, train, test, seeds, unseen) if controls else None
-    results = []
-    for i, (one, outcome) in enumerate(zip(seeds, outcomes, strict=True)):
-        keyed = about | {"seed": one, "controls": controls}
+    if out is not None and not chosen.trains:
+        raise ValueError(f"out: {protocol} trains no encoder, its results go to the run's folder")
+    own = parse_protocol(settings_of(chosen, run, recipe, encoder), settings)
+    store = open_store(data)
+    with distributed.world(device) as world:
+        path = None if run is None else encoder_file(run, encoder)
+        model = from_recipe(recipe or "", store, split) if path is None else load_encoder(path, world.device)
+        if test_clips is not None:
+            model = with_sampling(model, test_clips=test_clips)
+        if not chosen.trains:
+            check_fit(model, store, path or "")
+        train, test = parts(store, split, world.device, model.sampling.missing)
+        case = Case(
+            model=model,
+            store=store,
+            split=split,
+            train=train,
+            test=test,
+            unseen=~torch.from_numpy(store.duplicates(train.clips, test.clips)),
+            origin=path and hashlib.sha256(path.read_bytes()).hexdigest(),
+            run=None if run is None else Path(run),
+            out=None if out is None else Path(out),
+            world=world,
+            quiet=quiet,
+        )
+        about = {
+            "protocol": protocol,
+            "data": data_name(store),
+            "split": split,
+            "encoder": encoder if path is None else path.stem,
+            "encoder_sha256": case.origin,
+            "store_sha256": store.meta["sha256"],
+            "test_clips_sampled": model.sampling.test_clips,
+            "settings": asdict(own),
+            "precision": "bf16" if bf16_pays(world.device) else "fp32",
+            "version": __version__,
+        }
+        if path is None:
+            about["recipe"] = {k: model.record[k] for k in ("method", "encoder", "sampling")}
+        return _results(chosen, case, about, own, seeds, controls)
+
+
+def _results(
+    chosen: Protocol, case: Case, about: dict[str, Any], settings: Any, seeds: Sequence[int], controls: bool
+) -> list[dict[str, Any]]:
+    labels, unseen, store = case.test.labels.cpu(), case.unseen, case.store
+    names, results = [store.names[c] for c in case.test.clips], []
+    scored = chosen.score(case, settings, seeds, controls)
+    for one, (outcome, seconds, control, run) in zip(seeds, scored, strict=True):
+        about |= chosen.keys(case, settings, one)
         result = about | {
-            "hash": hash8(keyed),
+            "hash": hash8(about | {"seed": one, "controls": controls}),
             "seed": one,
             "accuracy": accuracy(outcome.scores, labels),
             "accuracy_best_epoch": None if outcome.best_epoch is None else 100 * outcome.best_epoch,
             "test_clips": len(labels),
             "accuracy_unseen": accuracy(outcome.scores[unseen], labels[unseen]),
             "test_clips_unseen": int(unseen.sum()),
+            **measures(outcome.scores, labels),
+            **outcome.details,
             "per_class": per_class(outcome.scores, labels, store.classes),
             "classes": store.classes,
-            "controls": control[i] if control else None,
+            "controls": control,
             "seconds": seconds,
-            "run": model.record["record"] | {"method": model.record["method"]},
+            "run": case.model.record["record"] | {"method": case.model.record["method"]},
         }
-        names = [store.names[c] for c in test.clips]
-        result["path"] = str(write_result(run, result, outcome.scores, labels, names))
+        if case.world.main:
+            result["path"] = str(write_result(run, result, outcome.scores, labels, names, unseen))
         results.append(result)
     return results
 
 
-def _data_name(store: Store) -> str:
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name; raises ValueError with the known ones."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}; known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def from_recipe(recipe: str, store: Store, split: str) -> TrainedEncoder:
+    """A recipe's encoder for a store, with random weights."""
+    s, _ = parse(None, {"data": str(store.path), "split": split}, recipe)
+    data = {"dataset": store.meta.get("dataset"), "sha256": store.meta["sha256"], "split": split}
+    record = {"data": data, "settings": s.to_dict()}
+    with torch.random.fork_rng(devices=[]):
+        return build_encoder(describe(s.method, store.layout, s.encoder, s.sampling, record))
+
+
+def data_name(store: Store) -> str:
     """The data set's name; the store's own for recordings that are nobody's data set."""
     name = store.meta.get("dataset", "arrays")
     return store.path.resolve().name if name == "arrays" else str(name)
-
-
-def _outcomes(
-    chosen: Protocol,
-    settings: Any,
-    classes: int,
-    quiet: bool,
-    model: TrainedEncoder,
-    train: Part,
-    test: Part,
-    seeds: list,
-) -> list[Outcome]:
-    features = Features(model, train, test, quiet=quiet)
-    return [chosen.run(features, classes, settings, seed) for seed in seeds]
-
-
-def _controls(
-    score: Callable[..., list[Outcome]],
-    model: TrainedEncoder,
-    store: Store,
-    train: Part,
-    test: Part,
-    seeds: list[int],
-    unseen: torch.Tensor,
-) -> list[dict[str, float | None]]:
-    """Per seed: the same protocol on untrained encoders (mean of three), and 1-NN on raw coordinates."""
-    labels = test.labels.cpu()
-    untrained = []
-    for number in range(UNTRAINED_SEEDS):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(number, "weights"))
-            fresh = build_encoder(model.record)
-        fresh = TrainedEncoder(fresh.encoder, model.layout, model.sampling, model.record).to(train.tracks.device)
-        untrained.append(score(fresh, train, test, seeds))
-    frames = model.sampling.frames
-    raw = vote(raw_coordinates(train, frames), train.labels, raw_coordinates(test, frames), len(store.classes), 1).cpu()
-    return [
-        {
-            "untrained_encoder": _mean(accuracy(o[i].scores, labels) for o in untrained),
-            "untrained_encoder_unseen": _mean(accuracy(o[i].scores[unseen], labels[unseen]) for o in untrained),
-            "raw_coordinates_knn": accuracy(raw, labels),
-            "raw_coordinates_knn_unseen": accuracy(raw[unseen], labels[unseen]),
-        }
-        for i in range(len(seeds))
-    ]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return fmean(known) if known else None

@@ -16,7 +16,7 @@ import yaml
 from kinemask.files import write_atomically
 from kinemask.train.settings import flatten
 
-STATE = {"step", "task", "optimiser", "random", "source"}
+STATE = {"step", "task", "optimiser", "source"}
 
 # may differ between a run and its continuation: they change where and how often, not what
 _FREE = {"data", "training.device", "training.log_every", "training.save_every", "training.compile"}
@@ -77,8 +77,9 @@ def claim_run(run: Path, config: dict[str, Any]) -> None:
     before, now = flatten(read_config(run)), flatten(config)
     differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k) and k not in _FREE)
     if differ:
-        if "method" in differ:
-            differ = ["method"]  # its sections have other settings
+        for name in ("protocol", "method"):
+            if name in differ:
+                differ = [name]  # its sections have other settings
         changes = ", ".join(f"{k} (was {before.get(k)!r}, now {now.get(k)!r})" for k in differ)
         raise ValueError(
             f"{run} holds a run with other settings: {changes}; choose another --out, or the same settings"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from kinemask.data.sampling import Sampler, SamplingSettings
 from kinemask.data.tracks import Recordings, Tracks
 from kinemask.files import write_atomically
+from kinemask.nn.heads import mean_by
 from kinemask.pretext import method
 from kinemask.skeleton import Layout
 
@@ -46,10 +48,8 @@ class TrainedEncoder(nn.Module):
         store's convention (metres, y up, origin at the root joint of the first frame; NaN = missing). They are filled,
         resampled to the model's window and turned into its stream.
         """
-        arrays = [np.asarray(a.detach().cpu() if isinstance(a, Tensor) else a, np.float32) for a in x]
-        device = next(self.parameters()).device
-        tracks = Tracks(Recordings.of(self.layout, arrays), None, device, self.sampling.missing)
-        return torch.cat(self.eval().test_features(Sampler(tracks, self.sampling), batch_size))
+        sampler = sampler_of(x, self.layout, self.sampling, next(self.parameters()).device)
+        return torch.cat(self.eval().test_features(sampler, batch_size))
 
     @torch.no_grad()
     def test_features(self, sampler: Sampler, batch_size: int = 64, clip: int = 0) -> list[Tensor]:
@@ -61,32 +61,56 @@ class TrainedEncoder(nn.Module):
         return out
 
 
-def mean_by(values: Tensor, slot: Tensor, count: int) -> Tensor:
-    """Mean of rows (B, D) that share a slot: (count, D)."""
-    total = values.new_zeros(count, values.shape[1]).index_add_(0, slot, values)
-    return total / torch.bincount(slot, minlength=count).unsqueeze(1)
+def sampler_of(
+    x: Tensor | np.ndarray | Sequence[np.ndarray], layout: Layout, sampling: SamplingSettings, device: torch.device
+) -> Sampler:
+    """A sampler of recordings (T', V, C) or (M, T', V, C) in memory."""
+    arrays = [np.asarray(a.detach().cpu() if isinstance(a, Tensor) else a, np.float32) for a in x]
+    return Sampler(Tracks(Recordings.of(layout, arrays), None, device, sampling.missing), sampling)
 
 
-def save_encoder(
-    path: Path,
-    encoder: nn.Module,
-    name: str,
-    layout: Layout,
-    settings: Any,
-    sampling: SamplingSettings,
-    record: dict,
-) -> None:
-    """Write encoder.safetensors: the weights, and in its metadata the method, layout and settings that rebuild it."""
-    about = {
-        "format": FORMAT,
+def describe(name: str, layout: Layout, settings: Any, sampling: SamplingSettings, record: dict) -> dict[str, Any]:
+    """The metadata that rebuilds an encoder."""
+    return {
         "method": name,
         "layout": layout.to_dict(),
         "encoder": asdict(settings),
         "sampling": asdict(sampling),
         "record": record,
     }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
-    write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": json.dumps(about)})))
+
+
+def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
+    """Write a module's weights as safetensors, with `about` in the metadata."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    text = json.dumps({"format": FORMAT, **about})
+    write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": text})))
+
+
+def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and weights of a file of `write_weights`; ValueError for any other file. what: "an encoder"."""
+    try:
+        with safe_open(path, "pt") as f:
+            about = json.loads((f.metadata() or {})["kinemask"])
+            weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+        version = about["format"]
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f"{path} is not {what} that kinemask wrote: {error}") from None
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version}; this version reads {FORMAT}")
+    return about, weights
+
+
+@contextmanager
+def rebuilding(path: Path) -> Iterator[None]:
+    """Has mistakes in a file's own settings and weights say which file it was. Random numbers are given back."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its settings cannot be used: {error}") from None
+    except RuntimeError as error:
+        raise ValueError(f"{path}: its weights do not fit its own settings: {error}") from None
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
@@ -94,33 +118,22 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
 
     Raises ValueError for a file that is absent, damaged, not an encoder of kinemask or of another format.
     """
-    path = Path(path)
-    path = path / "encoder.safetensors" if path.is_dir() else path
-    if not path.is_file():
-        if (path.parent / "config.yaml").is_file() and not (path.parent / "encoder.safetensors").is_file():
-            raise ValueError(
-                f"no encoder at {path}: this run has not finished training; the same pretrain command goes on"
-            )
-        raise ValueError(f"no encoder at {path}; expected a run's folder or an encoder.safetensors that pretrain wrote")
-    try:
-        with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})["kinemask"])
-            weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-        version = about["format"]
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not an encoder that kinemask wrote: {error}") from None
-    if version != FORMAT:
-        raise ValueError(f"{path} has encoder format {version}; this version reads {FORMAT}")
-    try:
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not used up
-            model = build_encoder(about)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its settings cannot be used: {error}") from None
-    try:
+    path = find(Path(path), "encoder")
+    about, weights = read_weights(path, "an encoder")
+    with rebuilding(path):
+        model = build_encoder(about)
         model.encoder.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit its own settings: {error}") from None
     return model.to(device).eval()
+
+
+def find(path: Path, kind: str) -> Path:
+    """The file itself, or KIND.safetensors in a run's folder; ValueError where it is absent."""
+    path = path / f"{kind}.safetensors" if path.is_dir() else path
+    if path.is_file():
+        return path
+    if (path.parent / "config.yaml").is_file() and not (path.parent / "encoder.safetensors").is_file():
+        raise ValueError(f"no {kind} at {path}: this run has not finished training; the same command goes on")
+    raise ValueError(f"no {kind} at {path}; expected a run's folder or a file {kind}.safetensors of one")
 
 
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:

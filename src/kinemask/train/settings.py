@@ -12,7 +12,6 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from kinemask.data.sampling import SamplingSettings
-from kinemask.nn.decoder import DecoderSettings
 from kinemask.pretext import method
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -38,6 +37,7 @@ class TrainingSettings:
         log_every: optimiser steps between lines of metrics.jsonl
         save_every: epochs between checkpoints
         snapshot_every: epochs between encoders that are kept (encoder-epochNNNN.safetensors); 0 keeps none
+        init_from: a run's folder, or an encoder file, whose weights the encoder starts from
     """
 
     epochs: int = 400
@@ -55,6 +55,7 @@ class TrainingSettings:
     log_every: int = 10
     save_every: int = 10
     snapshot_every: int = 0
+    init_from: str | None = None
 
     def __post_init__(self):
         self.betas = (self.betas[0], self.betas[1])
@@ -78,7 +79,7 @@ class Settings:
     seed: int = 0
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     encoder: Any
-    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    decoder: Any
     pretext: Any
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -111,7 +112,7 @@ def build_parser(recipe_name: str, recipe: Mapping[str, Any], **options: Any) ->
     sections: dict[str, type] = {
         "sampling": SamplingSettings,
         "encoder": chosen.encoder_settings,
-        "decoder": DecoderSettings,
+        "decoder": chosen.decoder_settings,
         "pretext": chosen.settings,
         "training": TrainingSettings,
     }
@@ -144,13 +145,18 @@ def parse_with(
     parser = build_parser(recipe_name, recipe, prog="kinemask pretrain", description="Pre-train a method on a store.")
     try:
         if arguments is None:
-            values = parser.parse_object(_nest({"recipe": recipe_name, **(overrides or {})}))
+            values = parser.parse_object(nest({"recipe": recipe_name, **(overrides or {})}))
         else:
             values = read_arguments(parser, arguments)
-        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name before 4.50
-        return _settings(recipe["method"], cast(Namespace, instantiate(values))), values
+        return _settings(recipe["method"], instantiate(parser, values)), values
     except Exception as error:  # jsonargparse wraps a section's own ValueError
         raise ValueError(_short(error) + _meant(parser, overrides or ())) from None
+
+
+def instantiate(parser: ArgumentParser, values: Namespace) -> Namespace:
+    """Sections of settings as instances of their types."""
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # its name before 4.50
+    return cast(Namespace, make(values))
 
 
 def read_arguments(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
@@ -178,13 +184,15 @@ def _settings(name: str, values: Namespace) -> Settings:
 
 
 def from_dict(config: Mapping[str, Any]) -> Settings:
-    """Settings from the plain values of config.yaml."""
+    """Settings from the plain values of config.yaml; ValueError for those of a fine-tuned run."""
+    if "pretext" not in config:
+        raise ValueError("this run was fine-tuned on labels, so it has no pretext task")
     chosen = method(config["method"])
     return Settings(
         **{k: config[k] for k in ("method", "data", "split", "seed")},
         sampling=SamplingSettings(**config["sampling"]),
         encoder=chosen.encoder_settings(**config["encoder"]),
-        decoder=DecoderSettings(**config["decoder"]),
+        decoder=chosen.decoder_settings(**config["decoder"]),
         pretext=chosen.settings(**config["pretext"]),
         training=TrainingSettings(**config["training"]),
     )
@@ -203,7 +211,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted names, nested."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *path, last = name.split(".")
