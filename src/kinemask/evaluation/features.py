@@ -22,8 +22,9 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The labelled clips of one side of a split: their indices in the store, labels (N,) and tracks."""
+    """The labelled clips of one side of a split: the store, their indices in it, labels (N,) and tracks."""
 
+    store: Store
     clips: np.ndarray
     labels: Tensor
     tracks: Tracks
@@ -34,7 +35,7 @@ class Part:
         if not len(labelled):
             raise ValueError(f"the {side} part of the split has no labelled clips in the store {store.path}")
         tracks = Tracks(store, labelled, device, missing)  # type: ignore[arg-type]
-        return cls(labelled, torch.from_numpy(store.labels[labelled]).to(device), tracks)
+        return cls(store, labelled, torch.from_numpy(store.labels[labelled]).to(device), tracks)
 
 
 def parts(store: Store, split: str, device: torch.device | str, missing: str) -> tuple[Part, Part]:

@@ -29,11 +29,17 @@ class KNNSettings:
 
 def knn(features: Features, classes: int, settings: KNNSettings, seed: int) -> Outcome:
     """Votes of the nearest training clips; features are averaged over test views. The seed changes nothing here."""
+    gallery, queries = pooled(features)
+    return Outcome(vote(gallery, features.train.labels, queries, classes, settings.neighbours).cpu())
+
+
+def pooled(features: Features) -> tuple[Tensor, Tensor]:
+    """Training and test features, of unit length, averaged over the test views: (G, D), (N, D)."""
     gallery, queries = (
         torch.stack([F.normalize(x, dim=1) for x in features.test_views(part)]).mean(0)
         for part in (features.train, features.test)
     )
-    return Outcome(vote(gallery, features.train.labels, queries, classes, settings.neighbours).cpu())
+    return gallery, queries
 
 
 def vote(gallery: Tensor, labels: Tensor, queries: Tensor, classes: int, neighbours: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,20 +59,37 @@ class LinearHead(nn.Module):
 
 def linear(features: Features, classes: int, settings: LinearSettings, seed: int) -> Outcome:
     """Train the head and score the test part after every epoch. Scores are softmax, averaged over test views."""
-    s = settings
-    labels, truth = features.train.labels, features.test.labels
-    test = features.test_views(features.test)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(seed, "head"))
-        head = LinearHead(test[0].shape[1], classes).to(features.device)
-    optimiser = torch.optim.SGD(head.parameters(), s.lr, momentum=s.momentum)
-    generator = torch.Generator().manual_seed(key(seed, "order"))
+    test, truth = features.test_views(features.test), features.test.labels
+    accuracies: list[float] = []
+
+    def note(head: LinearHead) -> None:
+        accuracies.append((class_scores(head, test).argmax(1) == truth).float().mean().item())
+
+    head = train_head(features, classes, settings, seed, note)
+    return Outcome(class_scores(head, test).cpu(), best_epoch=max(accuracies))
+
+
+def train_head(
+    features: Features,
+    classes: int,
+    settings: LinearSettings,
+    seed: int,
+    after_epoch: Callable[[LinearHead], None] = lambda head: None,
+) -> LinearHead:
+    """The head after its last epoch, in eval mode. after_epoch: called with it, in eval mode, after each."""
+    s, labels = settings, features.train.labels
     if len(labels) < 2:
         raise ValueError("linear needs at least two labelled training clips, or there is nothing to normalise by")
     pieces = min(math.ceil(len(labels) / s.batch_size), len(labels) // 2)  # near-equal ones, none of a single clip
-    accuracies, scores = [], torch.empty(0)
+    view = lambda epoch: features.view(epoch % s.views) if s.views else features.fresh_view(epoch)
+    x = view(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "head"))
+        head = LinearHead(x.shape[1], classes).to(features.device)
+    optimiser = torch.optim.SGD(head.parameters(), s.lr, momentum=s.momentum)
+    generator = torch.Generator().manual_seed(key(seed, "order"))
     for epoch in range(s.epochs):
-        x = features.view(epoch % s.views) if s.views else features.fresh_view(epoch)
+        x = view(epoch) if epoch else x
         head.train()
         order = torch.randperm(len(labels), generator=generator).to(labels.device)
         for piece, index in enumerate(order.tensor_split(pieces)):
@@ -80,8 +98,11 @@ def linear(features: Features, classes: int, settings: LinearSettings, seed: int
             optimiser.zero_grad(set_to_none=True)
             F.cross_entropy(head(x[index]), labels[index]).backward()
             optimiser.step()
-        head.eval()
-        with torch.no_grad():
-            scores = torch.stack([head(x).softmax(-1) for x in test]).mean(0)
-        accuracies.append((scores.argmax(1) == truth).float().mean().item())
-    return Outcome(scores.cpu(), best_epoch=max(accuracies))
+        after_epoch(head.eval())
+    return head
+
+
+@torch.no_grad()
+def class_scores(head: LinearHead, views: list[Tensor]) -> Tensor:
+    """Softmax scores averaged over views, each (N, D): (N, classes)."""
+    return torch.stack([head(x).softmax(-1) for x in views]).mean(0)

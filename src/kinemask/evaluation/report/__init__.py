@@ -37,11 +37,13 @@ def report(
         "Beside published numbers": tables.beside_published(found),
         "Training": _each(found, figures.curves),
         "Classes": _each(found, figures.confusion),
+        "Robustness": _each(found, figures.robustness),
         "Feature space": _each(found, lambda run: figures.embedding(run, data)),
         "Masks and predictions": _each(found, lambda run: figures.skeletons(run, data, found.index(run))),
         "Settings": tables.settings(found),
         "Reproduce": tables.reproduce(found),
     }
+    sections = {title: content for title, content in sections.items() if content}
     names = [name.lower().replace(" ", "-") for name in sections]
     part = lambda name: (files(__name__) / name).read_text(encoding="utf-8")
     page = Template(part("page.html")).substitute(
@@ -61,7 +63,8 @@ def report(
 
 
 def _each(runs: list[Run], figure: Callable[[Run], Markup]) -> Markup:
-    """A figure of every run, under the run's name where there are several."""
+    """A figure of every run that has one, under the run's name where there are several."""
     if len(runs) == 1:
         return figure(runs[0])
-    return join(tag("div", tag("h3", run.name), figure(run), class_="run") for run in runs)
+    drawn = [(run, figure(run)) for run in runs]
+    return join(tag("div", tag("h3", run.name), content, class_="run") for run, content in drawn if content)

@@ -80,6 +80,33 @@ def line(title: str, x: Sequence[float], y: Sequence[float], unit: str) -> Marku
     return tag("figure", head, svg, class_="panel")
 
 
+def curves(title: str, levels: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]], unit: str) -> Markup:
+    """Percentages over levels, which stand at equal distances. series: (name, class of style.css, values)."""
+    width, height, left, right, top, bottom = 320, 190, 34, 10, 8, 34
+    x = np.linspace(left, width - right, len(levels)) if len(levels) > 1 else np.array([(left + width - right) / 2])
+    at = lambda value: height - bottom - value / 100 * (height - top - bottom)
+    out = []
+    for value in range(0, 101, 25):
+        out.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{at(value):.1f}" y2="{at(value):.1f}"/>')
+        out.append(f'<text x="{left - 6}" y="{at(value) + 3.5:.1f}" text-anchor="end">{value}</text>')
+    for i, (a, level) in enumerate(zip(x, levels, strict=True)):
+        anchor = "end" if i == len(levels) - 1 else "middle" if i else "start"
+        out.append(f'<text x="{a:.1f}" y="{height - bottom + 14}" text-anchor="{anchor}">{text(level)}</text>')
+    out.append(f'<text x="{width - right}" y="{height - 4}" text-anchor="end">{text(unit)}</text>')
+    for name, kind, values in reversed(series):  # the first on top
+        points = [(a, at(value), value) for a, value in zip(x, values, strict=True)]
+        out.append(f'<path class="line {kind}" d="M{"L".join(f"{a:.1f},{b:.1f}" for a, b, _ in points)}"/>')
+        for level, (a, b, value) in zip(levels, points, strict=True):
+            said = f"<title>{text(name)}, {text(level)}: {value:.1f} %</title>"
+            out.append(f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="3">{said}</circle>')
+    drawing = tag(
+        "svg", Markup("".join(out)), viewBox=f"0 0 {width} {height}", role="img", aria_label=title, class_="curves"
+    )
+    first, last = series[0][2][0], series[0][2][-1]
+    head = tag("figcaption", tag("b", title), tag("span", f"{first:.1f} → {last:.1f} %", class_="value"))
+    return tag("figure", head, drawing, class_="panel")
+
+
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Markup:
     """Confusion matrix (rows: true) of the classes that occur, each row's shares as depth of colour."""
     present = np.union1d(truth, predicted)

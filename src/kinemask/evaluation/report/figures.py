@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kinemask.data.corruption import KINDS
 from kinemask.data.store import Store, open_store
 from kinemask.evaluation.features import check_fit
 from kinemask.evaluation.report import charts
@@ -18,7 +19,7 @@ from kinemask.evaluation.report.skeletons import choose_clips, load_task, scenes
 from kinemask.train.encoders import load_encoder
 from kinemask.train.settings import from_dict
 
-_NOT_CURVES = ("step", "epoch", "tracks_per_second")
+_NOT_CURVES = ("step", "epoch", "tracks_per_second", "clips_per_second")
 
 
 def curves(run: Run) -> Markup:
@@ -67,6 +68,33 @@ def confusion(run: Run) -> Markup:
         "figure", tag("figcaption", tag("b", "Accuracy per class"), " in %, of test clips"), charts.bars(rows)
     )
     return tag("div", matrix, per_class, class_="pair" if len(rows) <= charts.FEW_CLASSES else "pair wide")
+
+
+def robustness(run: Run) -> Markup:
+    """Accuracy as the test clips get worse, of each evaluation that measured it; nothing where none did."""
+    out: list[Markup] = []
+    for e in run.evaluations:
+        if "curves" not in e.about or e.stale:
+            continue
+        panels = []
+        for kind, curve in e.about["curves"].items():
+            names = [("this encoder", "own", "")]
+            names += [("untrained encoder", "m0", "controls.details.untrained_encoder.")]
+            names += [("raw coordinates, 1-NN", "m1", "controls.details.raw_coordinates.")]
+            series = [
+                (name, mark, np.mean(found, 0).tolist())
+                for name, mark, where in names
+                if (found := e.lists(f"{where}curves.{kind}.accuracy"))
+            ]
+            title, _, unit = KINDS[kind][0].partition(", ")
+            panels.append(charts.curves(title, [f"{level:g}" for level in curve["levels"]], series, unit))
+        about = f"{e.about['data']}, split {e.about['split']}"
+        seeds = f", mean of {len(e.results)} seeds" if len(e.results) > 1 else ""
+        out.append(tag("h3", f"{about}: accuracy in percent as the test clips get worse{seeds}"))
+        marks = (("own", "this encoder"), ("m0", "untrained encoder"), ("m1", "raw coordinates, 1-NN"))
+        out.append(tag("p", *(tag("span", tag("s", class_=m), name) for m, name in marks), class_="key"))
+        out.append(tag("div", *panels, class_="panels"))
+    return join(out)
 
 
 def open_data(run: Run, given: str | Path | None) -> Store:

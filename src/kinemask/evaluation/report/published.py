@@ -31,13 +31,19 @@ def _rows() -> tuple[dict[str, str], ...]:
 def place(result: dict[str, Any]) -> tuple[str, str, str] | None:
     """Data set, split and protocol under which a result's likes are published; None for a validation split.
 
-    One fold of a data set with folds is set beside the mean over its folds, and a fine-tuned run that was pre-trained
-    on other data beside transfer.
+    One fold of a data set with folds is set beside the mean over its folds, fine-tuning of a run that was pre-trained
+    on other data beside transfer, fine-tuning without a run beside supervised, an ensemble among its members' like.
     """
-    data, split, protocol = result["data"], result["split"], result["protocol"]
+    data, split, protocol, settings = (result[k] for k in ("data", "split", "protocol", "settings"))
+    if "members" in result:
+        protocol, settings = settings["protocol"], settings["evaluation"]
     if split.endswith("-val"):
         return None
-    if protocol == "finetune" and result["run"]["data"]["dataset"] not in (None, data):
+    if protocol == "semi":
+        protocol = "semi" if settings["per_class"] else f"semi-{100 * settings['fraction']:g}"
+    if protocol == "finetune" and result["encoder_sha256"] is None:
+        protocol = "supervised"
+    elif protocol == "finetune" and result["run"]["data"]["dataset"] not in (None, data):
         protocol = "transfer"
     if split.startswith("fold"):
         split = "5-fold"  # of the data sets here, only SBU has folds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from kinemask.configure import parse
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.report.runs import Evaluation, Run
+from kinemask.pretext import method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.train.settings import flatten
 
@@ -38,15 +40,22 @@ def pretrain_command(config: dict[str, Any], store: str, out: str) -> tuple[str,
     words = ["--recipe", recipe, "--data", store, "--split", config["split"], "--out", out]
     for k, v in changes.items():
         words += [f"--{k}", v if isinstance(v, str) else yaml.safe_dump(v, default_flow_style=True).split("\n")[0]]
-    text = "" if best else yaml.safe_dump({k: v for k, v in config.items() if k not in ("data", "split", "seed")})
-    return "kinemask pretrain " + shlex.join(words), text
+    return "kinemask pretrain " + shlex.join(words), "" if best else _recipe(config)
+
+
+def _recipe(config: dict[str, Any]) -> str:
+    return yaml.safe_dump({k: v for k, v in config.items() if k not in ("data", "split", "seed")})
 
 
 def evaluate_command(evaluation: Evaluation, run: str, store: str) -> str:
     """The `evaluate` command of an evaluation, all its seeds. run, store: as to be written."""
     about = evaluation.about
+    if "members" in about:
+        return _ensemble_command(about)
     seeds = [r["seed"] for r in evaluation.results]
-    words = [about["protocol"], "--run", run, "--data", store, "--split", about["split"], "--seed"]
+    scratch = "recipe" in about
+    words = [about["protocol"], *(["--recipe", OWN, "--out", run] if scratch else ["--run", run])]
+    words += ["--data", store, "--split", about["split"], "--seed"]
     words.append(str(seeds[0]) if len(seeds) == 1 else str(seeds).replace(" ", ""))
     if about["encoder"] != "encoder":
         words += ["--encoder", about["encoder"]]
@@ -55,17 +64,30 @@ def evaluate_command(evaluation: Evaluation, run: str, store: str) -> str:
     if not about["controls"]:
         words += ["--controls", "false"]
     protocol = PROTOCOLS.get(about["protocol"])
-    usual = asdict(protocol.settings()) if protocol else {}
-    for k, v in about["settings"].items():
+    usual = asdict(protocol.settings_of(method(about["run"]["method"]), scratch)()) if protocol else {}
+    usual = flatten(json.loads(json.dumps(usual)))
+    for k, v in flatten(about["settings"]).items():
         if usual.get(k) != v:
             words += [f"--{k}", str(v)]
     return "kinemask evaluate " + shlex.join(words)
 
 
+def _ensemble_command(about: dict[str, Any]) -> str:
+    """The `ensemble` command of the lowest seed's result, its members named by their hashes."""
+    runs, weights = about["settings"]["runs"], about["settings"]["weights"]
+    hashes = [m["hash"] for m in about["members"]]
+    return shlex.join(["kinemask", "ensemble", *runs, "--weights", *map(str, weights), "--hash", *hashes])
+
+
 def commands(run: Run) -> tuple[list[str], str]:
     """Every command behind a run's part of the page, and the recipe file that the first one needs (or "")."""
-    first, recipe = pretrain_command(run.config, run.store_name, run.name)
+    first, recipe = [], ""
+    if "pretext" in run.config:
+        command, recipe = pretrain_command(run.config, run.store_name, run.name)
+        first = [command]
+    elif scratch := [e.about["run"]["settings"] for e in run.evaluations if "recipe" in e.about]:
+        recipe = _recipe(scratch[0])
     own = lambda e: e.about["store_sha256"] == e.about["run"]["data"]["sha256"]
     stores = [run.store_name if own(e) else e.about["data"] for e in run.evaluations]
     again = [evaluate_command(e, run.name, store) for e, store in zip(run.evaluations, stores, strict=True)]
-    return [first, *again], recipe
+    return [*first, *again], recipe

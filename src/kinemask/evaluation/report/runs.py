@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.evaluation.results import read_results
+from kinemask.evaluation.results import is_current, read_results
 from kinemask.train.checkpoint import read_config
 from kinemask.train.log import read_metrics
 from kinemask.train.settings import flatten
@@ -34,6 +33,13 @@ class Evaluation:
 
     def values(self, name: str) -> list[float]:
         """A number of every seed's result, or of its controls (`controls.NAME`); empty where there is none."""
+        return self._found(name)
+
+    def lists(self, name: str) -> list[list[float]]:
+        """As `values`, of a list of numbers."""
+        return self._found(name)
+
+    def _found(self, name: str) -> list[Any]:
         found = (flatten(result).get(name) for result in self.results)
         return [value for value in found if value is not None]
 
@@ -107,11 +113,7 @@ def group(results: list[dict[str, Any]], folder: Path) -> list[Evaluation]:
         r["encoder"],
     )
     found = sorted(groups.values(), key=lambda g: order(g[0]))
-    return [Evaluation(g, _sha256(folder / f"{g[0]['encoder']}.safetensors") != g[0]["encoder_sha256"]) for g in found]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return [Evaluation(g, not is_current(folder, g[0])) for g in found]
 
 
 def without_paths(text: str, *paths: Path | str) -> str:

@@ -79,19 +79,20 @@ def predict(task: MaskedPrediction, batch: Batch) -> Prediction:
     encoder = task.encoder
     with torch.no_grad():
         mask, _, predicted, target = task.predict(batch)
+    predicted = predicted[..., : target.tokens.shape[-1]].float()
     x = batch.x[:, :, encoder.joints]
     B, T, V, C = x.shape
     S = encoder.settings.segment_frames
     masked = torch.zeros(B, encoder.tokens, dtype=torch.bool).scatter_(1, mask.masked, True)
     wanted = take(target.tokens, mask.masked)
-    error = (predicted.float() - wanted).square().mean((1, 2))
+    error = (predicted - wanted).square().mean((1, 2))
     explained = 100 * (1 - error / wanted.square().mean((1, 2)).clamp_min(1e-12))
     shape = masked.view(B, -1, V)
     normalised = bool((target.mean != 0).any() or (target.scale != 1).any())
     if target.tokens.shape[-1] != S * C:
         nothing = torch.zeros_like(batch.x)
         return Prediction("features", 1, 0.0, normalised, nothing, nothing, shape, explained)
-    full = target.tokens.scatter(1, mask.masked.unsqueeze(-1).expand_as(predicted), predicted.float())
+    full = target.tokens.scatter(1, mask.masked.unsqueeze(-1).expand_as(predicted), predicted)
     true, guess = (frames(Target(tokens, target.mean, target.scale), S, V) for tokens in (target.tokens, full))
     kind, stride, deviation = recognise(true, x)
     if kind == "coordinates":

@@ -15,7 +15,7 @@ from kinemask.evaluation.report.html import Markup, join, note, table, tag
 from kinemask.evaluation.report.published import Published, place, published
 from kinemask.evaluation.report.reproduce import commands
 from kinemask.evaluation.report.runs import Evaluation, Run
-from kinemask.evaluation.results import summary
+from kinemask.evaluation.results import distinct, summary
 from kinemask.train.settings import flatten
 
 LONG = 16  # lines of a table that then scrolls by itself
@@ -53,17 +53,15 @@ def headline(run: Run) -> Markup:
     ]
     words += [f", and on {percent(score)} of the {on}." if unseen else "."]
     tail = "_unseen" if unseen else ""
-    fresh, raw = (e.values(f"controls.{name}{tail}") for name in ("untrained_encoder", "raw_coordinates_knn"))
+    fresh, raw = (e.values(f"{name}{tail}") for name in (_fresh(e), "controls.raw_coordinates_knn"))
     if fresh and raw:
-        words.append(
-            f" {'On those, an' if unseen else 'An'} untrained encoder of the same shape gets {percent(fresh)}"
-            f" and nearest neighbours on raw coordinates {percent(raw[:1])}"
-        )
-        beaten = [
-            name
-            for name, values in (("the untrained encoder", fresh), ("raw coordinates", raw))
-            if fmean(score) <= fmean(values)
-        ]
+        other, it = ("An untrained encoder of the same shape", "the untrained encoder")
+        if _fresh(e).endswith("scratch"):
+            other, it = ("The same from scratch", "the same from scratch")
+        start = f"On those, {other[0].lower()}{other[1:]}" if unseen else other
+        near = percent(distinct(raw))
+        words.append(f" {start} gets {percent(fresh)} and nearest neighbours on raw coordinates {near}")
+        beaten = [name for name, values in ((it, fresh), ("raw coordinates", raw)) if fmean(score) <= fmean(values)]
         words.append(f": this run does not beat {' or '.join(beaten)}." if beaten else ".")
     if e.stale:
         words.append(" The encoder has changed since this evaluation.")
@@ -78,16 +76,18 @@ def results(runs: Sequence[Run]) -> Markup:
     if not rows:
         return note("No evaluations yet. `kinemask evaluate linear --run RUN --data STORE --split NAME` makes one.")
     rows += _over_seeds(runs)
-    head = ("run", "method", "protocol", "data", "split", "accuracy, last epoch", "on unseen clips", SELECTION)
+    head = ("run", "method", "protocol", "data", "split", "accuracy, last epoch (95 % interval)", "on unseen clips")
+    controls = ("untrained, or from scratch", "raw coordinates, 1-NN")
     parts = [
         _chart(runs),
-        table((*head, "untrained encoder", "raw coordinates, 1-NN", "seeds", "test clips"), rows, numbers=numbers),
+        table((*head, SELECTION, *controls, "seeds", "test clips"), rows, numbers=numbers),
         tag(
             "p",
             "Top-1 accuracy in percent. The headline is the last epoch's. ± is the standard deviation over the seeds of"
-            " the protocol's own training; the encoder is one and the same. Unseen clips are those test clips that are"
-            " no exact copies of training clips. Controls: the same protocol on untrained encoders of this shape (mean"
-            " of three), and nearest neighbours on the raw coordinates.",
+            " the protocol's own training; the encoder is one and the same. The interval is the bootstrap's, over test"
+            " clips, mean of the seeds. Unseen clips are those test clips that are no exact copies of training clips."
+            " Controls: the same protocol on untrained encoders of this shape (mean of three), or, for fine-tuning,"
+            " from scratch; and nearest neighbours on the raw coordinates. mAP: mean average precision.",
             class_="caption",
         ),
     ]
@@ -99,25 +99,43 @@ def _result(name: str, method: str, e: Evaluation) -> list[Any]:
     unseen = f" ({a['test_clips_unseen']} clips)" if e.copies else " (all)"
     encoder = "" if a["encoder"] == "encoder" else f", {a['encoder']}"
     stale = tag("em", " of an earlier encoder") if e.stale else ""
+    known = e.values("accuracy_unseen")
+    fresh, raw = _shown(e.values(_fresh(e))), _shown(distinct(e.values("controls.raw_coordinates_knn")))
     return [
         name,
         method + encoder,
-        a["protocol"],
+        a["protocol"] + (" (clean clips)" if "curves" in a else ""),
         a["data"],
         a["split"],
-        tag("strong", summary(e.values("accuracy")), stale),
-        join([summary(e.values("accuracy_unseen")), tag("small", unseen)]),
-        *(
-            summary(values) if values else "—"
-            for values in (
-                e.values("accuracy_best_epoch"),
-                e.values("controls.untrained_encoder"),
-                e.values("controls.raw_coordinates_knn")[:1],  # the same for every seed
-            )
-        ),
+        join([tag("strong", summary(e.values("accuracy")), stale), _interval(e), _precision(e, "")]),
+        join([summary(known), tag("small", unseen)]) if known else "—",
+        _shown(e.values("accuracy_best_epoch")),
+        join([fresh, _precision(e, "controls.details.untrained_encoder.")]),
+        join([raw, _precision(e, "controls.details.raw_coordinates.")]),
         ", ".join(str(r["seed"]) for r in e.results),
         str(a["test_clips"]),
     ]
+
+
+def _shown(values: list[float]) -> str:
+    return summary(values) if values else "—"
+
+
+def _fresh(e: Evaluation) -> str:
+    """The control that had no pre-training: untrained encoders, or fine-tuning from scratch."""
+    return "controls.untrained_encoder" if e.values("controls.untrained_encoder") else "controls.from_scratch"
+
+
+def _precision(e: Evaluation, where: str) -> Markup:
+    values = e.values(f"{where}mean_average_precision")
+    return tag("small", f" mAP {summary(values)}") if values else Markup("")
+
+
+def _interval(e: Evaluation) -> Markup:
+    """Mean of the seeds' bounds; nothing where a result has none."""
+    bounds = e.lists("confidence_interval")
+    low_high = [f"{fmean(side):.1f}" for side in zip(*bounds, strict=True)]
+    return tag("small", f" ({'–'.join(low_high)})") if bounds else Markup("")
 
 
 def _over_seeds(runs: Sequence[Run]) -> list[list[Any]]:
@@ -135,14 +153,14 @@ def _over_seeds(runs: Sequence[Run]) -> list[list[Any]]:
         if len(set(seeds)) < 2:
             continue
         a = members[0][1].about
-        names = ("accuracy", "accuracy_unseen", "accuracy_best_epoch", "controls.untrained_encoder")
-        means = [[fmean(v) for _, e in members if (v := e.values(name))] for name in names]
-        cells = [summary(v) if v else "—" for v in means]
+        fresh = _fresh(members[0][1])
+        names = ("accuracy", "accuracy_unseen", "accuracy_best_epoch", fresh)
+        cells = [_shown([fmean(v) for _, e in members if (v := e.values(name))]) for name in names]
         raw = members[0][1].values("controls.raw_coordinates_knn")
         label = tag("strong", f"{len(members)} pre-training seeds")
         method, last = members[0][0].config["method"], ", ".join(map(str, seeds))
         row = [label, method, a["protocol"], a["data"], a["split"], tag("strong", cells[0]), *cells[1:]]
-        out.append([*row, summary(raw[:1]) if raw else "—", last, str(a["test_clips"])])
+        out.append([*row, _shown(distinct(raw)), last, str(a["test_clips"])])
     return out
 
 
@@ -155,11 +173,11 @@ def _chart(runs: Sequence[Run]) -> Markup:
         label = f"{run.name}: " if len(runs) > 1 else ""
         rows.append((f"{label}{a['protocol']}, {a['data']} {a['split']}", fmean(values), "%"))
         names = (
-            ("untrained encoder", "controls.untrained_encoder"),
+            ("untrained, or from scratch", _fresh(e)),
             ("raw coordinates", "controls.raw_coordinates_knn"),
         )
         marks.append([(title, fmean(v)) for title, name in names if (v := e.values(name))])
-    names = ("untrained encoder", "raw coordinates, 1-NN")
+    names = ("untrained, or from scratch", "raw coordinates, 1-NN")
     key = tag("p", *(tag("span", tag("s", class_=f"m{i}"), name) for i, name in enumerate(names)), class_="key")
     return join([bars(rows, marks), key])
 
@@ -198,8 +216,10 @@ def _published_table(known: list[Published], own: list[tuple[Run, Evaluation]], 
         lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, p.note]))
     for run, e in own:
         value, a = e.values("accuracy"), e.about
-        stream = run.config.get("sampling", {}).get("stream", "")
+        streams = [m["stream"] for m in a.get("members", ())] or [run.config.get("sampling", {}).get("stream", "")]
+        stream = " + ".join(dict.fromkeys(streams))
         remarks = ["last epoch"] if a["accuracy_best_epoch"] is not None else []
+        remarks += [f"ensemble of {len(streams)} runs"] if "members" in a else []
         remarks += [f"split {a['split']}"] if a["split"] != where[1] else []
         remarks += [f"{summary(e.values('accuracy_unseen'))} on unseen clips"] if e.copies else []
         remarks += ["of an earlier encoder"] if e.stale else []

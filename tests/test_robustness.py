@@ -1,0 +1,252 @@
+"""Corrupted recordings, and the protocol that measures what they do."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinemask.data.corruption import KINDS, corrupt
+from kinemask.data.store import Clip, write_store
+from kinemask.data.tracks import Recordings, Tracks
+from kinemask.evaluation.features import parts
+from kinemask.evaluation.protocols import evaluate
+from kinemask.evaluation.report import figures
+from kinemask.evaluation.report.runs import read_runs
+from kinemask.evaluation.results import accuracy, table
+from kinemask.evaluation.robustness import RobustnessSettings, curves
+from kinemask.skeleton import layout
+from kinemask.train.pretraining import pretrain
+from test_training import make_settings
+
+LEVELS = {"joints": 0.4, "parts": 2, "noise": 0.05, "dropped": 0.6, "rate": 0.4, "camera": 0.7}
+CLEAN = {"rate": 1.0}
+
+
+def made(source, kind, level, seed=0, missing="fill") -> Tracks:
+    """Tracks of every clip, corrupted."""
+    return Tracks(corrupt(source, np.arange(len(source)), kind, level, seed), missing=missing)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Recordings:
+    """Clips without gaps: two of two bodies, one of one frame."""
+    rng = np.random.default_rng(0)
+    shapes = ((2, 20), (1, 1), (1, 33), (2, 7))
+    return Recordings.of(layout("sbu15"), [rng.normal(size=(m, t, 15, 3)).astype(np.float32) for m, t in shapes])
+
+
+def bodies(t: Tracks | Recordings) -> list[torch.Tensor]:
+    """Frames of each body."""
+    t = t if isinstance(t, Tracks) else Tracks(t)
+    return list(t.frames.split(t.length.tolist()))
+
+
+@pytest.mark.parametrize("missing", ["fill", "zero"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_level_of_nothing_changes_nothing(kind, missing, tiny):
+    before = Tracks(tiny, missing=missing)
+    after = made(tiny, kind, CLEAN.get(kind, 0), missing=missing)
+    torch.testing.assert_close(after.frames, before.frames, rtol=0, atol=1e-6)
+    for name in ("seen", "length", "start", "clip"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
+    torch.testing.assert_close(after.scale, before.scale)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_decides_what_is_hit(kind, tiny):
+    a, b, c = (made(tiny, kind, LEVELS[kind], seed).frames for seed in (3, 3, 4))
+    assert torch.equal(a, b)
+    assert (a.shape == c.shape and torch.equal(a, c)) == (kind == "rate")  # which leaves nothing to chance
+    assert a.isfinite().all()
+
+
+def test_occluded_joints_are_missing_and_filled_as_in_any_recording(whole):
+    after = made(whole, "joints", 0.4)
+    assert torch.equal(Tracks(whole).length, after.length)
+    hidden = [~s[0] for s in after.seen.split(after.length.tolist())]
+    assert all(h.sum() == 6 for h in hidden)  # of 15
+    assert len({tuple(h.tolist()) for h in hidden}) > 1  # every body its own
+    for before, now, gone in zip(bodies(whole), bodies(after), hidden, strict=True):
+        values = before.clone()
+        values[:, gone] = torch.nan
+        filled = Tracks(Recordings.of(whole.layout, [values.numpy()])).frames
+        torch.testing.assert_close(now, filled)
+    more = made(whole, "joints", 0.8)
+    assert not (more.seen & ~after.seen).any()  # the same joints, and others
+    assert made(whole, "joints", 0.999).seen.sum() == len(whole.frames)  # one joint stays
+
+
+def test_occluded_parts_are_whole_parts(whole):
+    after = made(whole, "parts", 2)
+    for seen in after.seen.split(after.length.tolist()):
+        gone = [all(not seen[0, j] for j in joints) for joints in whole.layout.parts.values()]
+        assert sum(gone) == 2
+        assert (~seen[0]).sum() == sum(len(p) for p, g in zip(whole.layout.parts.values(), gone, strict=True) if g)
+
+
+def test_noise_is_as_large_as_asked(whole):
+    moved = made(whole, "noise", 0.05).frames - Tracks(whole).frames
+    assert moved.std().item() == pytest.approx(0.05, rel=0.05)
+    assert abs(moved.mean().item()) < 0.005
+
+
+@pytest.mark.parametrize("level", [0.25, 0.6, 1.0])
+def test_dropped_frames_are_gone_for_all_bodies(whole, level):
+    after = made(whole, "dropped", level)
+    left = [max(1, round(n * (1 - level))) for n in Tracks(whole).length.tolist()]
+    assert after.length.tolist() == left
+    kept = []
+    for before, now in zip(bodies(whole), bodies(after), strict=True):
+        place = [int((before == frame).all(-1).all(-1).nonzero()) for frame in now]
+        assert place == sorted(place)
+        kept.append(place)
+    assert kept[0] == kept[1]  # the two bodies of the first clip
+    assert kept[-1] == kept[-2]
+
+
+@pytest.mark.parametrize("rate", [0.4, 0.5, 0.3, 2.0])
+def test_another_frame_rate_is_interpolation(whole, rate):
+    after = made(whole, "rate", rate)
+    for before, now in zip(bodies(whole), bodies(after), strict=True):
+        t = np.arange(int((len(before) - 1) * rate + 1e-6) + 1) / rate
+        flat = before.flatten(1).numpy()
+        expected = np.stack([np.interp(t, np.arange(len(flat)), column) for column in flat.T], 1)
+        np.testing.assert_allclose(now.flatten(1).numpy(), expected, atol=1e-5)
+
+
+def test_a_gap_stays_a_gap_at_another_rate():
+    values = np.random.default_rng(0).normal(size=(9, 15, 3)).astype(np.float32)
+    values[4, 3] = np.nan
+    after = made(Recordings.of(layout("sbu15"), [values]), "rate", 0.8)  # frames 0, 1.25, 2.5, 3.75, 5, 6.25, 7.5
+    assert (~after.seen).nonzero().tolist() == [[3, 3]]
+
+
+@pytest.mark.parametrize("name, still", [("sbu15", 1), ("penn13", None)])
+def test_the_camera_turns_about_the_vertical(name, still):
+    of = layout(name)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 5, of.num_joints, of.dims)).astype(np.float32) for _ in range(6)]
+    source = Recordings.of(of, arrays)
+    before, after = Tracks(source), made(source, "camera", 0.7)
+    torch.testing.assert_close(after.frames.norm(dim=-1), before.frames.norm(dim=-1))
+    if still is not None:
+        torch.testing.assert_close(after.frames[..., still], before.frames[..., still])
+    plane = [i for i in range(of.dims) if i != still]
+    angle = lambda t: torch.atan2(t.frames[..., plane[1]], t.frames[..., plane[0]])
+    turned = torch.remainder(angle(after) - angle(before) + torch.pi, 2 * torch.pi) - torch.pi
+    torch.testing.assert_close(turned.abs(), torch.full_like(turned, 0.7), atol=1e-4, rtol=0)
+    by_clip = turned.sign().view(6, -1)
+    assert (by_clip == by_clip[:, :1]).all()  # both bodies, all frames
+    assert len(by_clip[:, 0].unique()) == 2
+
+
+@pytest.mark.parametrize("kind", ["joints", "parts", "dropped"])
+def test_a_clip_that_nothing_is_left_of_is_a_point(kind):
+    of = layout("sbu15")
+    arrays = []
+    for _ in range(12):
+        one = np.full((6, 15, 3), np.nan, np.float32)
+        one[2, 4] = 1.0  # one joint, seen once
+        arrays.append(one)
+    after = made(Recordings.of(of, arrays), kind, {"parts": 5}.get(kind, 0.9))
+    assert len(after.clips) == 12
+    points = [bool((body == 0).all()) for body in bodies(after)]
+    assert any(points)
+    assert not all(points) or kind == "joints"
+    assert after.frames.isfinite().all()
+
+
+def test_a_store_in_half_precision_is_corrupted_too(tmp_path):
+    of = layout("sbu15")
+    clips = [Clip("a", np.random.default_rng(0).normal(size=(1, 9, 15, 3)), 0, {"split:x": "test"})]
+    half = write_store(tmp_path / "half", clips, of, ["a"], dtype="float16")
+    assert made(half, "noise", 0.1).frames.isfinite().all()
+
+
+# the protocol
+
+
+QUICK = {"epochs": 4, "batch_size": 16, "views": 1, "joints": [0.2, 0.6], "parts": [], "noise": [0.1]}
+QUICK |= {"dropped": [0.5], "rate": [0.5], "camera": []}
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory) -> Path:
+    return pretrain(make_settings(tiny, training_epochs=1), tmp_path_factory.mktemp("robustness") / "run", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def results(run, tiny) -> list[dict]:
+    return evaluate("robustness", run, tiny.path, "xcam", device="cpu", seed=[0, 1], **QUICK)
+
+
+def test_curves_are_of_the_probe_and_of_both_controls(run, tiny, results):
+    (linear,) = evaluate("linear", run, tiny.path, "xcam", device="cpu", epochs=4, batch_size=16, views=1)
+    kept = json.loads(Path(results[0]["path"]).read_text())
+    assert kept["accuracy"] == linear["accuracy"]  # the same head, on clean clips
+    details = kept["controls"]["details"]
+    own = [(kept, "accuracy"), (details["untrained_encoder"], "untrained_encoder")]
+    own += [(details["raw_coordinates"], "raw_coordinates_knn")]
+    for found, clean in own:
+        assert {kind: curve["levels"] for kind, curve in found["curves"].items()} == {
+            "joints": [0, 0.2, 0.6],
+            "noise": [0, 0.1],
+            "dropped": [0, 0.5],
+            "rate": [1, 0.5],
+        }
+        expected = kept["accuracy"] if clean == "accuracy" else kept["controls"][clean]
+        for curve in found["curves"].values():
+            assert curve["accuracy"][0] == pytest.approx(expected)
+            assert all(0 <= value <= 100 for value in curve["accuracy"])
+    assert results[0]["curves"] != results[1]["curves"]
+    assert "0: " in next(line for line in table(results).splitlines() if "occluded joints" in line)
+
+
+def test_a_curve_measures_corrupted_clips(tiny):
+    """Against corrupting and scoring by hand, with a score that sees how large the body is."""
+    _, test = parts(tiny, "xcam", "cpu", "fill")
+    size = lambda part: torch.stack([body.std() for body in bodies(part.tracks)])
+    score = lambda part: torch.stack([size(part)[part.tracks.clip == i].mean() for i in range(len(part.clips))])
+    classes = lambda part: torch.stack([score(part) < 0.32, score(part) >= 0.32, score(part) > 9], 1).float()
+    settings = RobustnessSettings(**QUICK | {"joints": [0.5], "noise": []})
+    found = curves(test, settings, "fill", 5, classes)["curves"]["joints"]
+    worse = replace(test, tracks=Tracks(corrupt(tiny, test.clips, "joints", 0.5, 5)))
+    assert found["accuracy"] == [accuracy(classes(part), test.labels) for part in (test, worse)]
+
+
+def test_the_report_draws_the_curves(run, tiny, results):
+    evaluate("knn", run, tiny.path, "xcam", device="cpu", controls=False)
+    drawn = figures.robustness(read_runs([run])[0])
+    assert drawn.count("<svg") == 4
+    assert drawn.count('<path class="line') == 4 * 3
+    assert "mean of 2 seeds" in drawn
+    mean = np.mean([r["curves"]["joints"]["accuracy"][-1] for r in results])
+    assert f"<title>this encoder, 0.6: {mean:.1f} %</title>" in drawn
+    heights = [float(y) for y in re.findall(r'<circle class="own" cx="[\d.]+" cy="([\d.]+)"', drawn)]
+    assert all(8 <= y <= 190 - 34 for y in heights)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"joints": [1.5]}, "levels of joints"),
+        ({"joints": [0.0]}, "levels of joints"),
+        ({"parts": [6]}, "levels of parts"),
+        ({"parts": [1.5]}, "whole numbers"),
+        ({"noise": [float("nan")]}, "levels of noise"),
+        ({"rate": [float("inf")]}, "levels of rate"),
+        ({"dropped": [-0.1]}, "levels of dropped"),
+        ({"epochs": 0}, "epochs"),
+        ({kind: [] for kind in KINDS}, "nothing to measure"),
+    ],
+    ids=str,
+)
+def test_bad_levels_are_told(change, told):
+    with pytest.raises(ValueError, match=told):
+        RobustnessSettings(**change)
