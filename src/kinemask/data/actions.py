@@ -1,9 +1,9 @@
 """The synthetic actions: along which trajectories a performer moves.
 
 They come in groups that share their poses and differ in how the pose moves: a hand held at the head (drink,
-brush, telephone, wave), hands together before the chest (clap, rub), an arm stretched out (point, knock,
-throw), a change of height (sit, stand), two people hand in hand (shake, give). So no single frame, and no
-average of frames, names the action.
+brush, telephone, wave), hands together before the chest (clap, rub, fold, roll), an arm stretched out (point,
+knock), a change of height (sit, stand), two people hand in hand (shake, give). So no single frame, and no average
+of frames, names the action.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ from dataclasses import replace
 import numpy as np
 
 from kinemask.data.kinematics import SIGNS, trunk
-from kinemask.data.performer import Performer, Person, Timing, drift, keys, ramp
+from kinemask.data.performer import Performer, Person, Timing, drift, ramp
 
 
-def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float) -> np.ndarray:
-    """An oscillation (T,) of amplitude `swing`, metres or radians, while the action lasts.
+def circle(p: Performer, timing: Timing, slow: float, fast: float, radius: float) -> np.ndarray:
+    """A round movement (T, 2) of that radius, metres or radians, while the action lasts.
 
     Its rate, between `slow` and `fast` hertz, is the person's and the occasion's.
     """
     rate = np.clip(p.rng.uniform(slow, fast) * p.person.tempo, slow, fast)
     wobble = 0.25 * drift(p.rng, timing.frames, ())
-    gain = swing * p.person.gain * p.rng.uniform(0.85, 1.15)
-    return gain * np.sin(2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)) * timing.weight**2
+    gain = radius * p.person.gain * p.rng.uniform(0.85, 1.15)
+    phase = 2 * np.pi * rate * timing.t + wobble + p.rng.uniform(0, 2 * np.pi)
+    return (gain * timing.weight**2)[:, None] * np.stack([np.sin(phase), np.cos(phase)], -1)
+
+
+def rhythm(p: Performer, timing: Timing, slow: float, fast: float, swing: float) -> np.ndarray:
+    """An oscillation (T,) of amplitude `swing`, otherwise as `circle`."""
+    return circle(p, timing, slow, fast, swing)[:, 0]
 
 
 def drink(p: Performer, k: Timing) -> None:
@@ -37,7 +43,7 @@ def drink(p: Performer, k: Timing) -> None:
 
 
 def brush_teeth(p: Performer, k: Timing) -> None:
-    scrub = rhythm(p, k, 0.9, 1.3, 0.08)
+    scrub = rhythm(p, k, 0.9, 1.3, 0.11)
     place = p.near_head(p.outward((0.08, -0.05, 0.10)) + p.hold_place(0))
     p.move_hand(p.side, place + scrub[:, None] * p.outward((1.0, 0.25, -0.3)), k.weight)
     p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
@@ -51,7 +57,7 @@ def telephone(p: Performer, k: Timing) -> None:
 
 
 def wave(p: Performer, k: Timing) -> None:
-    swing = rhythm(p, k, 0.6, 0.9, 0.17)
+    swing = rhythm(p, k, 0.6, 0.9, 0.20)
     place = p.near_head(p.outward((0.17, -0.02, 0.10)) + 1.3 * p.hold_place(0))
     p.move_hand(p.side, place + swing[:, None] * p.outward((1.0, 0.0, 0.1)), k.weight)
     p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.1, 0.4, 0.1)) + 3.0 * swing[:, None] * p.outward(
@@ -59,21 +65,37 @@ def wave(p: Performer, k: Timing) -> None:
     )
 
 
-def together(p: Performer, k: Timing, gap: np.ndarray, slide: np.ndarray) -> None:
-    """Both hands before the chest: `gap` (T,) to each side, `slide` (T,) of one against the other."""
+def together(p: Performer, k: Timing, gap: np.ndarray, slide: np.ndarray, push: np.ndarray) -> None:
+    """Both hands before the chest: (T,) `gap` to its side, and against each other up (`slide`), ahead (`push`)."""
     place = np.array([0.0, -0.2, 0.26]) + p.hold_place(1)
     for side, sign in enumerate(SIGNS):
-        shift = (sign * gap)[:, None] * np.array([1.0, 0.0, -0.2]) + (sign * slide)[:, None] * np.array([0.0, 0.5, 0.9])
+        shift = np.stack([sign * gap, sign * slide - 0.2 * sign * gap, sign * push], -1)
         p.move_hand(side, place + shift, k.weight)
         p.pose.palms[:, side] += k.weight[:, None] * np.array([-0.35 * sign, 0.5, 0.2])
 
 
+def still(p: Performer, k: Timing) -> np.ndarray:
+    """Nearly nothing (T,), metres."""
+    return 0.008 * drift(p.rng, k.frames, ())
+
+
 def clap(p: Performer, k: Timing) -> None:
-    together(p, k, 0.15 + rhythm(p, k, 0.7, 1.1, 0.12), np.zeros(k.frames))
+    together(p, k, 0.19 + rhythm(p, k, 0.7, 1.1, 0.16), still(p, k), still(p, k))
 
 
 def rub_hands(p: Performer, k: Timing) -> None:
-    together(p, k, 0.075 + 0.008 * drift(p.rng, k.frames, ()), rhythm(p, k, 0.7, 1.1, 0.10))
+    slide = rhythm(p, k, 0.7, 1.1, 0.15)
+    together(p, k, 0.075 + still(p, k), 0.5 * slide, 0.9 * slide)
+
+
+def fold_hands(p: Performer, k: Timing) -> None:
+    together(p, k, 0.075 + still(p, k), still(p, k), still(p, k))
+
+
+def roll_hands(p: Performer, k: Timing) -> None:
+    """One hand round the other."""
+    up, ahead = circle(p, k, 0.7, 1.1, 0.13).T
+    together(p, k, 0.075 + still(p, k), up, ahead)
 
 
 def outstretched(p: Performer, k: Timing, push: np.ndarray) -> None:
@@ -91,44 +113,9 @@ def point(p: Performer, k: Timing) -> None:
 
 
 def knock(p: Performer, k: Timing) -> None:
-    tap = rhythm(p, k, 0.7, 1.1, 0.12)
+    tap = rhythm(p, k, 0.7, 1.1, 0.15)
     outstretched(p, k, tap)
     p.pose.palms[:, p.side] += 2.0 * tap[:, None] * np.array([0.0, 0.6, 0.8])
-
-
-def throw(p: Performer, k: Timing) -> None:
-    whole = k.stop + k.fall - k.start
-    times = [k.start + share * whole for share in (0.0, 0.32, 0.47, 0.66, 1.0)]
-    arm, gain = p.person.body.arm, np.clip(p.person.gain, 0.8, 1.15)
-    rest = p.pose.wrists[:, p.side].mean(0)
-    path = [
-        rest,
-        p.outward((0.32, 0.16 * gain, -0.12)) + p.hold_place(2),
-        p.outward((0.16, 0.12, 0.92 * arm)) + p.hold_place(2),
-        p.outward((-0.02, -0.30, 0.70 * arm)) + p.hold_place(2),
-        rest,
-    ]
-    p.pose.wrists[:, p.side] += keys(k.t, times, np.stack(path)) - rest
-    p.pose.spine += keys(
-        k.t, times, gain * p.sign * np.array([[0, 0, 0], [0, 0.4, 0], [0, -0.3, 0], [0, -0.35, 0], [0, 0, 0]])
-    )
-    p.pose.spine[:, 0] += keys(k.t, times, gain * np.array([[0.0], [-0.1], [0.15], [0.2], [0.0]]))[:, 0]
-    p.pose.pelvis[:, 2] += keys(k.t, times, [[0.0], [-0.05], [0.06], [0.06], [0.0]])[:, 0]
-
-
-def kick(p: Performer, k: Timing) -> None:
-    whole = k.stop + k.fall - k.start
-    times = [k.start + share * whole for share in (0.0, 0.3, 0.5, 0.62, 1.0)]
-    gain, side = np.clip(p.person.gain, 0.8, 1.2) * p.rng.uniform(0.85, 1.1), p.side
-    path = gain * np.array([[0, 0, 0], [0, 0.16, -0.28], [0, 0.30, 0.52], [0, 0.27, 0.48], [0, 0, 0]])
-    p.pose.ankles[:, side] += keys(k.t, times, path)
-    p.pose.toes[:, side] += keys(k.t, times, [[0.0], [0.7], [-0.1], [-0.2], [0.0]])[:, 0]
-    lean = keys(k.t, times, [[0.0], [1.0], [1.0], [0.9], [0.0]])[:, 0]
-    p.pose.pelvis[:, 0] -= p.sign * 0.8 * p.person.stance * lean
-    p.pose.spine[:, 0] += keys(k.t, times, [[0.0], [0.12], [-0.15], [-0.1], [0.0]])[:, 0]
-    p.pose.wrists[:, p.other] += keys(
-        k.t, times, [[0, 0, 0], [0, 0.05, 0.15], [0, 0.02, -0.1], [0, 0.02, -0.08], [0, 0, 0]]
-    )
 
 
 def seat(p: Performer, down: np.ndarray) -> None:
@@ -162,10 +149,10 @@ SOLO: dict[str, tuple[Callable[[Performer, Timing], None], tuple[float, float], 
     "wave": (wave, (0.9, 1.5), 0.3),
     "clap": (clap, (0.8, 1.4), 0.3),
     "rub hands": (rub_hands, (0.8, 1.4), 0.3),
+    "fold hands": (fold_hands, (0.8, 1.4), 0.3),
+    "roll hands": (roll_hands, (0.8, 1.4), 0.3),
     "point at something": (point, (0.7, 1.3), 0.3),
     "knock on a door": (knock, (0.7, 1.3), 0.3),
-    "throw": (throw, (0.35, 0.7), 0.0),
-    "kick": (kick, (0.35, 0.7), 0.0),
     "sit down": (sit_down, (0.5, 0.9), 0.0),
     "stand up": (stand_up, (0.5, 0.9), 0.0),
 }
@@ -196,7 +183,7 @@ def duet(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> 
     ahead = np.array([np.sin(axis), 0.0, np.cos(axis)])
     pair = [Performer(replace(person, hand=people[0].hand), rng, timing.frames) for person in people]
     side = rng.normal(0.0, 0.04)
-    pump = rhythm(pair[0], timing, 0.7, 1.0, 0.14) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
+    pump = rhythm(pair[0], timing, 0.7, 1.0, 0.17) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
     bodies = []
     for n, performer in enumerate(pair):
         late = rng.uniform(0.0, 0.2) if n else 0.0

@@ -161,12 +161,3 @@ class Performer:
     def to_room(points: np.ndarray, heading: float, place: np.ndarray) -> np.ndarray:
         c, s = np.cos(heading), np.sin(heading)
         return points @ np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]) + place
-
-
-def keys(t: np.ndarray, times: list[float], values: list[list[float]] | np.ndarray) -> np.ndarray:
-    """A minimum-jerk path (T, C) through `values` at `times`."""
-    points = np.asarray(values, dtype=float)
-    path = np.broadcast_to(points[0], (len(t), points.shape[1]))
-    for a, b, start, step in zip(times, times[1:], points, np.diff(points, axis=0), strict=False):
-        path = np.where((t >= a)[:, None], start + ramp((t - a) / (b - a))[:, None] * step, path)
-    return path
