@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from kinemask.evaluation.protocols import data_name, find_protocol
 from kinemask.evaluation.results import hash8
 from kinemask.evaluation.settings import parse_protocol
 from kinemask.pretext import NAMES, method
+from kinemask.pretext.base import Method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.train.settings import Settings
 
@@ -119,7 +121,7 @@ def plan(
                 key = {
                     "settings": _deciding(settings),
                     "store": store.meta["sha256"],
-                    "code": code_version(*_PRETRAINING),
+                    "code": code_version(*_PRETRAINING) + _own_code(chosen),
                 }
                 usual = {p: known[p].seeds if len(known[p].seeds) > 1 else (seed,) for p in protocols}
                 work.append(
@@ -200,3 +202,13 @@ def code_version(*parts: str) -> str:
             if source.name.endswith(".py") and source.name not in _NO_NUMBERS:
                 digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return f"{__version__}+{digest.hexdigest()[:8]}, torch {torch.__version__}"
+
+
+def _own_code(chosen: Method) -> str:
+    """The version of the file that a registered method is defined in; nothing for the package's own."""
+    if chosen.name in NAMES:
+        return ""
+    source = getattr(sys.modules.get(chosen.build.__module__), "__file__", None)
+    if source is None:
+        raise ValueError(f"compare: method {chosen.name} is defined in no file, so its versions look alike")
+    return f", {chosen.name} {sha256(Path(source))[:8]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def draw_labels(case: Case, settings: SemiSettings, seed: int) -> np.ndarray:
         own = (labels == label).nonzero().squeeze(1)
         generator = torch.Generator().manual_seed(key(seed, "labels", case.store.classes[label]))
         count = settings.per_class or max(1, round(settings.fraction * len(own)))
+        if count > len(own):
+            name = case.store.classes[label]
+            warnings.warn(f"class {name} has {len(own)} labelled training clips; all are taken", stacklevel=2)
         out.append(own[torch.randperm(len(own), generator=generator)[:count]])
     return torch.cat(out).sort().values.numpy()
 
