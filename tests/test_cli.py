@@ -1,11 +1,10 @@
-"""The command line: every command, every command of the README, and what a mistake is told."""
+"""The command line: every command, and what a mistake is told."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +13,8 @@ import numpy as np
 import pytest
 
 from kinemask import cli
-from kinemask.configure import parse
 from kinemask.data.store import open_store
 from kinemask.errors import Stopped
-from kinemask.evaluation.protocols import PROTOCOLS
-from kinemask.evaluation.settings import protocol_parser
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {
@@ -203,23 +199,6 @@ def test_a_terminal_that_lacks_letters_gets_the_rest(monkeypatch):
     assert cli.main(["µ"]) == 2
     stream.flush()
     assert b"unknown command '?'" in stream.buffer.getvalue()
-
-
-def readme_commands() -> list[list[str]]:
-    fenced = README.split("```")[1::2]
-    commands = [shlex.split(x) for block in fenced for x in block.splitlines() if x.startswith("kinemask ")]
-    assert len(commands) > 5
-    return commands
-
-
-@pytest.mark.parametrize("command", readme_commands(), ids=" ".join)
-def test_every_command_of_the_readme_parses(command):
-    name, *rest = command[1:]
-    assert name in cli.COMMANDS
-    if name == "pretrain":
-        parse(rest)
-    elif name == "evaluate":
-        protocol_parser(rest[0], PROTOCOLS[rest[0]], PROTOCOLS[rest[0]].settings).parse_args(rest[1:])
 
 
 def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):

@@ -1,0 +1,311 @@
+"""The pages: their links, every command on them and in the README, their costs, and the code that people are to run."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import re
+import runpy
+import shlex
+import sys
+from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a test replaces)
+from kinemask.data.draws import Draws
+from kinemask.data.readers import READERS
+from kinemask.evaluation import compare, compare_plan  # noqa: F401 (as api)
+from kinemask.pretext import NAMES, masks, method, register
+from kinemask.skeleton import layout
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEW_METHOD = (DOCS / "new-method.md").read_text()
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands(text: str) -> list[list[str]]:
+    """The kinemask commands of a page's code blocks, those over several lines joined."""
+    blocks = [code.replace("\\\n", "") for language, code in FENCED.findall(text) if language != "python"]
+    lines = [line for code in blocks for line in code.splitlines() if line.startswith("kinemask ")]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def sections() -> dict[str, list[list[str]]]:
+    """The commands of each second-level section that has any, by page and title."""
+    parts = {page: re.split(r"^## ", page.read_text(), flags=re.MULTILINE) for page in PAGES}
+    named = {
+        f"{name_of(page)}, {text.splitlines()[0]}": text for page, texts in parts.items() for text in texts if text
+    }
+    return {name: found for name, text in named.items() if (found := commands(text))}
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"`[^`\n]*`", "", FENCED.sub("", page.read_text()))
+
+
+# links
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to a page's headings may name."""
+    headings = re.findall(r"^#+ +(.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", h.replace("`", "")).strip().lower()) for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.is_file(), target
+        assert DOCS in there.parents or page.name == "README.md", f"{target} is not on the site"
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(listed) == [p.relative_to(DOCS).as_posix() for p in PAGES[1:]]
+
+
+# commands
+
+
+class Reached(Exception):
+    """A command got past its parser: what it would have run, and with what."""
+
+
+def shape_of(recipe: str, data: str) -> str:
+    """The layout of a store that a page's command names."""
+    dataset = Path(data).name
+    if recipe.startswith("skeletonmae"):
+        return "coco17"
+    return (dataset in READERS and READERS[dataset].layout) or "ntu25"
+
+
+def build(recipe: str, settings: Any) -> None:
+    """Encoder and task of these settings: what cannot be told from one setting alone is told here."""
+    with torch.device("meta"):
+        chosen, of = method(settings.method), layout(shape_of(recipe, settings.data))
+        encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
+        chosen.build(encoder, settings.decoder, settings.pretext)
+
+
+@pytest.fixture
+def dry(monkeypatch):
+    """Commands read their arguments in full, and stop before they work. Runs and stores need not be there."""
+
+    def stop(name):
+        def reached(*args, **options):
+            raise Reached(name, args, options)
+
+        return reached
+
+    def store(path):
+        dataset = Path(path).name if Path(path).name in READERS else "pyskl"
+        meta = {"dataset": dataset, "sha256": {}}
+        return SimpleNamespace(path=Path(path), meta=meta, split=lambda name: None)
+
+    def plan(*args):
+        raise Reached("compare", compare_plan.plan(*args), {})
+
+    def weights(path, what):
+        return {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}, {}
+
+    for place, name in (
+        ("kinemask.demo.run_demo", "demo"),
+        ("kinemask.data.prepare.prepare", "prepare"),
+        ("kinemask.data.prepare.info", "info"),
+        ("kinemask.train.pretraining.pretrain", "pretrain"),
+        ("kinemask.evaluation.protocols.evaluate", "evaluate"),
+        ("kinemask.evaluation.ensemble.ensemble", "ensemble"),
+        ("kinemask.evaluation.report.report", "report"),
+    ):
+        monkeypatch.setattr(place, stop(name))
+    monkeypatch.setattr("kinemask.evaluation.compare.plan", plan)
+    monkeypatch.setattr("kinemask.evaluation.compare_plan.open_store", store)
+    monkeypatch.setattr("kinemask.evaluation.settings.encoder_file", lambda run, name: Path(run, name))
+    monkeypatch.setattr("kinemask.evaluation.settings.read_weights", weights)
+
+
+@pytest.mark.filterwarnings("error:.*has no effect")
+@pytest.mark.filterwarnings("ignore:ψ and φ")
+@pytest.mark.parametrize("section", (SECTIONS := sections()))
+def test_every_command_parses(section, dry):
+    for command in SECTIONS[section]:
+        name, *rest = command[1:]
+        if name in ("recipes", "datasets", "layouts"):
+            assert cli.main(command[1:]) == 0
+            continue
+        with pytest.raises(Reached) as reached:
+            assert not cli.main(command[1:]), shlex.join(command)
+        kind, found, _ = reached.value.args
+        assert kind == name, command
+        if kind == "pretrain":
+            build(rest[rest.index("--recipe") + 1], found[0])
+        for work in found if kind == "compare" else ():
+            build(work.recipe, work.settings)
+
+
+# ablations
+
+
+def test_every_number_of_the_ablation_tables_has_its_command():
+    sections = re.split(r"^## ", (DOCS / "ablations.md").read_text(), flags=re.MULTILINE)[1:]
+    papers = dict(zip(("ha-cm.md", "skeleton2vec.md", "masksem.md", "skeletonmae.md"), sections, strict=True))
+    with (files("kinemask.evaluation") / "published.csv").open(encoding="utf-8") as table:
+        rows = [row for row in csv.DictReader(table) if row["protocol"].startswith("ablation")]
+    assert len(rows) > 100
+    for row in rows:
+        paper, _, where = row["source"].partition(" ")
+        part = re.split(r"^### ", papers[paper], flags=re.MULTILINE)
+        found = next((p for p in part if p.startswith(where.replace("Fig.", "Figure"))), None)
+        assert found is not None, row
+        assert re.search(rf"\b{re.escape(row['value'])}\b", found), row
+
+
+def test_a_temperature_near_0_is_a_mask_without_noise():
+    """As the page has it for MAMP without Gumbel noise."""
+    intensity = torch.rand(4, 750, generator=torch.Generator().manual_seed(0))
+    score = masks.log_probability(intensity, 1e-6) + Draws(0, 4).gumbel(750)
+    kept = masks.split(score, 75, torch.ones(4, 750, dtype=torch.bool), "lowest").keep
+    assert (kept == intensity.argsort(1)[:, :75]).float().mean() > 0.99  # tokens that all but tie may change places
+
+
+# costs
+
+
+@pytest.fixture(scope="module")
+def costs():
+    spec = spec_from_file_location("costs", DOCS / "costs.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    sys.modules["costs"] = module  # where dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_costs_are_as_counted(name, costs):
+    row = f"| {' | '.join(costs.cost(name).cells())} |"
+    for page in (DOCS / "methods" / "index.md", DOCS / "methods" / f"{name}.md"):
+        assert row in page.read_text(), f"run docs/costs.py: {page.name} should have {row}"
+
+
+# what the pages have people run
+
+
+def of_language(text: str, language: str) -> list[str]:
+    return [code for found, code in FENCED.findall(text) if found == language]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_on_the_pages_is_python(page):
+    for code in of_language(page.read_text(), "python"):
+        compile(code, name_of(page), "exec")
+
+
+def test_the_new_method(tiny, tmp_path, monkeypatch, capsys):
+    """The two files of the page, exactly, through the commands of the page; with a small store and network."""
+    (code, *_), (recipe, *_) = of_language(NEW_METHOD, "python"), of_language(NEW_METHOD, "yaml")
+    assert len((code + recipe).splitlines()) < 60
+    (tmp_path / "forecast.py").write_text(code)
+    (tmp_path / "forecast.yaml").write_text(recipe)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kinemask.pretext._REGISTERED", {})
+    given = [shlex.split(line) for line in NEW_METHOD.splitlines() if line.startswith("python forecast.py")]
+    assert [line[2] for line in given] == ["pretrain", "evaluate", "compare"]
+    for line in given:
+        line = [{"stores/nw-ucla": str(tiny.path), "xview": "xsub"}.get(word, word) for word in line[1:]]
+        more = {"pretrain": NETWORK, "evaluate": ["--epochs", "2"], "compare": [*NETWORK, "--linear.epochs", "2"]}
+        monkeypatch.setattr(sys, "argv", [*line, *more[line[1]]])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path("forecast.py", run_name="__main__")
+        assert ended.value.code == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "| forecast |" in shown
+    logged = [json.loads(line) for line in Path("runs/forecast/metrics.jsonl").read_text().splitlines()]
+    assert logged[-1]["loss"] < logged[0]["loss"]
+
+
+def test_a_registered_method_is_told_from_the_packages_own():
+    with pytest.raises(ValueError, match="one of kinemask's own"):
+        register(method("mamp"))
+
+
+NETWORK = [
+    part
+    for name, value in {
+        "sampling.frames": 12,
+        "sampling.min_crop_frames": 8,
+        "encoder.layers": 1,
+        "encoder.width": 16,
+        "encoder.heads": 2,
+        "decoder.layers": 1,
+        "decoder.width": 16,
+        "decoder.heads": 2,
+        "training.epochs": 4,
+        "training.warmup_epochs": 0,
+        "training.batch_size": 8,
+        "training.log_every": 1,
+    }.items()
+    for part in (f"--{name}", str(value))
+]
+
+
+def record(folder: Path) -> None:
+    """Twenty recordings as the page describes them: 2D, two actions of five people, the last one for testing."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    lines = ["clip,label,subject,split"]
+    for i in range(20):
+        label, person = ("squat", "lunge")[i % 2], ("anna", "ben", "carl", "dora", "emil")[i // 4]
+        t = np.linspace(0, 6, 40 + i)[:, None, None]
+        sway = np.sin(t + rng.uniform(0, 6)) * np.where(i % 2, [30, 0], [0, 30])
+        joints = 300 + rng.normal(0, 60, (1, 17, 2)) + sway + rng.normal(0, 2, (len(t), 17, 2))
+        joints[rng.random(joints.shape[:2]) < 0.05] = np.nan
+        np.save(folder / f"take{i + 1:02d}.npy", joints)
+        lines.append(f"take{i + 1:02d},{label},{person},{'test' if person == 'emil' else 'train'}")
+    (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
+    """Every command and the last Python example of the page, in order."""
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "my-recordings")
+    page = DOCS / "own-data.md"
+    quick = ["--epochs", "2", "--warmup_epochs", "0", "--head.hidden", "8"]
+    semi = [*quick, "--seed", "[0,1]"]
+    done, per_class = [], []
+    for _, name, *rest in commands(page.read_text()):
+        more = {"pretrain": NETWORK, "evaluate": semi if rest[0] == "semi" else quick}.get(name, [])
+        warned = pytest.warns(UserWarning, match="8 labelled training clips; all are taken")
+        with warned if "20" in rest else contextlib.nullcontext():
+            assert cli.main([name, *rest, *more]) == 0, capsys.readouterr().err
+        if rest[0] == "semi":
+            found = [json.loads(Path(p).read_text()) for p in capsys.readouterr().out.split() if p.endswith(".json")]
+            per_class += [sorted({len(r["labels"]) / 2 for r in found})]
+            assert all(r["controls"].keys() >= {"from_scratch", "raw_coordinates_knn"} for r in found)
+        done.append(name)
+    assert done == ["prepare", "info", "pretrain", "pretrain", *["evaluate"] * 3, "report", "evaluate"]
+    assert per_class == [[1], [5], [8]]
+    assert Path("runs/mine/report.html").is_file()
+    space: dict[str, Any] = {}
+    exec(of_language(page.read_text(), "python")[-1], space)
+    assert space["scores"].shape == (20, 2)
