@@ -152,12 +152,13 @@ def test_poses_do_not_name_the_action_but_motion_does(clips):
     labels = np.array([clip.label for clip in clips])
     train = np.array([int(clip.fields["subject"]) % 2 == 1 for clip in clips])
     paths = np.stack([resampled(clip.data) for clip in clips])
-    assert 0.3 < nearest(paths.reshape(len(clips), -1), labels, train) < 0.75
+    assert 0.2 < nearest(paths.reshape(len(clips), -1), labels, train) < 0.75
     hand = paths[:, 16:48, [6, 10]] - paths[:, 16:48, [20]]
     moves = np.linalg.norm(np.diff(hand, axis=1), axis=-1).sum(1).max(-1)  # the busier wrist's way, metres
     way = {name: np.median(moves[labels == i]) for i, name in enumerate(CLASSES)}
-    assert way["wave"] > 1.5 * way["make a phone call"]
-    assert way["knock on a door"] > 1.2 * way["point at something"]
+    pairs = {"rub hands": "fold hands", "turn a crank": "point at something", "saw": "give an object"}
+    for moving, still in pairs.items():
+        assert way[moving] > 1.4 * way[still], moving
 
 
 @pytest.mark.parametrize("wrong", [{"subjects": 0}, {"cameras": 4}, {"repetitions": 1000}])

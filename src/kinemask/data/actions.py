@@ -1,9 +1,8 @@
 """The synthetic actions: along which trajectories a performer moves.
 
 They come in groups that share their poses and differ in how the pose moves: a hand held at the head (drink,
-brush, telephone, wave), hands together before the chest (clap, rub, fold, roll), an arm stretched out (point,
-knock), a change of height (sit, stand), two people hand in hand (shake, give). So no single frame, and no average
-of frames, names the action.
+telephone, wave), hands before the chest (clap, rub, fold, roll, drum), an arm stretched out (point, knock, crank),
+two people hand in hand (shake, give, saw). So no single frame, and no average of frames, names the action.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from kinemask.data.kinematics import SIGNS, trunk
-from kinemask.data.performer import Performer, Person, Timing, drift, ramp
+from kinemask.data.kinematics import SIGNS
+from kinemask.data.performer import Performer, Person, Timing, drift
 
 
 def circle(p: Performer, timing: Timing, slow: float, fast: float, radius: float) -> np.ndarray:
@@ -39,13 +38,6 @@ def drink(p: Performer, k: Timing) -> None:
     p.pose.head[:, 0] -= 0.16 * k.weight + 0.15 * sip
     place = p.near_head(p.outward((0.07, -0.06, 0.10)) + p.hold_place(0))
     p.move_hand(p.side, place + sip[:, None] * p.outward((0.02, 0.07, -0.03)), k.weight)
-    p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
-
-
-def brush_teeth(p: Performer, k: Timing) -> None:
-    scrub = rhythm(p, k, 0.9, 1.3, 0.11)
-    place = p.near_head(p.outward((0.08, -0.05, 0.10)) + p.hold_place(0))
-    p.move_hand(p.side, place + scrub[:, None] * p.outward((1.0, 0.25, -0.3)), k.weight)
     p.pose.palms[:, p.side] += k.weight[:, None] * p.outward((-0.5, 0.3, 0.0))
 
 
@@ -98,65 +90,50 @@ def roll_hands(p: Performer, k: Timing) -> None:
     together(p, k, 0.075 + still(p, k), up, ahead)
 
 
-def outstretched(p: Performer, k: Timing, push: np.ndarray) -> None:
-    """The arm stretched forward; `push` (T,) further along its direction."""
+def drum(p: Performer, k: Timing) -> None:
+    together(p, k, 0.12 + still(p, k), rhythm(p, k, 0.7, 1.1, 0.14), still(p, k))
+
+
+def outstretched(p: Performer, k: Timing, shift: np.ndarray) -> None:
+    """The arm stretched forward; the hand moves by `shift` (T, 3): outwards, up, along the arm."""
     yaw, pitch = p.rng.normal(0.15, 0.3), p.rng.normal(-0.02, 0.16)
     way = p.outward((np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)))
     shoulder = p.outward((p.person.body.shoulders, -0.035, 0.0))
-    reach = np.clip(p.rng.normal(0.80, 0.06), 0.66, 0.92) * p.person.body.arm
+    reach = np.clip(p.rng.normal(0.80, 0.06), 0.66, 0.92) * p.person.body.arm + shift[:, 2]
+    across = shift[:, :2] @ np.array([[p.sign, 0.0, 0.0], [0.0, 1.0, 0.0]])
     p.pose.spine[:, 1] += 0.12 * yaw * p.sign * k.weight
-    p.move_hand(p.side, shoulder + p.hold_place(2) + (reach + push)[:, None] * way, k.weight)
+    p.move_hand(p.side, shoulder + p.hold_place(2) + reach[:, None] * way + across, k.weight)
 
 
 def point(p: Performer, k: Timing) -> None:
-    outstretched(p, k, 0.01 * drift(p.rng, k.frames, ()))
+    outstretched(p, k, 0.01 * drift(p.rng, k.frames, (3,)))
 
 
 def knock(p: Performer, k: Timing) -> None:
-    tap = rhythm(p, k, 0.7, 1.1, 0.15)
-    outstretched(p, k, tap)
-    p.pose.palms[:, p.side] += 2.0 * tap[:, None] * np.array([0.0, 0.6, 0.8])
+    tap = rhythm(p, k, 0.7, 1.1, 0.15)[:, None]
+    outstretched(p, k, tap * np.array([0.0, 0.0, 1.0]))
+    p.pose.palms[:, p.side] += 2.0 * tap * np.array([0.0, 0.6, 0.8])
 
 
-def seat(p: Performer, down: np.ndarray) -> None:
-    """Between standing (`down` 0) and sitting (1); bends forward on the way."""
-    body, rng = p.person.body, p.rng
-    drop = body.standing - (body.sole + 0.98 * body.shin) * rng.uniform(0.95, 1.08)
-    p.pose.pelvis[:, 1] -= drop * down
-    p.pose.pelvis[:, 2] -= 0.92 * body.thigh * ramp(np.clip(1.15 * down, 0, 1))
-    bend = rng.uniform(1.6, 2.6) * down * (1.0 - down)
-    p.pose.spine[:, 0] += bend - rng.uniform(0.0, 0.12) * down
-    p.pose.turn[:, 0] += 0.35 * bend
-    p.pose.head[:, 0] -= 0.5 * bend
-    core = trunk(body, p.pose)
-    lap = core.base + np.array([0.0, 0.09, 0.75 * body.thigh])
-    for side, sign in enumerate(SIGNS):
-        p.move_hand(side, p.to_chest(lap + np.array([sign * body.hips * 1.3, 0.0, rng.normal(0.0, 0.05)])), down)
+def crank(p: Performer, k: Timing) -> None:
+    turn = circle(p, k, 0.6, 0.9, 0.14)
+    outstretched(p, k, np.insert(turn, 2, -0.08, axis=1))
 
 
-def sit_down(p: Performer, k: Timing) -> None:
-    seat(p, ramp((k.t - k.start) / (k.stop - k.start)))
-
-
-def stand_up(p: Performer, k: Timing) -> None:
-    seat(p, 1.0 - ramp((k.t - k.start) / (k.stop - k.start)))
-
-
-SOLO: dict[str, tuple[Callable[[Performer, Timing], None], tuple[float, float], float]] = {
-    "drink": (drink, (0.9, 1.5), 0.3),
-    "brush teeth": (brush_teeth, (0.9, 1.5), 0.3),
-    "make a phone call": (telephone, (0.9, 1.5), 0.3),
-    "wave": (wave, (0.9, 1.5), 0.3),
-    "clap": (clap, (0.8, 1.4), 0.3),
-    "rub hands": (rub_hands, (0.8, 1.4), 0.3),
-    "fold hands": (fold_hands, (0.8, 1.4), 0.3),
-    "roll hands": (roll_hands, (0.8, 1.4), 0.3),
-    "point at something": (point, (0.7, 1.3), 0.3),
-    "knock on a door": (knock, (0.7, 1.3), 0.3),
-    "sit down": (sit_down, (0.5, 0.9), 0.0),
-    "stand up": (stand_up, (0.5, 0.9), 0.0),
+SOLO: dict[str, tuple[Callable[[Performer, Timing], None], tuple[float, float]]] = {
+    "drink": (drink, (0.9, 1.5)),
+    "make a phone call": (telephone, (0.9, 1.5)),
+    "wave": (wave, (0.9, 1.5)),
+    "clap": (clap, (0.8, 1.4)),
+    "rub hands": (rub_hands, (0.8, 1.4)),
+    "fold hands": (fold_hands, (0.8, 1.4)),
+    "roll hands": (roll_hands, (0.8, 1.4)),
+    "drum": (drum, (0.8, 1.4)),
+    "point at something": (point, (0.7, 1.3)),
+    "knock on a door": (knock, (0.7, 1.3)),
+    "turn a crank": (crank, (0.7, 1.3)),
 }
-DUET = ("shake hands", "give an object")
+DUET = {"shake hands": (0.0, 1.0, 0.15), "give an object": (0.0, 0.0, 0.0), "saw": (0.0, 0.1, 1.0)}  # way of the hands
 CLASSES: tuple[str, ...] = (*SOLO, *DUET)
 
 
@@ -166,8 +143,8 @@ def perform(name: str, people: tuple[Person, Person], rng: np.random.Generator) 
     Two bodies where the action needs two; a single performer faces -z, give or take its habit.
     """
     if name in SOLO:
-        act, lasts, untrimmed = SOLO[name]
-        timing = Timing.sample(rng, people[0].tempo, lasts, untrimmed)
+        act, lasts = SOLO[name]
+        timing = Timing.sample(rng, people[0].tempo, lasts)
         performer = Performer(people[0], rng, timing.frames)
         act(performer, timing)
         heading = np.pi + people[0].turned + rng.normal(0.0, 0.15)
@@ -176,21 +153,21 @@ def perform(name: str, people: tuple[Person, Person], rng: np.random.Generator) 
 
 
 def duet(name: str, people: tuple[Person, Person], rng: np.random.Generator) -> np.ndarray:
-    """Two people face to face whose hands meet between them, and move up and down together if they shake."""
+    """Two people face to face whose hands meet between them, and move together."""
     timing = Timing.sample(rng, people[0].tempo, (0.8, 1.4))
     apart, axis = rng.uniform(0.8, 0.98), np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0.0, 0.25)
     height = 0.56 * (people[0].body.standing + people[1].body.standing) + rng.normal(0.0, 0.03)
     ahead = np.array([np.sin(axis), 0.0, np.cos(axis)])
     pair = [Performer(replace(person, hand=people[0].hand), rng, timing.frames) for person in people]
     side = rng.normal(0.0, 0.04)
-    pump = rhythm(pair[0], timing, 0.7, 1.0, 0.17) if name == "shake hands" else 0.01 * drift(rng, timing.frames, ())
+    pump = rhythm(pair[0], timing, 0.7, 1.0, 0.17)[:, None] * DUET[name] + 0.01 * drift(rng, timing.frames, (3,))
     bodies = []
     for n, performer in enumerate(pair):
         late = rng.uniform(0.0, 0.2) if n else 0.0
         own = Timing(timing.frames, timing.start + late, timing.rise, timing.stop - late, timing.fall)
         meet = np.array([side * (1 - 2 * n), height, apart / 2 - 0.10])
         performer.pose.spine[:, 0] += 0.1 * own.weight
-        reach = meet + pump[:, None] * np.array([0.0, 1.0, 0.15])
+        reach = meet + pump * ([1.0, 1.0, 1.0] if n == 0 else [-1.0, 1.0, -1.0])  # one pulls where the other pushes
         performer.move_hand(performer.side, performer.to_chest(reach), own.weight)
         bodies.append(performer.joints(axis + n * np.pi, (n - 0.5) * apart * ahead))
     return np.stack(bodies)

@@ -9,6 +9,7 @@ import numpy as np
 from kinemask.data.kinematics import SIGNS, Body, Pose, joints, trunk, turned
 
 RATE = 30.0  # frames a second
+UNTRIMMED = 0.3  # share of clips that begin, or end, amid the action
 
 
 def ramp(x: np.ndarray) -> np.ndarray:
@@ -82,13 +83,11 @@ class Timing:
         return ramp((self.t - self.start) / self.rise) - ramp((self.t - self.stop) / self.fall)
 
     @classmethod
-    def sample(
-        cls, rng: np.random.Generator, tempo: float, lasts: tuple[float, float], untrimmed: float = 0.3
-    ) -> Timing:
+    def sample(cls, rng: np.random.Generator, tempo: float, lasts: tuple[float, float]) -> Timing:
         rise, fall = rng.uniform(0.35, 0.6, 2) / tempo
-        lead = -rng.uniform(0.3, 1.0) * rise if rng.random() < untrimmed else rng.uniform(0.05, 0.7)
+        lead = -rng.uniform(0.3, 1.0) * rise if rng.random() < UNTRIMMED else rng.uniform(0.05, 0.7)
         hold = rng.uniform(*lasts) / tempo
-        tail = -rng.uniform(0.3, 1.0) * fall if rng.random() < untrimmed else rng.uniform(0.05, 0.55)
+        tail = -rng.uniform(0.3, 1.0) * fall if rng.random() < UNTRIMMED else rng.uniform(0.05, 0.55)
         stop = lead + rise + hold
         return cls(int(np.clip(round((stop + fall + tail) * RATE), 32, 90)), lead, rise, stop, fall)
 
