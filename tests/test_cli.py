@@ -15,6 +15,7 @@ import pytest
 from kinemask import cli
 from kinemask.data.store import open_store
 from kinemask.errors import Stopped
+from kinemask.evaluation.protocols import PROTOCOLS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {

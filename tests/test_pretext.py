@@ -32,7 +32,8 @@ SMALL = {"layers": 2, "width": 16, "heads": 2, "segment_frames": S}
 SMALL_DECODER = {"layers": 1, "width": 16, "heads": 2}
 DECODER = DecoderSettings(**SMALL_DECODER)
 NEEDS_PROCESSES = {"negatives"}  # options whose effect takes several processes, tested with torchrun
-RECIPE = {name: load_recipe(next(r for r in recipes() if r.startswith(f"{name}-"))) for name in NAMES}
+PAPERS = [r for r in recipes() if not r.endswith(("-demo", "-small"))]
+RECIPE = {name: load_recipe(next(r for r in PAPERS if r.startswith(f"{name}-"))) for name in NAMES}
 OPTIONS = [(name, f.name) for name in NAMES for f in fields(method(name).settings)]
 TOKENS = [name for name, option in OPTIONS if option == "mask_ratio"]  # methods that draw what they keep
 BAD = {
