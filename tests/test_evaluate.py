@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
+from kinemask.data import sampling
 from kinemask.data.prepare import prepare
 from kinemask.data.sampling import SamplingSettings
 from kinemask.data.store import Clip, open_store, write_store
@@ -385,6 +386,15 @@ def test_controls_do_not_depend_on_the_weights_under_test(run, tiny, tmp_path):
     a, b = (evaluate("knn", r, tiny.path, "xsub", device="cpu")[0] for r in (run, other))
     assert a["controls"] == b["controls"]
     assert a["hash"] != b["hash"]
+
+
+@pytest.mark.parametrize("protocol", ["linear", "finetune"])
+def test_shear_is_of_pretraining_alone(protocol, tiny, tmp_path, monkeypatch):
+    run = make_run(tiny, tmp_path / "run", sampling={"shear": 0.5}, epochs=1)
+    seen = []
+    monkeypatch.setattr(sampling, "augment", lambda x, draws, slot, s: seen.append(s.shear) or x)
+    evaluate(protocol, run, tiny.path, "xsub", device="cpu", controls=False, epochs=1)
+    assert set(seen) == {0.0}
 
 
 @pytest.mark.parametrize("name", ["mae", "hacm"])

@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from kinemask.data.draws import Draws, key
-from kinemask.data.sampling import Sampler, SamplingSettings, difference, resample_positions, rotation_matrix
+from kinemask.data.sampling import (
+    Sampler,
+    SamplingSettings,
+    augment,
+    difference,
+    resample_positions,
+    rotation_matrix,
+)
 from kinemask.data.tracks import Recordings, Tracks, fill_missing
 from kinemask.skeleton import layout
 
@@ -234,6 +241,17 @@ def test_shear_is_linear_with_unit_diagonal():
     off = matrix[:, ~torch.eye(3, dtype=torch.bool)]
     assert off.abs().max() < 0.4 + 1e-4
     assert (off.std(0) - 0.4 / math.sqrt(3)).abs().max() < 0.04
+
+
+def test_bodies_of_a_clip_share_rotation_and_shear_but_not_noise():
+    x, slot = torch.randn(1, 12, 15, 3).expand(3, -1, -1, -1), torch.tensor([0, 0, 1])
+    turned = augment(x, Draws(0, 2), slot, replace(PLAIN, rotation=0.5, shear=0.5))
+    assert torch.equal(turned[0], turned[1])
+    assert not torch.allclose(turned[0], turned[2])
+    noise = augment(x, Draws(0, 2), slot, replace(PLAIN, noise=0.1)) - x
+    alone = augment(x[::2], Draws(0, 2), torch.arange(2), replace(PLAIN, noise=0.1)) - x[::2]
+    assert torch.equal(noise[::2], alone)  # first bodies do not depend on there being second ones
+    assert abs(torch.corrcoef(noise[:2].flatten(1))[0, 1]) < 0.1
 
 
 def test_noise_has_its_standard_deviation():

@@ -179,7 +179,10 @@ def difference(x: Tensor, stride: int = 1) -> Tensor:
 
 
 def augment(x: Tensor, draws: Draws, slot: Tensor, settings: SamplingSettings) -> Tensor:
-    """Random rotation, shear and noise of (B, T, V, C); rows with the same slot share them."""
+    """Random rotation, shear and noise of (B, T, V, C); rows with the same slot share all but the noise.
+
+    slot (B,) ascends.
+    """
     C = x.shape[-1]
     matrix = None
     if any(settings.angles):
@@ -193,7 +196,10 @@ def augment(x: Tensor, draws: Draws, slot: Tensor, settings: SamplingSettings) -
     if matrix is not None:
         x = torch.einsum("btvc,bdc->btvd", x, matrix[slot])
     if settings.noise:
-        x = x + settings.noise * draws.normal(*x.shape[1:])[slot]
+        body = torch.arange(len(slot), device=slot.device) - torch.searchsorted(slot, slot)
+        for number in range(int(body.max()) + 1):
+            noise = settings.noise * draws.normal(*x.shape[1:])[slot]
+            x = torch.where((body == number)[:, None, None, None], x + noise, x)
     return x
 
 

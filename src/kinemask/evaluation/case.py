@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 from torch import Tensor
 
@@ -72,6 +72,15 @@ class Protocol:
     def score(self, case: Case, settings: Any, seeds: Sequence[int], controls: bool) -> Iterator[Scored]:
         """The outcome of each seed, in order."""
         raise NotImplementedError
+
+
+def with_defaults(settings: type, changes: Mapping[str, Any], *fields: tuple[str, type, Any]) -> type:
+    """Settings with other defaults, and with `fields` (name, type, dataclass field) in place of their like."""
+    types = get_type_hints(settings)
+    changed = [(name, types[name], field(default=value)) for name, value in changes.items()]
+    made = make_dataclass(settings.__name__, [*changed, *fields], bases=(settings,), kw_only=True)
+    made.__doc__ = settings.__doc__
+    return made
 
 
 def as_control(name: str, scores: Tensor, case: Case) -> dict[str, float | None]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, make_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from kinemask import __version__
 from kinemask.checks import check_not_negative, check_positive, warn_unused
 from kinemask.data.draws import key
 from kinemask.data.sampling import Sampler
-from kinemask.evaluation.case import Case, Protocol, Scored, as_control, raw_neighbour
+from kinemask.evaluation.case import Case, Protocol, Scored, as_control, raw_neighbour, with_defaults
 from kinemask.evaluation.features import Part
 from kinemask.evaluation.recognition import Finetuning
 from kinemask.evaluation.results import Outcome, hash8
@@ -97,12 +97,8 @@ class TrainedProtocol(Protocol):
 
     def settings_of(self, chosen: Method, scratch: bool) -> type:
         changes = {**chosen.finetune, **({"layer_decay": 1.0} if scratch else {})}
-        types = get_type_hints(self.settings)
-        fields = [(name, types[name], field(default=value)) for name, value in changes.items()]
-        fields.append(("head", chosen.head_settings, field(default_factory=chosen.head_settings)))
-        made = make_dataclass(self.settings.__name__, fields, bases=(self.settings,), kw_only=True)
-        made.__doc__ = self.settings.__doc__
-        return made
+        head = ("head", chosen.head_settings, field(default_factory=chosen.head_settings))
+        return with_defaults(self.settings, changes, head)
 
     def keys(self, case: Case, settings: Any, seed: int) -> dict[str, Any]:
         if self.choose is None:

@@ -12,9 +12,11 @@ import torch
 
 from kinemask.data.draws import key
 from kinemask.data.sampling import SamplingSettings
-from kinemask.evaluation.case import Case, Protocol, Scored, as_control, raw_neighbour
+from kinemask.evaluation.case import Case, Protocol, Scored, as_control, raw_neighbour, with_defaults
 from kinemask.evaluation.features import Features, Part
+from kinemask.evaluation.linear import LinearSettings
 from kinemask.evaluation.results import Outcome, mean_details
+from kinemask.pretext.base import Method
 from kinemask.train.encoders import TrainedEncoder, build_encoder
 
 UNTRAINED_SEEDS = 3
@@ -30,6 +32,9 @@ class FrozenProtocol(Protocol):
 
     run: Callable[[Features, int, Any, int], Outcome]
     raw: Callable[[Part, Part, SamplingSettings, Any, int], dict[str, Any]] | None = None
+
+    def settings_of(self, chosen: Method, scratch: bool) -> type:
+        return with_defaults(self.settings, chosen.linear if issubclass(self.settings, LinearSettings) else {})
 
     def score(self, case: Case, settings: Any, seeds: Sequence[int], controls: bool) -> Iterator[Scored]:
         """Features are computed once, for all seeds."""

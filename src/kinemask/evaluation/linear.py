@@ -21,7 +21,7 @@ class LinearSettings:
 
     Args:
         epochs: epochs of the head
-        batch_size: clips of a step (256 in Skeleton2vec and MaskSem)
+        batch_size: clips of a step; 256 by default for Skeleton2vec and MaskSem
         lr: learning rate, cosine to 0
         momentum: of SGD
         views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every

@@ -82,8 +82,7 @@ def evaluate(
     with distributed.world(device) as world:
         path = None if run is None else encoder_file(run, encoder)
         model = from_recipe(recipe or "", store, split) if path is None else load_encoder(path, world.device)
-        if test_clips is not None:
-            model = with_sampling(model, test_clips=test_clips)
+        model = with_sampling(model, shear=0.0, test_clips=test_clips or model.sampling.test_clips)
         if not chosen.trains:
             check_fit(model, store, path or "")
         train, test = parts(store, split, world.device, model.sampling.missing)

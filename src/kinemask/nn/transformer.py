@@ -34,8 +34,11 @@ class Attention(nn.Module):
         return self.out(attend(q, k, v).transpose(1, 2).reshape(B, L, D))
 
     def queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The query and key maps alone, heads side by side: (..., D) -> two of (..., D)."""
-        q, k, _ = self.qkv(x).chunk(3, -1)
+        """The query and key maps alone, without gradient to them, heads side by side: (..., D) -> two of (..., D).
+
+        On detached weights: autocast would keep a cast that was made without gradient for the rest of the step.
+        """
+        q, k, _ = F.linear(x, self.qkv.weight.detach(), self.qkv.bias.detach()).chunk(3, -1)
         return q, k
 
 

@@ -131,7 +131,8 @@ class Method:
     """A method as a value: its name, one line about it, its settings, and how to build encoder and task.
 
     build_classifier: (encoder, classes, head settings) -> the classifier that fine-tuning trains, around the encoder.
-    finetune: settings of fine-tuning that differ from the defaults for this method.
+    finetune, linear: settings of fine-tuning, and of a linear classifier on frozen features, that differ from the
+    defaults for this method.
     """
 
     name: str
@@ -145,3 +146,4 @@ class Method:
     build_classifier: Callable[[Any, int, Any], nn.Module] = Classifier
     head_settings: type = HeadSettings
     finetune: Mapping[str, Any] = field(default_factory=dict)
+    linear: Mapping[str, Any] = field(default_factory=dict)

@@ -145,4 +145,5 @@ METHOD = Method(
     settings=MaskSemSettings,
     build_encoder=Encoder,
     build=MaskSem,
+    linear={"batch_size": 256},
 )

@@ -93,4 +93,5 @@ METHOD = Method(
     settings=Skeleton2vecSettings,
     build_encoder=Encoder,
     build=Skeleton2vec,
+    linear={"batch_size": 256},
 )

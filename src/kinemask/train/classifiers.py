@@ -40,13 +40,15 @@ class TrainedClassifier(nn.Module):
     @torch.no_grad()
     def scores(self, sampler: Sampler, batch_size: int = 64) -> Tensor:
         """Probabilities for every clip of a sampler's tracks, averaged over test views: (N, classes)."""
-        tracks, out = sampler.tracks, []
-        for positions in torch.arange(len(tracks.clips), device=tracks.device).split(batch_size):
-            track, slot = tracks.of_clips(positions)
-            views = (sampler.test_view(track, clip) for clip in range(self.sampling.test_clips))
-            logits = torch.stack([self.classifier(x, slot, len(positions)) for x in views])
-            out.append(logits.float().softmax(-1).mean(0))
-        return torch.cat(out)
+        tracks, views = sampler.tracks, []
+        for view in range(self.sampling.test_clips):
+            out = []
+            for positions in torch.arange(len(tracks.clips), device=tracks.device).split(batch_size):
+                track, slot = tracks.of_clips(positions)
+                logits = self.classifier(sampler.test_view(track, view), slot, len(positions))
+                out.append(logits.float().softmax(-1))
+            views.append(torch.cat(out))
+        return torch.stack(views).mean(0)
 
 
 def save_classifier(path: Path, model: TrainedClassifier, head: Any) -> None:
