@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -143,6 +144,7 @@ def _as_run(folder: Path) -> Path:
         ({"data": "utd-mhad"}, r"data utd-mhad.*nw-ucla"),
         ({"protocol": "knn"}, r"protocol knn.*linear"),
         ({"classes": ["a", "b", "c", "e"]}, "classes"),
+        ({"store_sha256": {"clips.csv": "1"}}, "different stores of nw-ucla"),
     ],
     ids=lambda v: str(v)[:30],
 )
@@ -170,9 +172,22 @@ def test_other_mistakes_of_ensembles_are_told(tmp_path):
     assert ensemble([a, b], hashes=[old["hash"], read_results(a)[0]["hash"]])
     with pytest.warns(UserWarning, match="more than once"):
         ensemble([a, a], protocol="linear")
+    with pytest.raises(ValueError, match="typo is not a run"):
+        ensemble([a, b], out=tmp_path / "typo")
+    read_results(b)[0]["scores"].write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="are damaged"):
+        ensemble([a, b], hashes=[old["hash"], read_results(a)[-1]["hash"]])
     read_results(b)[0]["scores"].unlink()
     with pytest.raises(ValueError, match="are absent"):
         ensemble([a, b], hashes=[old["hash"], read_results(a)[-1]["hash"]])
+
+
+@pytest.mark.parametrize("text, told", [("{bad", "is damaged"), ("{}", "is no result"), ("[]", "is no result")])
+def test_files_that_are_no_results_are_named(text, told, tmp_path):
+    keep(tmp_path)
+    (tmp_path / "evaluations" / "other.json").write_text(text)
+    with pytest.raises(ValueError, match=f"other.json {told}"):
+        read_results(tmp_path)
 
 
 # comparisons: what they consist of
@@ -234,6 +249,10 @@ def test_a_key_holds_all_that_decides_a_number(tiny, recipe, monkeypatch):
         run, result = keys(planned(tiny, recipe, **change)[0])
         assert run == keys(base)[0]  # pre-trained once
         assert result != keys(base)[1]
+    with monkeypatch.context() as patch:  # another skeleton, the same recordings
+        other = tiny.meta | {"layout": tiny.meta["layout"] | {"torso": []}}
+        patch.setattr(compare_plan, "open_store", lambda path: replace(tiny, meta=other))
+        assert not set(keys(planned(tiny, recipe)[0])) & set(keys(base))
     monkeypatch.setattr(compare_plan, "code_version", lambda *parts: "edited")
     assert not set(keys(planned(tiny, recipe)[0])) & set(keys(base))
     with pytest.raises(ValueError, match="code has changed"):

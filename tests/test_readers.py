@@ -661,6 +661,7 @@ class TestArrays:
             ("clip,label\n,a\n", "line 2: the clip is not named"),
             ("clip\n../one.npy\n", "line 2: clip ../one.npy lies outside"),
             ("clip\none.txt\n", "line 2: .* no such file"),
+            ('clip\n"one\n' + "two\n" * 50_000, "field larger than field limit.*is a quote left open"),
         ],
     )
     def test_bad_catalogues(self, tmp_path, text, words):

@@ -282,6 +282,7 @@ class TestOpenPose:
             (lambda content: {"people": [{"pose_keypoints_2d": [[1, 2]] * 75}]}, "person 1: expected 25"),
             (lambda content: {"people": [{"pose_keypoints_2d": [float("inf")] * 75}]}, "not a finite length"),
             (lambda content: {"people": [{"pose_keypoints_2d": {"a": 1}}]}, "person 1: expected numbers"),
+            (lambda content: {"people": [{"pose_keypoints_2d": 5}]}, "person 1: expected 25 × 3 numbers.*found 1"),
         ],
     )
     def test_bad_frames(self, tmp_path, change, words):
@@ -585,6 +586,7 @@ class TestMediaPipe:
                 "frame 1: expected frame to be a whole number, found once",
             ),
             ([{"pose_world_landmarks": [], "frame": "a"}], "expected frame to be a whole number"),
+            ([{"pose_world_landmarks": [], "frame": 10**30}], "expected frame to be a whole number"),
             ([{"pose_world_landmarks": [[[float("inf"), 1, 1]] * 33]}], "not a finite length"),
         ],
     )

@@ -179,7 +179,7 @@ STEPS = {  # hand-made, each followed by a stop
     "nested global": (named(b"numpy.core.multiarray", b"_reconstruct.__globals__"), r"_reconstruct\.__globals__"),
     "nested class": (named(b"numpy", b"ndarray.__class__.__mro__"), "__mro__"),
     "split name": (named(b"numpy.core", b"multiarray.scalar.__self__"), "__self__"),
-    "no text": (b"K\x01K\x02\x93", r"1\.2"),
+    "no text": (b"K\x01K\x02\x93", "a class or function that is no text"),
     "instance": (b"(S'" + TOUCH.encode() + b"'\nios\nsystem\n", "the step STRING"),
     "instance alone": (b"(ios\nsystem\n", "the step INST"),
     "object": (b"(cos\nsystem\no", r"os\.system"),
@@ -269,6 +269,20 @@ class TestHostile:
         path = write(tmp_path, b"\x80\x04" + steps + b".")
         with pytest.raises(ValueError, match=rf"^{path}, byte \d+: .*{words}"):
             read_pickle(path)
+
+    @pytest.mark.parametrize("shares", [9, 1])
+    def test_a_name_that_is_no_text_is_not_even_printed(self, shares, tmp_path):
+        """Lists of ten times one list, ten to the ninth entries if anything printed them; lists in lists in lists."""
+        ten = b"".join(b"]\x94(" + b"h" + bytes([i]) * 1 + (b"h" + bytes([i])) * 9 + b"e0" for i in range(9))
+        steps = {9: b"]\x940" + ten + b"h\x09", 1: b"]" * 100_000 + b"a" * 99_999}[shares]
+        path = write(tmp_path, b"\x80\x04" + steps + b"\x8c\x01x\x93.")
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=f"^{path}, byte .*a class or function that is no text"):
+                read_pickle(path)
+            assert tracemalloc.get_traced_memory()[1] < 40_000_000
+        finally:
+            tracemalloc.stop()
 
     @pytest.mark.parametrize(
         "steps",

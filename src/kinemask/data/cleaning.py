@@ -108,6 +108,8 @@ def clean_2d(
     """
     data, unseen = drop_unseen(data)
     unit = torso_length(data, layout) if image_height is None else image_height / 2
+    if unit == np.inf:
+        raise Rejected("the image's height is infinite")
     if not unit > 0:
         raise Rejected("neither the image's height nor a torso length gives the scale of this 2D clip")
     origin, notes = find_origin(data, layout.origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -91,6 +92,8 @@ def prepare(
     workers = _count_workers(workers)
     if layout is not None and not isinstance(layout, Layout):
         layout = find_layout(layout)
+    if not math.isfinite(min_score):
+        raise ValueError(f"min_score must be a number, not {min_score}")
     if min_score and not source.scores:
         raise ValueError(f"{dataset} gives no confidences, so min_score would have no effect")
     listed = _read_names(Path(exclude)) if exclude is not None else frozenset()

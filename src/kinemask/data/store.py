@@ -9,6 +9,7 @@ why. A store is written beside its place and renamed when whole.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ class Store:
     def _clip(self, array: np.ndarray, i: int) -> np.ndarray:
         rows, start = self.bodies[i] * self.lengths[i], self.offsets[i]
         return array[start : start + rows].reshape(self.bodies[i], self.lengths[i], *array.shape[1:])
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """SHA-256 of everything that results depend on: the files, the layout and the class names."""
+        described = {name: json.dumps(self.meta[name]).encode() for name in ("layout", "classes")}
+        return self.meta["sha256"] | {name: hashlib.sha256(text).hexdigest() for name, text in described.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def plan(
                 settings = _parse(recipe, changes)
                 key = {
                     "settings": _deciding(settings),
-                    "store": store.meta["sha256"],
+                    "store": store.identity,
                     "code": code_version(*_PRETRAINING) + _own_code(chosen),
                 }
                 usual = {p: known[p].seeds if len(known[p].seeds) > 1 else (seed,) for p in protocols}

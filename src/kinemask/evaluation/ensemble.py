@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def ensemble(
         raise ValueError("an ensemble needs at least two runs")
     if weights is not None and (len(weights) != len(runs) or min(weights) < 0 or not 0 < sum(weights) < float("inf")):
         raise ValueError(f"weights: one number from 0 up per run ({len(runs)}), not all 0; not {list(weights)}")
+    if out is not None and not (Path(out) / "config.yaml").is_file():
+        raise ValueError(f"out: {out} is not a run: it has no config.yaml")
     seeds: list[int | None] = [seed] if seed is None or isinstance(seed, int) else list(seed)
     where = {"data": data, "split": split, "protocol": protocol, "hash": list(hashes)}
     results = []
@@ -100,8 +103,13 @@ def _member(run: Path, where: dict[str, Any]) -> Member:
     path: Path = found[0]["scores"]
     if not path.is_file():
         raise ValueError(f"the scores of this evaluation, {path}, are absent")
-    with np.load(path, allow_pickle=False) as arrays:
-        a = dict(arrays)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            a = dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the scores of this evaluation, {path}, are damaged: {error}") from None
+    if not {"scores", "labels", "names"} <= a.keys():
+        raise ValueError(f"the scores of this evaluation, {path}, lack scores, labels or names")
     unseen = torch.from_numpy(a["unseen"]) if "unseen" in a else None
     return Member(run, found[0], torch.from_numpy(a["scores"]), torch.from_numpy(a["labels"]), a["names"], unseen)
 
@@ -134,6 +142,10 @@ def _fuse(members: list[Member], weights: list[float], out: Path) -> dict[str, A
             mine, others = member.result[name], first.result[name]
             if mine != others:
                 raise ValueError(f"{member.told} has {name} {mine}, but {first.told} has {others}")
+        if member.result["store_sha256"] != first.result["store_sha256"]:
+            raise ValueError(
+                f"{member.told} and {first.told} are evaluations on different stores of {first.result['data']}"
+            )
     members = [member.ordered(first.names) for member in members]
     for member in members[1:]:
         if not torch.equal(member.labels, first.labels):

@@ -143,7 +143,7 @@ def finetune(
         "encoder": record["encoder"],
         "finetune": asdict(settings),
         "training_clips": hash8({"names": [store.names[i] for i in train.clips]}),
-        "store": store.meta["sha256"],
+        "store": store.identity,
         "precision": "bf16" if bf16_pays(case.world.device) else "fp32",
         "version": __version__,
     }

@@ -105,7 +105,7 @@ def evaluate(
             "split": split,
             "encoder": encoder if path is None else path.stem,
             "encoder_sha256": case.origin,
-            "store_sha256": store.meta["sha256"],
+            "store_sha256": store.identity,
             "test_clips_sampled": model.sampling.test_clips,
             "settings": asdict(own),
             "precision": "bf16" if bf16_pays(world.device) else "fp32",
@@ -156,7 +156,7 @@ def find_protocol(name: str) -> Protocol:
 def from_recipe(recipe: str, store: Store, split: str) -> TrainedEncoder:
     """A recipe's encoder for a store, with random weights."""
     s, _ = parse(None, {"data": str(store.path), "split": split}, recipe)
-    data = {"dataset": store.meta.get("dataset"), "sha256": store.meta["sha256"], "split": split}
+    data = {"dataset": store.meta.get("dataset"), "sha256": store.identity, "split": split}
     record = {"data": data, "settings": s.to_dict()}
     with torch.random.fork_rng(devices=[]):
         return build_encoder(describe(s.method, store.layout, s.encoder, s.sampling, record))

@@ -103,7 +103,15 @@ def read_results(run: Path) -> list[dict[str, Any]]:
     """Every evaluation of a run, with the path of its scores under "scores"."""
     out = []
     for path in sorted((run / "evaluations").glob("*.json")):
-        result = json.loads(path.read_text())
+        try:
+            result = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        if (
+            not isinstance(result, dict)
+            or not {"protocol", "data", "split", "seed", "hash", "accuracy"} <= result.keys()
+        ):
+            raise ValueError(f"{path} is no result of `kinemask evaluate`")
         out.append(result | {"scores": path.with_name(f"{path.stem}-scores.npz")})
     return out
 

@@ -117,7 +117,7 @@ def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[i
     found: dict[int, list[Person]] = {}
     for at, frame in enumerate(frames):
         number = frame.get("frame", at)
-        if type(number) is not int or number in found:
+        if type(number) is not int or abs(number) >= 10**15 or number in found:
             raise ValueError(f"frame {at}: expected frame to be a whole number, found once; it is {brief(number)}")
         people = _people(frame, keys, f"frame {number}: {keys[0]}")
         image = _people(frame, _IMAGE, f"frame {number}: {_IMAGE[0]}") if size is None else []

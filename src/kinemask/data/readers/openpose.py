@@ -84,7 +84,7 @@ def _read_people(file: Path, layout: Layout) -> list[Person]:
             hint = f"; that is layout {other}" if other else ""
             raise ValueError(
                 f"{where}: expected {layout.num_joints} × 3 numbers, as layout {layout.name} has joints, found"
-                f" {len(values)}{hint}"
+                f" {values.size}{hint}"
             )
         values = values.reshape(-1, 3)
         people.append(Person(values[:, :2], values[:, 2], _identity(person)))

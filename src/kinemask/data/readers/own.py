@@ -10,7 +10,7 @@ units, scales them, otherwise the clip's torso does.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
     rows: dict[Path, Row] = {}
     labels: dict[Path, str] = {}
     names: dict[str, int] = {}
-    for record in table:
+    for record in _records(table, listing):
         where = f"{listing}, line {table.line_num}"
         if None in record or None in record.values():
             raise ValueError(f"{where}: expected {len(columns)} fields ({', '.join(columns)})")
@@ -66,6 +66,13 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
     classes = _sort_labels({label for label in labels.values() if label})
     index = {label: i for i, label in enumerate(classes)}
     return Catalogue(classes, {p: Row(r.name, index.get(labels[p]), r.fields) for p, r in rows.items()})
+
+
+def _records(table: csv.DictReader, listing: Path) -> Iterator[dict]:
+    try:
+        yield from table
+    except csv.Error as error:
+        raise ValueError(f"{listing}, line {table.line_num}: {error}; is a quote left open?") from None
 
 
 def list_clips(

@@ -161,9 +161,11 @@ class _Machine:
 
     def name(self, module: Any, name: Any) -> None:
         """Pushes a class or function, if it is one that number arrays need."""
-        known = NAMES.get(f"{module}.{name}") if isinstance(module, str) and isinstance(name, str) else None
+        if not (isinstance(module, str) and isinstance(name, str)):  # never formatted: it may be huge, or hold itself
+            raise Refused("the name of a class or function that is no text")
+        known = NAMES.get(f"{module}.{name}")
         if known is None:
-            raise Refused(f"{str(module)[:80]}.{str(name)[:80]}, which was not looked up or run")
+            raise Refused(f"{module[:80]}.{name[:80]}, which was not looked up or run")
         self.push(known)
 
     def name_from_stack(self) -> None:

@@ -104,9 +104,7 @@ def open_data(run: Run, given: str | Path | None) -> Store:
 
 def test_split(run: Run, store: Store) -> str:
     """The split whose test part is shown: of the leading evaluation on this store, else the run's own."""
-    own = [
-        e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.meta["sha256"]
-    ]
+    own = [e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.identity]
     return next((split for split in [*own, run.config["split"]] if split in store.splits), run.config["split"])
 
 
