@@ -118,8 +118,7 @@ def dry(monkeypatch):
 
     def store(path):
         dataset = Path(path).name if Path(path).name in READERS else "pyskl"
-        meta = {"dataset": dataset, "sha256": {}}
-        return SimpleNamespace(path=Path(path), meta=meta, split=lambda name: None)
+        return SimpleNamespace(path=Path(path), meta={"dataset": dataset}, identity={}, split=lambda name: None)
 
     def plan(*args):
         raise Reached("compare", compare_plan.plan(*args), {})

@@ -126,7 +126,7 @@ def test_a_run_leaves_what_it_promises(name, whole, tiny):
     record = load_encoder(run).record
     assert record["method"] == name
     assert record["record"]["settings"] == settings.to_dict()
-    assert record["record"]["data"]["sha256"] == tiny.meta["sha256"]
+    assert record["record"]["data"]["sha256"] == tiny.identity
 
 
 @pytest.mark.parametrize("name", NAMES)
