@@ -4,7 +4,7 @@
 
 A clip has one person. `plain` encodes two bodies a clip, loads clip by clip, writes attention out and computes in
 float32. Every round measures every variant once, so that a slow moment of the machine hits all alike; the median over
-rounds counts.
+rounds counts. On CUDA the whole is also measured compiled.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from kinemask.train.loop import bf16_pays
 from kinemask.train.pretraining import Pretraining
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
+WARM_UP = 3 if torch.cuda.is_available() else 1  # steps that are not counted; compiling may take more than one
 
 
 class Trial:
@@ -44,6 +45,8 @@ class Trial:
         self.bodies = 1 if "skip_absent_bodies" in on else 2
         self.random = np.random.default_rng(0)
         self.job.task.train()
+        if "compile" in on:
+            self.job.task.compile()
 
     def data(self, step: int) -> Batch:
         job, size = self.job, self.batch * self.bodies
@@ -72,23 +75,31 @@ class Trial:
             loss.backward()
         job.optimiser.step()
         job.optimiser.zero_grad(set_to_none=True)
+        job.after_step(0.0)
         self.number += 1
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
 
+def all_measures() -> frozenset[str]:
+    """Those that pay on this machine."""
+    pays = bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return frozenset(MEASURES if pays else MEASURES[1:])
+
+
 def measure(recipe: str, store: Store, batch: int, rounds: int, alone: bool) -> dict[str, object]:
     """Clips per second of every variant, and ratios to plain."""
-    everything = frozenset(
-        MEASURES if bf16_pays(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else MEASURES[1:]
-    )
+    everything = all_measures()
     variants = {"plain": frozenset(), "all": everything}
+    if torch.cuda.is_available():
+        variants["all, compiled"] = everything | {"compile"}
     if alone:
         variants |= {f"plain + {name}": frozenset({name}) for name in sorted(everything)}
     trials = {name: Trial(recipe, store, on, batch) for name, on in variants.items()}
     for trial in trials.values():
-        trial.step()
+        for _ in range(WARM_UP):
+            trial.step()
     seconds: dict[str, list[float]] = {name: [] for name in trials}
     for _ in range(rounds):
         for name, trial in trials.items():

@@ -90,7 +90,7 @@ class Pretraining(Job):
         for repeat in range(-(-size // tracks)):
             generator = torch.Generator().manual_seed(key(self.seed, "order", epoch, repeat))
             orders.append(torch.randperm(tracks, generator=generator))
-        return torch.cat(orders)[within * size : (within + 1) * size].to(self.tracks.device)
+        return torch.cat(orders)[within * size : (within + 1) * size].to(self.tracks.device, non_blocking=True)
 
     def names(self, step: int) -> list[str]:
         return [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[self.batch(step).cpu()]]
