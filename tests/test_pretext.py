@@ -196,6 +196,20 @@ def test_forward_backward_and_mask(name, of):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_traced_it_is_the_same(name):
+    """`training.compile`, with the compiler's tracer and without its code generation, which needs a C++ compiler."""
+    batch, gradients = make_batch(), []
+    for task in (make(name), make(name)):
+        run = task if not gradients else torch.compile(task, backend="aot_eager")
+        out = run(again(batch))
+        out["loss"].backward()
+        trained = {k: v.grad for k, v in task.named_parameters() if v.requires_grad}
+        gradients.append({"loss": out["loss"].detach()} | trained)
+    torch.compiler.reset()
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_encoders_for_use(name):
     """The one in training is among them, and all are built alike."""
     task, x = make(name), make_batch().x

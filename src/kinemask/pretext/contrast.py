@@ -45,8 +45,8 @@ def _to_identity(a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduct
         matrix = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
     else:
         matrix = (a @ b.T).softmax(-1)
-    identity = torch.zeros_like(matrix)
-    identity[:, first : first + len(a)].fill_diagonal_(1)
+    row, column = (torch.arange(n, device=a.device) for n in matrix.shape)
+    identity = (row.unsqueeze(1) + first == column).to(matrix.dtype)
     error = (matrix - identity).square()
     match reduction:
         case "mean":
