@@ -1,0 +1,146 @@
+"""Shapes as the docstrings give them, checked by jaxtyping and beartype while every method trains on every layout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
+from torch import Tensor
+
+from kinemask import poincare
+from kinemask.data import sampling
+from kinemask.nn import decoder, encoder, transformer
+from kinemask.pretext import NAMES, contrast, masks, targets
+from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
+
+Grid = Float[Tensor, "B P V"]
+Tokens = Float[Tensor, "B L D"]
+Clip = Float[Tensor, "B T V C"]
+Ball = Float[Tensor, "*N D"]
+Loss = Float[Tensor, ""]
+Kept, Masked = Int[Tensor, "B K"], Int[Tensor, "B M"]  # K + M = L
+# owner, name: what its arguments are called, and "return"
+SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
+    (sampling, "resample_positions"): {
+        "start": Float[Tensor, "B"],
+        "length": Int[Tensor, "B"],
+        "return": Float[Tensor, "B T"],
+    },
+    (sampling, "augment"): {"x": Clip, "slot": Int[Tensor, "B"], "return": Clip},
+    (sampling, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
+    (sampling, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
+    (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
+    (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
+    (encoder.Encoder, "map"): {"embedded": Ball, "return": Ball},
+    (encoder.Encoder, "transform"): {"tokens": Tokens, "return": Tokens},
+    (encoder.Encoder, "feed_forwards"): {"tokens": Tokens, "return": Sequence[Tokens]},
+    (transformer.Block, "forward"): {"x": Tokens, "return": Tokens},
+    (transformer, "attend"): {
+        **dict.fromkeys("qkv", Float[Tensor, "B H L d"]),
+        "return": Float[Tensor, "B H L d"],
+    },
+    (decoder.Decoder, "forward"): {
+        "encoded": Float[Tensor, "B K D"],
+        "keep": Kept,
+        "masked": Masked,
+        "return": Float[Tensor, "B M W"],
+    },
+    (decoder, "take"): {"tokens": Tokens, "index": Kept, "return": Float[Tensor, "B K D"]},
+    (masks, "split"): {"score": Float[Tensor, "B L"], "token_valid": Bool[Tensor, "B L"], "return": masks.Mask},
+    (masks, "log_probability"): {"intensity": Float[Tensor, "B L"], "return": Float[Tensor, "B L"]},
+    (masks, "motion_intensity"): {"x": Clip, "return": Grid},
+    (masks, "tube_sum"): {"values": Grid, "return": Float[Tensor, "B tubes V"]},
+    (masks, "tube_intensity"): {"x": Clip, "return": Float[Tensor, "B tubes V"]},
+    (masks, "split_tubes"): {
+        "score": Float[Tensor, "#B tubes V"],
+        "counts": Int[Tensor, "#tubes"],
+        "token_valid": Bool[Tensor, "B L"],
+        "return": masks.Mask,
+    },
+    (masks, "grad_cam"): {
+        "features": Float[Tensor, "B P V D"],
+        "reference": Float[Tensor, "P V D"],
+        "return": Grid,
+    },
+    (masks, "token_validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},
+    (targets, "normalise"): {
+        "frames": Clip,
+        "return": tuple[Float[Tensor, "B L W"], Float[Tensor, "B L W"], Float[Tensor, "B L W"]],
+    },
+    (targets, "acceleration"): {"x": Clip, "return": Clip},
+    (targets, "contextual"): {"layers": Sequence[Tokens], "return": Tokens},
+    (targets, "masked_mse"): {
+        "predicted": Float[Tensor, "B M W"],
+        "target": Float[Tensor, "B M W"],
+        "weight": Float[Tensor, "B M"] | Bool[Tensor, "B M"],
+        "return": Loss,
+    },
+    (targets, "reweighted_cosine"): {
+        "predicted": Float[Tensor, "B M W"],
+        "target": Float[Tensor, "B M W"],
+        "weight": Float[Tensor, "B M"] | Bool[Tensor, "B M"],
+        "return": Loss,
+    },
+    (contrast, "cross_contrast"): {**dict.fromkeys(("odd", "even", "whole"), Float[Tensor, "B D"]), "return": Loss},
+    (poincare, "to_ball"): {"v": Ball, "return": Ball},
+    (poincare, "pairwise_distance"): {"u": Float[Tensor, "*N V D"], "return": Float[Tensor, "*N V V"]},
+}
+
+
+def annotated(function: FunctionType, shapes: dict[str, Any], called: set[str]) -> Callable[..., Any]:
+    """The function with these annotations, checked at every call."""
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    copy.__annotations__ = shapes
+    copy.__kwdefaults__ = function.__kwdefaults__
+    checked = jaxtyped(copy, typechecker=beartype)
+
+    @wraps(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        called.add(function.__qualname__)
+        return checked(*args, **kwargs)
+
+    return counted
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Every function of SHAPES is checked, wherever a module of kinemask names it; the names of those called."""
+    names: set[str] = set()
+    ours = [m for name, m in sys.modules.items() if name.startswith("kinemask")]
+    for (owner, name), shapes in SHAPES.items():
+        function = getattr(owner, name)
+        checked = annotated(function, shapes, names)
+        for holder in ours if isinstance(owner, ModuleType) else [owner]:
+            if getattr(holder, name, None) is function:
+                monkeypatch.setattr(holder, name, checked)
+    return names
+
+
+def test_shapes_are_as_documented(called):
+    for of in LAYOUTS:
+        for name in NAMES:
+            task, batch = make(name, of), make_batch(of)
+            task(again(batch))["loss"].backward()
+            settings = sampling.SamplingSettings(frames=FRAMES, min_crop_frames=8)
+            tracks = training_set(of, FRAMES).tracks
+            drawn = sampling.Sampler(tracks, settings).sample(torch.arange(3), sampling.Draws(0, 3))
+            assert drawn.x.shape[:2] == (3, FRAMES)
+    assert called == {getattr(owner, name).__qualname__ for owner, name in SHAPES}
+
+
+def test_a_wrong_shape_is_found(called):
+    with pytest.raises(TypeCheckError):
+        masks.motion_intensity(torch.zeros(2, FRAMES, 15), SMALL["segment_frames"])
+
+
+def test_a_wrong_result_is_found(called, monkeypatch):
+    monkeypatch.setattr(masks, "segment", lambda x, S: x[:, ::S, :, :, None])
+    with pytest.raises(TypeCheckError, match="return value"):
+        masks.motion_intensity(torch.zeros(2, FRAMES, 15, 3), SMALL["segment_frames"])
