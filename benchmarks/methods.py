@@ -80,9 +80,10 @@ def main() -> None:
     given = parser.parse_args()
     times: dict[str, list[dict[str, float]]] = {recipe: [] for recipe in given.recipes}
     with one_person_store(max(64, given.batch)) as store:
+        work = [(recipe, store.path, given.batch) for recipe in given.recipes]
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-            work = [(recipe, store.path, given.batch) for recipe in given.recipes]
-            peaks = dict(zip(given.recipes, pool.starmap(memory, work, chunksize=1), strict=True))
+            found = [memory(*w) for w in work] if torch.cuda.is_available() else pool.starmap(memory, work, chunksize=1)
+        peaks = dict(zip(given.recipes, found, strict=True))
         methods = {recipe: Parts(recipe, store, given.batch) for recipe in given.recipes}
         for number in range(given.rounds + 2):
             for recipe, parts in methods.items():
