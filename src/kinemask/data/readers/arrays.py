@@ -10,7 +10,7 @@ import numpy as np
 from kinemask.data.cleaning import mark_missing
 from kinemask.data.readers.base import Catalogue, Reader, ReadOptions, Row
 from kinemask.data.readers.files import name_file
-from kinemask.data.readers.own import LIST, UNITS, make_clip, positive, read_list
+from kinemask.data.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
 from kinemask.data.readers.tables import load_arrays, load_table
 from kinemask.data.store import Clip
 from kinemask.skeleton import Layout
@@ -23,12 +23,7 @@ def catalogue(src: Path) -> Catalogue:
     listing = src if src.is_file() else src / LIST
     if not listing.is_file():
         raise ValueError(f"{src} holds no {LIST}, which lists the clips (a column clip; label, subject, … if known)")
-    return read_list(listing, _locate, f"file {', '.join(SUFFIXES)}")
-
-
-def _locate(path: Path) -> list[Path]:
-    wanted = [path] if path.suffix in SUFFIXES else [path.with_name(path.name + s) for s in SUFFIXES]
-    return [path for path in wanted if path.is_file()]
+    return read_list(listing, lambda path: existing(path, SUFFIXES), f"file {', '.join(SUFFIXES)}")
 
 
 def find(src: Path, options: ReadOptions) -> list[Path]:

@@ -23,7 +23,7 @@ from kinemask.data.cleaning import mark_missing
 from kinemask.data.readers.base import Catalogue, Reader, ReadOptions, Row
 from kinemask.data.readers.detections import Person, followed, gather
 from kinemask.data.readers.files import as_numbers, brief, find_files, name_file, parse_json
-from kinemask.data.readers.own import UNITS, list_clips, make_clip, positive
+from kinemask.data.readers.own import UNITS, existing, list_clips, make_clip, positive
 from kinemask.data.readers.tables import load_table
 from kinemask.data.store import Clip
 from kinemask.skeleton import Layout, layout
@@ -38,12 +38,7 @@ _FAR = 0.25  # metres that the hips' middle may be from the origin of world land
 def catalogue(src: Path) -> Catalogue:
     """The clips of `clips.csv`, or else every JSON and CSV file."""
     find = lambda src: find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json or .csv")
-    return list_clips(src, find, _locate, "file .json or .csv")
-
-
-def _locate(path: Path) -> list[Path]:
-    wanted = [path] if path.suffix in _SUFFIXES else [path.with_name(path.name + s) for s in _SUFFIXES]
-    return [path for path in wanted if path.is_file()]
+    return list_clips(src, find, lambda path: existing(path, _SUFFIXES), "file .json or .csv")
 
 
 def find(src: Path, options: ReadOptions) -> list[Path]:

@@ -10,7 +10,7 @@ units, scales them, otherwise the clip's torso does.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,12 @@ def list_clips(
     if listing.is_file():
         return read_list(listing, locate, what)
     return Catalogue((), {path: Row(clip_name(path, src), None) for path in find(src)})
+
+
+def existing(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files that a path of the list may mean: itself, if it has one of the suffixes, or it with any of them."""
+    wanted = [path] if path.suffix in suffixes else [path.with_name(path.name + s) for s in suffixes]
+    return [path for path in wanted if path.is_file()]
 
 
 def clip_name(path: Path, folder: Path) -> str:
