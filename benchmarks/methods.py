@@ -2,9 +2,9 @@
 
     python benchmarks/methods.py --out benchmarks/results/methods.json
 
-seconds: an optimiser step. without_gradient: the part of it that finds masks and targets; encoder_pass: one pass of the
-encoder over all tokens without gradient, as its yardstick. Every round measures every method once; the median over
-rounds counts. Memory: on CUDA the most that a step allocates, elsewhere the growth of a process of its own (Linux).
+seconds: an optimiser step. Mask and target are the parts of it that need no gradient, in passes of the encoder over all
+tokens without gradient. Every round measures every method once; the median over rounds counts. Memory: on CUDA the most
+that a step allocates, elsewhere the growth of a process of its own (Linux).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -45,7 +44,7 @@ class Parts:
         self.batch = self.trial.data(0)
 
     def run(self) -> dict[str, float]:
-        bf16 = torch.autocast(self.trial.device.type, torch.bfloat16) if "bf16" in self.trial.on else nullcontext()
+        bf16 = torch.autocast(self.trial.device.type, torch.bfloat16, enabled="bf16" in self.trial.on)
         step = self.trial.step()
         with torch.no_grad(), bf16:
             whole = seconds(lambda: self.task.encoder(self.batch.x))
@@ -58,7 +57,6 @@ class Parts:
 
 def memory(recipe: str, store: Path, batch: int) -> float:
     """GB that three steps need, model and optimiser included."""
-    trial = lambda: Trial(recipe, open_store(store), all_measures(), batch)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -66,9 +64,9 @@ def memory(recipe: str, store: Path, batch: int) -> float:
     else:
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         before = peak()
-    one = trial()
+    trial = Trial(recipe, open_store(store), all_measures(), batch)
     for _ in range(3):
-        one.step()
+        trial.step()
     return peak() - before
 
 
