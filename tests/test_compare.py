@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -235,8 +236,8 @@ def test_a_key_holds_all_that_decides_a_number(tiny, recipe, monkeypatch):
     (base,) = planned(tiny, recipe)
     keys = lambda w: (hash8(w.key), hash8(w.evaluation("knn", 0)))
     assert keys(planned(tiny, recipe)[0]) == keys(base)
-    assert keys(planned(tiny, recipe, overrides={"training.device": "cpu"})[0]) == keys(base)  # only where
     other = {
+        "machine": {"cluster": "slurm"},
         "seed": {"seeds": [1]},
         "split": {"split": ["xcam"]},
         "setting": {"overrides": {"training.lr": "2e-3"}},
@@ -252,6 +253,9 @@ def test_a_key_holds_all_that_decides_a_number(tiny, recipe, monkeypatch):
     with monkeypatch.context() as patch:  # another skeleton, the same recordings
         other = tiny.meta | {"layout": tiny.meta["layout"] | {"torso": []}}
         patch.setattr(compare_plan, "open_store", lambda path: replace(tiny, meta=other))
+        assert not set(keys(planned(tiny, recipe)[0])) & set(keys(base))
+    with monkeypatch.context() as patch:  # a processor of another kind
+        patch.setattr(compare_plan, "precision", lambda device: "fp8")
         assert not set(keys(planned(tiny, recipe)[0])) & set(keys(base))
     monkeypatch.setattr(compare_plan, "code_version", lambda *parts: "edited")
     assert not set(keys(planned(tiny, recipe)[0])) & set(keys(base))
@@ -290,7 +294,8 @@ def test_the_version_of_code_is_that_of_its_files(tmp_path, monkeypatch):
         ({"protocols": []}, "protocols is empty"),
         ({"seeds": [1, 1]}, "seeds names something twice"),
         ({"protocol_seeds": []}, "protocol_seeds is empty"),
-        ({"split": ["xsub", "xcam"]}, "one for all stores"),
+        ({"data": ["a", "b"], "split": ["x", "y", "z"]}, "one for all stores"),
+        ({"split": ["xsub", "xsub"]}, "split names something twice"),
         ({"split": ["nope"]}, "no split 'nope'"),
         ({"data": ["nowhere"]}, "no store"),
         ({"methods": ["mamp-moon"]}, "unknown recipe"),
@@ -388,6 +393,9 @@ def test_jobs_on_a_cluster(tiny, recipe, tmp_path, capsys):
     with pytest.raises(ValueError, match="unknown cluster 'moon'"):
         submit([], tmp_path, "moon", {})
     work = planned(tiny, recipe)
+    if shutil.which("srun") is None:
+        with pytest.raises(ValueError, match=r"slurm: .*srun"):
+            submit(work, tmp_path, "slurm", {})
     with pytest.raises(ValueError, match=r"slurm: .*nonsense"):
         submit(work, tmp_path, "local", {"nonsense": "3"})
 
@@ -397,6 +405,25 @@ def test_a_cluster_needs_submitit(tiny, recipe, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "kinemask.evaluation.cluster", raising=False)
     with pytest.raises(ValueError, match=r"pip install 'kinemask\[cluster\]'"):
         compare([recipe("one")], tiny.path, "xsub", ["knn"], out=tmp_path, cluster="slurm")
+
+
+def test_a_combination_that_fails_leaves_the_others(tiny, recipe, tmp_path, monkeypatch):
+    evaluate = comparing.evaluate
+    errors = iter([torch.OutOfMemoryError("too small"), OSError("disk full"), None])
+
+    def some(*args, **kwargs):
+        if error := next(errors):
+            raise error
+        return evaluate(*args, **kwargs)
+
+    monkeypatch.setattr(comparing, "evaluate", some)
+    with pytest.raises(ValueError, match=r"2 of 3 runs failed.*OutOfMemoryError: too small.*OSError: disk full"):
+        compare([recipe("one")], tiny.path, "xsub", ["knn"], [0, 1, 2], out=tmp_path, device="cpu", controls=False)
+    assert (tmp_path / "table.md").read_text().count("| one |") == 1
+
+
+def test_several_splits_of_a_store(tiny, recipe):
+    assert [w.settings.split for w in planned(tiny, recipe, split=["xsub", "xcam"])] == ["xsub", "xcam"]
 
 
 def test_on_the_command_line(tiny, recipe, tmp_path, capsys):
@@ -429,7 +456,13 @@ def test_settings_on_the_command_line():
 
 def record(recipe: str, accuracy: float, seed: int, **changes) -> dict:
     result = {"data": "nw-ucla", "split": "xview", "protocol": "linear", "accuracy": accuracy, "seed": seed}
-    result |= {"accuracy_unseen": accuracy - 10, "test_clips": 464, "test_clips_unseen": 369, "seconds": 2.0}
+    result |= {
+        "metrics": {"mean_class_accuracy": accuracy - 1},
+        "accuracy_unseen": accuracy - 10,
+        "test_clips": 464,
+        "test_clips_unseen": 369,
+        "seconds": 2.0,
+    }
     result |= {"controls": {"untrained_encoder": 54.0, "raw_coordinates_knn": 62.0}, "settings": {}}
     result |= {
         "encoder_sha256": "0",
@@ -437,6 +470,32 @@ def record(recipe: str, accuracy: float, seed: int, **changes) -> dict:
     }
     expense = {"parameters": 1_234_567, "flops": 2_500_000_000, "pretraining_seconds": 60.0}
     return {"recipe": recipe, "cost": expense, "result": result | changes}
+
+
+def test_folds_have_a_row_over_all_of_them():
+    fold = lambda i, name, accuracy: [record(name, accuracy, 0, data="sbu", split=f"fold{i}", test_clips_unseen=464)]
+    found = rows(
+        [fold(i, "one", 80 + i) for i in (1, 2, 3)] + [fold(i, "two", 70) for i in (1, 2)]
+    )  # one of two failed
+    own = [(row["split"], row["method"], row["accuracy"]) for row in found if "results" in row]
+    assert own[-1] == ("3-fold", "one", 82)
+    assert len(own) == 6
+    assert {row["split"] for row in found if row.get("source")} == {"3-fold"}
+
+
+@pytest.mark.parametrize(
+    "where, method, column, value",
+    [
+        (("penn-action", "official", "finetune"), "CascadeFormer", "accuracy", 94.66),
+        (("finegym", "official", "finetune"), "SkeletonMAE-graph", "mean_class_accuracy", 91.8),
+    ],
+)
+def test_numbers_from_poses_are_found_with_their_metric(where, method, column, value):
+    own = record("one", 80, 0, **dict(zip(("data", "split", "protocol"), where, strict=True)))
+    own["result"]["run"]["data"]["dataset"] = where[0]
+    found = next(row for row in rows([[own]]) if row["method"].startswith(method))
+    assert found[column] == value
+    assert "2d-pose" in found["source"]
 
 
 def test_the_table_has_means_controls_costs_and_published_numbers(tmp_path):
@@ -457,7 +516,7 @@ def test_the_table_has_means_controls_costs_and_published_numbers(tmp_path):
     write_tables(found, tmp_path)
     text = (tmp_path / "table.md").read_text()
     assert text == markdown(found)
-    assert "| two | 92.5 ± 2.1 | 82.5 ± 2.1 | 54.0 | 62.0 | 2 runs × 1.5 | 1.23 M | 2.5 |" in text
+    assert "| two | 92.5 ± 2.1 | 82.5 ± 2.1 | 91.5 ± 2.1 | 54.0 | 62.0 | 2 runs × 1.5 | 1.23 M | 2.5 |" in text
     with (tmp_path / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["accuracy"]) for line in lines] == [r["accuracy"] for r in found]

@@ -117,8 +117,7 @@ def dry(monkeypatch):
         return reached
 
     def store(path):
-        dataset = Path(path).name if Path(path).name in READERS else "pyskl"
-        return SimpleNamespace(path=Path(path), meta={"dataset": dataset}, identity={}, split=lambda name: None)
+        return SimpleNamespace(path=Path(path), name=Path(path).name, identity={}, split=lambda name: None)
 
     def plan(*args):
         raise Reached("compare", compare_plan.plan(*args), {})

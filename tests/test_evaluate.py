@@ -362,6 +362,11 @@ def test_the_same_evaluation_gives_the_same_numbers_and_replaces_its_file(run, t
     assert keep(a) == keep(b)
 
 
+def test_no_test_clips_are_not_the_usual_number(run, tiny):
+    with pytest.raises(ValueError, match="test_clips must be positive"):
+        evaluate("knn", run, tiny.path, "xsub", test_clips=0)
+
+
 def test_the_hash_depends_on_seed_settings_and_test_clips(run, tiny):
     def ask(**changes):
         more = {**QUICK, "controls": False} | changes

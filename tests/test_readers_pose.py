@@ -404,6 +404,14 @@ class TestCoco:
         with pytest.raises(ValueError, match=r"a\.json: somebody is found twice in one frame"):
             self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions())
 
+    @pytest.mark.parametrize("height", [10**400, -1, True, "480", None])
+    def test_an_images_height_that_is_none_counts_for_nothing(self, tmp_path, height):
+        data = people(17)
+        value = json.loads(coco_data_set(tmp_path / "a.json", data[0, :, None]).read_text())
+        for image in value["images"]:
+            image["height"] = height
+        assert matches(self.reader.read(dump(tmp_path / "b.json", value), ReadOptions()), data, None)
+
     def test_confidences_unknown(self, tmp_path):
         data = people(17)
         notes = [{"image_id": t, "keypoints": data[0, t].tolist()} for t in range(FRAMES)]

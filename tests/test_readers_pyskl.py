@@ -304,7 +304,7 @@ class TestHostile:
         path = write(tmp_path, b"\x80\x04" + steps + b".")
         tracemalloc.start()
         try:
-            with pytest.raises(ValueError, match=f"{path}.*more than three times its size in memory"):
+            with pytest.raises(ValueError, match=f"{path}.*more than three times its size and a gigabyte"):
                 read_pickle(path)
             assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size + 200_000
         finally:
@@ -411,8 +411,17 @@ class TestDataSets:
             assert np.array_equal(store.score(i), note["keypoint_score"])
         assert store.scores.shape == store.frames.shape[:2]
         (path.parent / "list").write_text("v3\nv9\n")
-        summary = prepare("pyskl", path, tmp_path / "two", exclude=path.parent / "list", progress=False)
+        summary = prepare("pyskl", path, tmp_path / "two", exclude=path.parent / "list", name="gym", progress=False)
         assert (summary.clips, summary.excluded) == (5, 1)
+        assert (store.name, open_store(tmp_path / "two").name) == ("store", "gym")
+        with pytest.raises(ValueError, match="name must be"):
+            prepare("pyskl", path, tmp_path / "three", name="a/b", progress=False)
+
+    def test_one_content_for_many_clips_is_no_data_set(self, tmp_path):
+        note = annotation("v0", frames=200)
+        notes = [note | {"frame_dir": f"v{i}"} for i in range(20)]
+        with pytest.raises(ValueError, match="naming the same keypoints again and again"):
+            READER.catalogue(write(tmp_path, {"split": {}, "annotations": notes}))
 
     def test_scores_are_part_of_what_a_store_verifies(self, tmp_path):
         path = write(tmp_path / "raw", content())

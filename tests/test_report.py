@@ -277,6 +277,7 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
     assert place(own[0] | {"split": "xview-val"}) is None
     assert place(own[0] | {"data": "sbu", "split": "fold3"}) == ("sbu", "5-fold", "linear")
     assert place(own[0] | {"protocol": "finetune"}) == ("ntu60", "xview", "transfer")
+    assert place(own[0] | {"protocol": "finetune", "data": "<b>data"}) == ("<b>data", "xview", "finetune")
     mamp = [p for p in published(("ntu60", "xsub", "linear")) if p.method == "MAMP" and p.stream == "joint"]
     assert [p.value for p in mamp] == [84.9]  # printed by three tables, shown once
     assert {p.value for p in published(("nw-ucla", "xview", "linear"))} >= {92.9, 74.3}

@@ -47,6 +47,9 @@ def prepare(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--min-score", "--min_score", type=float, default=0.0, help="joints of this confidence or less are missing"
     )
+    parser.add_argument(
+        "--name", help="the data set's name in results (default: DATASET's, or a file format's: STORE's)"
+    )
     given = vars(parser.parse_args(arguments))
     from kinemask.data.prepare import prepare as run
 

@@ -73,6 +73,7 @@ def prepare(
     overwrite: bool = False,
     split_rules: Sequence[str] = (),
     min_score: float = 0.0,
+    name: str | None = None,
     progress: bool = True,
 ) -> Summary:
     """Reads a data set in its owners' layout and writes it as a store.
@@ -82,7 +83,8 @@ def prepare(
     strict: stop at the first bad file; otherwise bad files go to rejected.csv. workers: processes that read
     (default: one per core). dtype: float32 or float16. split_rules: further splits, "NAME:COLUMN=a,b": clips
     whose COLUMN is a or b are for testing, all others for training. min_score: joints of this confidence or
-    less are missing, where the source gives confidences.
+    less are missing, where the source gives confidences. name: what the data set is called in results (default: the
+    reader's, or the store's folder's where the reader is of a file format); published numbers are found by it.
 
     Raises ValueError for bad arguments and, if strict, for a bad file; OSError where the store cannot be
     written. Then, as after Ctrl-C, nothing half-written remains and a store that was there is untouched.
@@ -92,6 +94,10 @@ def prepare(
     workers = _count_workers(workers)
     if layout is not None and not isinstance(layout, Layout):
         layout = find_layout(layout)
+    usual = Path(store).resolve().name if source.is_format else source.name
+    meta = {"dataset": source.name, "name": usual if name is None else name}
+    if not meta["name"] or set(meta["name"]) & set("/\\\n\0"):
+        raise ValueError(f"name must be a name without slashes, not {name!r}")
     if not math.isfinite(min_score):
         raise ValueError(f"min_score must be a number, not {min_score}")
     if min_score and not source.scores:
@@ -119,21 +125,21 @@ def prepare(
             elif isinstance(failure := _add(writer, result, rules), Failure):
                 if strict and not failure.by_rule:
                     raise ValueError(_name_file(path, failure.reason))
-                kind, name = ("clip", failure.name) if failure.name else ("file", _relative(path, src))
+                kind, entry = ("clip", failure.name) if failure.name else ("file", _relative(path, src))
                 rejected[kind] += 1
                 reason = failure.reason.removeprefix(f"{path}, clip {failure.name}: ").removeprefix(f"{path}: ")
-                writer.reject(kind, name, reason)
+                writer.reject(kind, entry, reason)
             elif isinstance(result, Clip):
                 notes += len(result.notes)
             report(done)
-        for name in excluded:
-            writer.reject("excluded", name, "on the exclusion list")
+        for entry in excluded:
+            writer.reject("excluded", entry, "on the exclusion list")
         if not len(writer):
             raise ValueError(_nothing_left(src, writer.rejected))
         counts = {"files": len(files), "rejected": rejected.total(), "excluded": len(excluded), "notes": notes}
         classes = catalogue.classes if catalogue else source.classes
         descriptions = {name: rule.description for name, rule in rules.items()}
-        writer.finish(classes, descriptions, _meta(source, options, counts))
+        writer.finish(classes, descriptions, meta | _meta(source, options, counts))
     written = open_store(store)
     warnings = _warnings(source, written, files)
     if min_score and written.scores is None:
@@ -158,10 +164,10 @@ def prepare(
 def info(store: Store | str | Path) -> dict[str, Any]:
     """What a store holds, as a dict that JSON can carry; also checks that its arrays are as written.
 
-    dataset, version, layout, units, dtype, confidences (whether the store keeps them), clips, classes,
-    unlabelled, subjects (counts), bodies (histogram), frames {min, median, max}, missing_fraction (of the
-    joints of all bodies' frames), splits {name: {train, test, test_duplicates_of_train}}, the last the test
-    clips that are exact copies of a training clip.
+    name (as results call it), dataset, version, layout, units, dtype, confidences (whether the store keeps
+    them), clips, classes, unlabelled, subjects (counts), bodies (histogram), frames {min, median, max},
+    missing_fraction (of the joints of all bodies' frames), splits {name: {train, test,
+    test_duplicates_of_train}}, the last the test clips that are exact copies of a training clip.
     """
     if isinstance(store, Store):
         store.verify()
@@ -175,6 +181,7 @@ def info(store: Store | str | Path) -> dict[str, Any]:
     subjects = set(store.fields["subject"].tolist()) - {""} if "subject" in store.fields else set()
     bodies = Counter(store.bodies.tolist())
     return {
+        "name": store.name,
         "dataset": store.meta.get("dataset", ""),
         "version": store.meta["version"],
         "layout": store.layout.name,
@@ -223,7 +230,6 @@ def _add(writer: StoreWriter, result: Clip | Failure, rules: Mapping[str, SplitR
 
 def _meta(source: Reader, options: ReadOptions, counts: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "dataset": source.name,
         "title": source.title,
         "citation": source.citation,
         "units": source.units,

@@ -66,6 +66,11 @@ class Store:
         return array[start : start + rows].reshape(self.bodies[i], self.lengths[i], *array.shape[1:])
 
     @property
+    def name(self) -> str:
+        """The data set's name, as results have it."""
+        return self.meta.get("name") or self.meta.get("dataset") or self.path.resolve().name
+
+    @property
     def identity(self) -> dict[str, str]:
         """SHA-256 of everything that results depend on: the files, the layout and the class names."""
         described = {name: json.dumps(self.meta[name]).encode() for name in ("layout", "classes")}

@@ -33,18 +33,19 @@ def submit(todo: Sequence[Work], out: Path, cluster: str, options: dict[str, Any
     """Submit a job for each work that has none under way, and wait for all; returns what went wrong.
 
     options: submitit's parameters, e.g. timeout_min, slurm_partition. Job numbers are kept in OUT/jobs/submitted.json,
-    so that starting again waits for jobs that still run. Raises ValueError for options that submitit does not know.
+    so that starting again waits for jobs that still run. Raises ValueError for options that submitit does not know, and
+    where there is no Slurm.
     """
     if cluster not in _JOBS:
         raise ValueError(f"unknown cluster {cluster!r}; known: {', '.join(_JOBS)}")
     if not todo:
         return []
     folder, numbers = out / "jobs", out / "jobs" / "submitted.json"
-    executor = submitit.AutoExecutor(folder, cluster=cluster)
     try:
+        executor = submitit.AutoExecutor(folder, cluster=cluster)
         typed = {k: yaml.safe_load(v) if isinstance(v, str) else v for k, v in options.items()}
         executor.update_parameters(**{"name": "kinemask"} | typed)
-    except (NameError, TypeError, ValueError, AssertionError, yaml.YAMLError) as error:
+    except (NameError, TypeError, ValueError, RuntimeError, AssertionError, yaml.YAMLError) as error:
         raise ValueError(f"slurm: {error}") from None
     before = json.loads(numbers.read_text()) if numbers.is_file() else {}
     jobs = {w.folder: _JOBS[cluster](folder, before[w.folder]) for w in todo if w.folder in before}

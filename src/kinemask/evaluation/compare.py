@@ -35,13 +35,15 @@ def compare(
     """Run every combination that is not finished, and write OUT/table.md, .csv and .html; returns the table's rows.
 
     methods: recipes, or methods, for which METHOD-DATA (small: METHOD-DATA-small) is taken. split: one for all stores,
-    or one for each. seeds: of pre-training, and of the protocols on that run (semi: its usual draws), unless
-    protocol_seeds are given. settings: by dotted name, of pre-training, of a protocol alone (linear.epochs), or of one
-    of the methods alone (mamp.pretext.tau). cluster: "slurm" submits a job per pre-training with its evaluations and
-    waits, with submitit's parameters from settings slurm.NAME; "local" does so in processes of this machine.
+    one for each, or several of one store (of fold1, fold2 … the table has the mean too). seeds: of pre-training, and
+    of the protocols on that run (semi: its usual draws), unless protocol_seeds are given. settings: by dotted name, of
+    pre-training, of a protocol alone (linear.epochs), or of one of the methods alone (mamp.pretext.tau). cluster:
+    "slurm" submits a job per pre-training with its evaluations and waits, with submitit's parameters from settings
+    slurm.NAME; "local" does so in processes of this machine.
 
-    A result is found again only where all its settings, the store and the code are the same. Starting again after an
-    interruption goes on. A combination that fails is left out of the table and told at the end by a ValueError.
+    A result is found again only where all its settings, the store, the code and the kind of device are the same.
+    Starting again after an interruption goes on. A combination that fails is left out of the table and told at the end
+    by a ValueError.
     """
     one = isinstance(data, str | Path)
     stores = [str(data)] if one else [str(path) for path in data]  # type: ignore[union-attr]
@@ -50,7 +52,7 @@ def compare(
     options = {k.removeprefix("slurm."): overrides.pop(k) for k in list(overrides) if k.startswith("slurm.")}
     if options and cluster is None:
         raise ValueError(f"slurm.{next(iter(options))} has no effect without a cluster")
-    work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, controls, overrides)
+    work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, controls, overrides, cluster)
     out = Path(out).resolve()
     todo = [w for w in work if missing(w, out)]
     if not quiet:
@@ -139,4 +141,6 @@ def attempt(work: Work, out: Path, quiet: bool = True) -> str:
         run(work, out, quiet)
     except (ValueError, FloatingPointError) as error:
         return str(error)
+    except (OSError, RuntimeError) as error:  # of one combination; a memory that is too small for it, say
+        return f"{type(error).__name__}: {error}"
     return ""

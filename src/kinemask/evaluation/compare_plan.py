@@ -17,12 +17,14 @@ from kinemask import __version__
 from kinemask.configure import parse
 from kinemask.data.format import sha256
 from kinemask.data.store import open_store
-from kinemask.evaluation.protocols import data_name, find_protocol
+from kinemask.evaluation.protocols import find_protocol
 from kinemask.evaluation.results import hash8
 from kinemask.evaluation.settings import parse_protocol
 from kinemask.pretext import NAMES, method
 from kinemask.pretext.base import Method
 from kinemask.recipes import load_recipe, recipes
+from kinemask.train.distributed import choose_device
+from kinemask.train.loop import precision
 from kinemask.train.settings import Settings
 
 _PRETRAINING = ("skeleton.py", "poincare.py", "data", "nn", "pretext", "train")  # what its numbers come from
@@ -81,20 +83,21 @@ def plan(
     small: bool,
     controls: bool,
     overrides: Mapping[str, Any],
+    cluster: str | None = None,
 ) -> list[Work]:
     """Every combination; ValueError for anything that is unknown or does not fit, before anything is run.
 
     overrides: settings by dotted name; one that begins with a protocol, or with a name in `methods` (a file's without
-    .yaml), is that one's alone.
+    .yaml), is that one's alone. cluster: what computes; otherwise this machine does, and its kind is part of the key.
     """
     given = {"methods": methods, "data": data, "split": split, "protocols": protocols, "seeds": seeds}
     given |= {} if protocol_seeds is None else {"protocol_seeds": protocol_seeds}
     for name, values in given.items():
         if not len(values):
             raise ValueError(f"compare: {name} is empty")
-        if len(set(values)) < len(values) and name != "split":
+        if len(set(values)) < len(values) and (name != "split" or len(data) == 1):
             raise ValueError(f"compare: {name} names something twice: {', '.join(map(str, values))}")
-    if len(split) not in (1, len(data)):
+    if 1 not in (len(split), len(data)) and len(split) != len(data):
         raise ValueError(f"compare: split must be one for all stores or one for each of the {len(data)}")
     known = {name: find_protocol(name) for name in protocols}
     own: dict[str, dict[str, Any]] = {name: {} for name in ("", *map(_label, methods), *protocols)}
@@ -102,12 +105,14 @@ def plan(
         first, _, rest = name.partition(".")
         own[first if first in own else ""][rest if first in own else name] = value
     work: list[Work] = []
-    for path, part in zip(data, split if len(split) > 1 else [split[0]] * len(data), strict=True):
-        store = open_store(path)
+    stores = [open_store(path) for path in data]
+    if len(names := {store.name for store in stores}) < len(stores):
+        known_by = f"two of the stores hold {' or '.join(sorted(names))}"
+        raise ValueError(f"compare: {known_by}; compare them one after the other, or prepare one with a --name")
+    several = max(len(stores), len(split))
+    for store, part in zip(stores * (several // len(stores)), list(split) * (several // len(split)), strict=True):
         store.split(part)
-        if data_name(store) in {w.dataset for w in work}:
-            raise ValueError(f"compare: two of the stores hold {data_name(store)}; compare them one after the other")
-        taken = {resolve(name, data_name(store), small): name for name in methods}
+        taken = {resolve(name, store.name, small): name for name in methods}
         if len(set(map(_label, taken))) < len(methods):
             raise ValueError(f"compare: two methods mean the same recipe; recipes: {', '.join(taken)}")
         for recipe, name in taken.items():
@@ -116,18 +121,19 @@ def plan(
                 p: asdict(parse_protocol(known[p].settings_of(chosen, scratch=False), own[p])) for p in protocols
             }
             for seed in seeds:
-                changes = own[""] | own[_label(name)] | {"data": str(Path(path).resolve()), "split": part, "seed": seed}
+                changes = own[""] | own[_label(name)] | {"data": str(store.path.resolve()), "split": part, "seed": seed}
                 settings = _parse(recipe, changes)
                 key = {
                     "settings": _deciding(settings),
                     "store": store.identity,
+                    "computed": cluster or _computed(settings.training.device),
                     "code": code_version(*_PRETRAINING) + _own_code(chosen),
                 }
                 usual = {p: known[p].seeds if len(known[p].seeds) > 1 else (seed,) for p in protocols}
                 work.append(
                     Work(
                         recipe=recipe,
-                        dataset=data_name(store),
+                        dataset=store.name,
                         settings=settings,
                         protocols={p: own[p] for p in protocols},
                         resolved=_by_content(resolved),
@@ -138,6 +144,12 @@ def plan(
                     )
                 )
     return work
+
+
+def _computed(device: str) -> str:
+    """What numbers differ by from machine to machine, a little: the kind of device and its precision."""
+    chosen = torch.device(choose_device(device))
+    return f"{chosen.type}, {precision(chosen)}"
 
 
 def _label(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,39 +15,65 @@ from typing import Any
 from kinemask.evaluation.report.charts import bars
 from kinemask.evaluation.report.html import Markup, join, table, tag
 from kinemask.evaluation.report.published import place, published
-from kinemask.evaluation.results import control_names, control_title
+from kinemask.evaluation.results import MEASURES, control_names, control_title
 from kinemask.files import write_atomically
 
 _GROUP = ("data", "split", "protocol")
-_MEASURED = ("accuracy", "accuracy_unseen", "mean_average_precision")
+_MEASURED = ("accuracy", "accuracy_unseen", "mean_class_accuracy", "mean_average_precision")
 _FIRST = (*_GROUP, "method", *(f"{name}{end}" for name in _MEASURED for end in ("", "_std")))
 _LAST = ("results", "parameters", "gflops", "pretraining_seconds", "evaluation_seconds", "source")
+
+_Run = list[dict[str, Any]]  # the records of one pre-training
+_Groups = dict[tuple[str, ...], dict[str, list[_Run]]]  # by data, split and protocol, then by recipe
 
 
 def rows(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Rows from the records {recipe, cost, result} of each pre-training; numbers in percent, None where there is none.
 
     Records of the same recipe, data, split and protocol make a row: the mean over pre-trainings (of the means over the
-    protocol's seeds) and their standard deviation, or the seeds' where there is a single pre-training. Published
-    numbers of the same data, split, protocol and stream follow as rows with their source.
+    protocol's seeds) and their standard deviation, or the seeds' where there is a single pre-training. Several folds
+    (splits fold1, fold2 …) also make a row over all of them. Published numbers of the same data, split, protocol and
+    stream follow as rows with their source.
     """
-    groups: dict[tuple[str, ...], dict[str, list[list[dict[str, Any]]]]] = {}
+    groups: _Groups = {}
     for records in runs:
-        by_protocol: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        by_protocol: dict[tuple[str, ...], _Run] = {}
         for record in records:
             by_protocol.setdefault(tuple(record["result"][k] for k in _GROUP), []).append(record)
         for group, found in by_protocol.items():
             groups.setdefault(group, {}).setdefault(found[0]["recipe"], []).append(found)
+    folds = _over_folds(groups)
+    covered = {(data, protocol) for data, _, protocol in folds}
     out = []
-    for group, methods in groups.items():
+    for group, methods in (groups | folds).items():
         own = [_row(group, recipe, found) for recipe, found in methods.items()]
         own.sort(key=lambda row: -row["accuracy"])
-        first = next(iter(methods.values()))[0][0]["result"]
-        out += own + _published(group, first)
+        out += own
+        if not (_is_fold(group) and (group[0], group[2]) in covered):
+            out += _published(group, [found[0][0]["result"] for found in methods.values()])
     return out
 
 
-def _row(group: tuple[str, ...], recipe: str, runs: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def _is_fold(group: tuple[str, ...]) -> bool:
+    return re.fullmatch(r"fold\d+", group[1]) is not None
+
+
+def _over_folds(groups: _Groups) -> _Groups:
+    """Groups over the folds of one data set and protocol, of the recipes that have them all."""
+    folds: dict[tuple[str, str], list[dict[str, list[_Run]]]] = {}
+    for group, methods in groups.items():
+        if _is_fold(group):
+            folds.setdefault((group[0], group[2]), []).append(methods)
+    out: _Groups = {}
+    for (data, protocol), found in folds.items():
+        whole = [recipe for recipe in found[0] if all(recipe in methods for methods in found)]
+        if len(found) > 1 and whole:
+            runs = {recipe: [run for methods in found for run in methods[recipe]] for recipe in whole}
+            out[data, f"{len(found)}-fold", protocol] = runs
+    return out
+
+
+def _row(group: tuple[str, ...], recipe: str, runs: list[_Run]) -> dict[str, Any]:
     results = [[record["result"] for record in run] for run in runs]
     every = [result for run in results for result in run]
     row: dict[str, Any] = dict(zip(_GROUP, group, strict=True)) | {"method": recipe}
@@ -61,6 +88,7 @@ def _row(group: tuple[str, ...], recipe: str, runs: list[list[dict[str, Any]]]) 
     put("accuracy", lambda r: r["accuracy"])
     if any(r["test_clips_unseen"] < r["test_clips"] for r in every):
         put("accuracy_unseen", lambda r: r["accuracy_unseen"])
+    put("mean_class_accuracy", lambda r: r["metrics"].get("mean_class_accuracy"))
     if "mean_average_precision" in every[0]:
         put("mean_average_precision", lambda r: r["mean_average_precision"])
     for name in control_names(every):
@@ -78,14 +106,15 @@ def _row(group: tuple[str, ...], recipe: str, runs: list[list[dict[str, Any]]]) 
     }
 
 
-def _published(group: tuple[str, ...], result: dict[str, Any]) -> list[dict[str, Any]]:
-    where = place(result)
-    streams = {"", result["run"]["settings"]["sampling"]["stream"]}
+def _published(group: tuple[str, ...], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    where = place(results[0])
+    streams = {"", *(result["run"]["settings"]["sampling"]["stream"] for result in results)}
+    streams |= {"2d-pose", "3d-pose"} if "joint" in streams else set()
     known = [p for p in published(where) if p.stream in streams] if where else []
     out = []
     for p in known:
-        about = ", ".join(filter(None, (p.venue, p.year)))
-        row = dict(zip(_GROUP, group, strict=True)) | {"method": p.method, "accuracy": p.value}
+        about = ", ".join(filter(None, (p.venue, p.year, p.stream if p.stream.endswith("pose") else "")))
+        row = dict(zip(_GROUP, group, strict=True)) | {"method": p.method, p.metric: p.value}
         out.append(row | {"source": "; ".join(filter(None, (about, p.source, p.note)))})
     return out
 
@@ -121,7 +150,12 @@ def _cells(table_rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[s
 
 
 def _title(name: str) -> str:
-    titles = {"accuracy_unseen": "on unseen clips", "mean_average_precision": "mAP", "gflops": "GFLOPs"}
+    titles = {
+        "accuracy_unseen": "on unseen clips",
+        **MEASURES,
+        "mean_average_precision": "mAP",
+        "gflops": "GFLOPs",
+    }
     titles |= {"pretraining_seconds": "pre-training, s", "evaluation_seconds": "evaluation, s"}
     return titles.get(name) or control_title(name)
 

@@ -27,7 +27,7 @@ from kinemask.train.checkpoint import claim_run
 from kinemask.train.classifiers import TrainedClassifier, load_classifier
 from kinemask.train.encoders import build_encoder
 from kinemask.train.log import read_metrics
-from kinemask.train.loop import bf16_pays, run_job
+from kinemask.train.loop import bf16_pays, precision, run_job
 
 
 @dataclass(kw_only=True)
@@ -144,7 +144,7 @@ def finetune(
         "finetune": asdict(settings),
         "training_clips": hash8({"names": [store.names[i] for i in train.clips]}),
         "store": store.identity,
-        "precision": "bf16" if bf16_pays(case.world.device) else "fp32",
+        "precision": precision(case.world.device),
         "version": __version__,
     }
     config = json.loads(json.dumps(config))

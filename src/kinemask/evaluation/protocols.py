@@ -27,7 +27,7 @@ from kinemask.evaluation.semi import SemiSettings, draw_labels
 from kinemask.evaluation.settings import encoder_file, parse_protocol, settings_of
 from kinemask.train import distributed
 from kinemask.train.encoders import TrainedEncoder, build_encoder, describe, load_encoder
-from kinemask.train.loop import bf16_pays
+from kinemask.train.loop import precision
 from kinemask.train.settings import Device
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -82,7 +82,7 @@ def evaluate(
     with distributed.world(device) as world:
         path = None if run is None else encoder_file(run, encoder)
         model = from_recipe(recipe or "", store, split) if path is None else load_encoder(path, world.device)
-        model = with_sampling(model, shear=0.0, test_clips=test_clips or model.sampling.test_clips)
+        model = with_sampling(model, shear=0.0, **({} if test_clips is None else {"test_clips": test_clips}))
         if not chosen.trains:
             check_fit(model, store, path or "")
         train, test = parts(store, split, world.device, model.sampling.missing)
@@ -101,14 +101,14 @@ def evaluate(
         )
         about = {
             "protocol": protocol,
-            "data": data_name(store),
+            "data": store.name,
             "split": split,
             "encoder": encoder if path is None else path.stem,
             "encoder_sha256": case.origin,
             "store_sha256": store.identity,
             "test_clips_sampled": model.sampling.test_clips,
             "settings": asdict(own),
-            "precision": "bf16" if bf16_pays(world.device) else "fp32",
+            "precision": precision(world.device),
             "version": __version__,
         }
         if path is None:
@@ -156,13 +156,7 @@ def find_protocol(name: str) -> Protocol:
 def from_recipe(recipe: str, store: Store, split: str) -> TrainedEncoder:
     """A recipe's encoder for a store, with random weights."""
     s, _ = parse(None, {"data": str(store.path), "split": split}, recipe)
-    data = {"dataset": store.meta.get("dataset"), "sha256": store.identity, "split": split}
+    data = {"dataset": store.name, "sha256": store.identity, "split": split}
     record = {"data": data, "settings": s.to_dict()}
     with torch.random.fork_rng(devices=[]):
         return build_encoder(describe(s.method, store.layout, s.encoder, s.sampling, record))
-
-
-def data_name(store: Store) -> str:
-    """The data set's name; the store's own for recordings that are nobody's data set."""
-    name = store.meta.get("dataset", "arrays")
-    return store.path.resolve().name if name == "arrays" else str(name)

@@ -95,7 +95,7 @@ class Finetuning(Job):
             self.optimiser = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
         else:
             self.optimiser = torch.optim.SGD(groups, s.lr, s.momentum)
-        data = {"dataset": store.meta.get("dataset"), "sha256": store.identity, "split": config["split"]}
+        data = {"dataset": store.name, "sha256": store.identity, "split": config["split"]}
         self.source = {"data": data, "settings": config}
 
     def learning_rate(self, step: int) -> float:

@@ -142,6 +142,14 @@ CONTROLS = {
 }
 
 
+MEASURES = {
+    "top5": "top-5",
+    "mean_class_accuracy": "mean over classes",
+    "macro_f1": "macro F1",
+    "expected_calibration_error": "calibration error",
+}
+
+
 def control_names(results: list[dict[str, Any]]) -> list[str]:
     """Names of the controls' accuracies that any of these results has, the known ones first."""
     found = {k: None for r in results for k, v in (r["controls"] or {}).items() if isinstance(v, int | float)}
@@ -162,6 +170,9 @@ def table(results: list[dict[str, Any]]) -> str:
         lines[f"  on the {first['test_clips_unseen']} unseen clips"] = [r["accuracy_unseen"] for r in results]
     if epochs:
         lines["best epoch (selects on the test set)"] = [r["accuracy_best_epoch"] for r in results]
+    for name, title in MEASURES.items():
+        if found := [value for r in results if (value := r.get("metrics", {}).get(name)) is not None]:
+            lines[f"  {title}"] = found
     if "mean_average_precision" in first:
         lines["mean average precision"] = [r["mean_average_precision"] for r in results]
     for i, member in enumerate(first.get("members", ())):

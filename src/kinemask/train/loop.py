@@ -278,3 +278,8 @@ def bf16_pays(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def precision(device: torch.device) -> str:
+    """What is computed in on this device, unless a setting says otherwise: bf16 or fp32."""
+    return "bf16" if bf16_pays(device) else "fp32"

@@ -67,7 +67,7 @@ class Pretraining(Job):
         self.optimiser = optim.adamw(self.task, s)
         self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
         self.config = settings.to_dict()
-        about = {"dataset": self.store.meta.get("dataset"), "sha256": self.store.identity}
+        about = {"dataset": self.store.name, "sha256": self.store.identity}
         self.source = {"data": about | {"split": settings.split}, "settings": self.config}
 
     def prepare(self) -> None:

@@ -91,7 +91,7 @@ class Reader:
     read(path, options): one clip, or an iterator over those of a file that holds several, with a Failure in
     place of each that is bad; ValueError that names file and place, or Rejected for a clip dropped by rule.
     catalogue(src): where the source lists its own clips; pass each file's row on to `read` in the options.
-    scores: whether its files give confidences.
+    scores: whether its files give confidences. is_format: a file format of anybody's clips, and no data set by itself.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Reader:
     other_layouts: tuple[str, ...] = ()
     catalogue: Callable[[Path], Catalogue] | None = None
     scores: bool = False
+    is_format: bool = False
 
     def choose_layout(self, given: Layout | None = None) -> Layout:
         """Layout of the store: the one given, if this reader can deliver it, else the reader's own.

@@ -29,6 +29,7 @@ from kinemask.skeleton import layout
 _JOINTS = 17
 _CONFIDENCES = ("score", "bbox_score", "confidence")  # of a person as a whole
 _NUMBER = re.compile(r"(\d{1,15})\D*$")
+_TALLEST = 1e6  # pixels of an image
 
 Crowd = list[dict[str, Any]]
 
@@ -114,7 +115,8 @@ def _split_data_set(images: Sequence[Any], notes: Sequence[Any]) -> tuple[dict[i
         if not isinstance(image, int | str) or image not in numbers:
             raise ValueError(f"annotations: expected each to have an image_id of images; number {at} is {brief(note)}")
     crowds = {number: [] for number in numbers.values()} | _split_results(notes, numbers)
-    heights = {height for image in images if isinstance(height := image.get("height"), int | float) and height > 0}
+    given = (image.get("height") for image in images)
+    heights = {height for height in given if type(height) in (int, float) and 0 < height < _TALLEST}
     return crowds, float(heights.pop()) if len(heights) == 1 else None
 
 
@@ -194,4 +196,5 @@ READER = Reader(
     catalogue=catalogue,
     units=UNITS,
     scores=True,
+    is_format=True,
 )

@@ -140,4 +140,5 @@ READER = Reader(
     catalogue=catalogue,
     units=UNITS,
     scores=True,
+    is_format=True,
 )

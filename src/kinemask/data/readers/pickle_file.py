@@ -20,7 +20,7 @@ __all__ = ["PickledArray", "read_pickle"]
 
 _SHORT = 1 << 12  # bytes of the longest text that is read at once; longer ones are contents of arrays
 _LINE = 1 << 24  # bytes of the longest line, in protocol 0
-_SPARE = 1 << 26  # bytes that a pickle may take beyond three times its size
+_SPARE = 1 << 30  # bytes that a pickle may take beyond three times its size: clips without keypoints are small in it
 
 
 def read_pickle(path: Path) -> Any:
@@ -79,7 +79,7 @@ class _Machine:
     def spend(self, size: int) -> None:
         self.budget -= size
         if self.budget < 0:
-            raise Refused("what takes more than three times its size in memory")
+            raise Refused("what takes more than three times its size and a gigabyte in memory")
 
     def push(self, value: Any) -> None:
         self.spend(getsizeof(value) + 8)

@@ -49,6 +49,11 @@ class PickledArray:
     fortran: bool = False
     content: bytes | Span = b""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return prod(self.shape) * self.dtype.itemsize
+
     def load(self) -> np.ndarray:
         """The array, read-only; ValueError where its content is not of its shape."""
         try:

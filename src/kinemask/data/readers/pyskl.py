@@ -140,6 +140,9 @@ def _read_content(path: Path) -> _Content:
         if name in annotations:
             raise ValueError(f"{path}: annotation {i}: there is one called {name} already")
         annotations[name] = note
+    arrays = [note["keypoint"] for note in notes if isinstance(note.get("keypoint"), PickledArray)]
+    if (size := sum(array.size for array in arrays)) > 3 * path.stat().st_size:
+        raise ValueError(f"{path}: its clips would take {size:,} bytes, by naming the same keypoints again and again")
     return _Content(annotations, _sides(path, lists, annotations))
 
 
@@ -227,4 +230,5 @@ READER = Reader(
     catalogue=catalogue,
     units=UNITS,
     scores=True,
+    is_format=True,
 )

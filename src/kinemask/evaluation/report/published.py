@@ -11,15 +11,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy (percent). source: the tables that print it; note: what to know about it."""
+    """A published accuracy (percent). source: the tables that print it; note: what to know about it.
+
+    metric: accuracy, or mean_class_accuracy.
+    """
 
     method: str
     venue: str
     year: str
     stream: str
+    metric: str
     value: float
     source: str
     note: str
+
+
+METRICS = {"top1": "accuracy", "mean_class": "mean_class_accuracy"}  # of the file, as results call them
 
 
 @cache
@@ -55,21 +62,32 @@ def _source(written: str) -> str:
 
 
 def published(where: tuple[str, str, str]) -> list[Published]:
-    """Top-1 accuracies of (data set, split, protocol), highest first; a number that several tables print once."""
+    """Accuracies of (data set, split, protocol), highest first; a number that several tables print once.
+
+    Data sets with an official split alone are published without its name.
+    """
+    data, split, protocol = where
+    splits = (split, "") if split == "official" else (split,)
     found: dict[tuple, list[dict[str, str]]] = {}
     for row in _rows():
-        if (row["dataset"], row["split"], row["protocol"]) == where and row["metric"] == "top1":
-            found.setdefault((row["method"], row["stream"], float(row["value"])), []).append(row)
+        if (
+            (row["dataset"], row["protocol"]) == (data, protocol)
+            and row["split"] in splits
+            and row["metric"] in METRICS
+        ):
+            key = row["method"], row["stream"], METRICS[row["metric"]], float(row["value"])
+            found.setdefault(key, []).append(row)
     merged = [
         Published(
             method,
             next((r["venue"] for r in rows if r["venue"]), ""),
             next((r["year"] for r in rows if r["year"]), ""),
             stream,
+            metric,
             value,
             "; ".join(dict.fromkeys(_source(r["source"]) for r in rows)),
             "; ".join(dict.fromkeys(r["note"] for r in rows if r["note"])),
         )
-        for (method, stream, value), rows in found.items()
+        for (method, stream, metric, value), rows in found.items()
     ]
     return sorted(merged, key=lambda p: -p.value)

@@ -15,7 +15,7 @@ from kinemask.evaluation.report.html import Markup, join, note, table, tag
 from kinemask.evaluation.report.published import Published, place, published
 from kinemask.evaluation.report.reproduce import commands
 from kinemask.evaluation.report.runs import Evaluation, Run
-from kinemask.evaluation.results import distinct, summary
+from kinemask.evaluation.results import MEASURES, distinct, summary
 from kinemask.train.settings import flatten
 
 LONG = 16  # lines of a table that then scrolls by itself
@@ -87,7 +87,8 @@ def results(runs: Sequence[Run]) -> Markup:
             " the protocol's own training; the encoder is one and the same. The interval is the bootstrap's, over test"
             " clips, mean of the seeds. Unseen clips are those test clips that are no exact copies of training clips."
             " Controls: the same protocol on untrained encoders of this shape (mean of three), or, for fine-tuning,"
-            " from scratch; and nearest neighbours on the raw coordinates. mAP: mean average precision.",
+            " from scratch; and nearest neighbours on the raw coordinates. mAP: mean average precision."
+            " Mean over classes: of each class's accuracy. Calibration error: the expected one, over 15 bins.",
             class_="caption",
         ),
     ]
@@ -107,7 +108,7 @@ def _result(name: str, method: str, e: Evaluation) -> list[Any]:
         a["protocol"] + (" (clean clips)" if "curves" in a else ""),
         a["data"],
         a["split"],
-        join([tag("strong", summary(e.values("accuracy")), stale), _interval(e), _precision(e, "")]),
+        join([tag("strong", summary(e.values("accuracy")), stale), _interval(e), _precision(e, ""), _measures(e)]),
         join([summary(known), tag("small", unseen)]) if known else "—",
         _shown(e.values("accuracy_best_epoch")),
         join([fresh, _precision(e, "controls.details.untrained_encoder.")]),
@@ -129,6 +130,12 @@ def _fresh(e: Evaluation) -> str:
 def _precision(e: Evaluation, where: str) -> Markup:
     values = e.values(f"{where}mean_average_precision")
     return tag("small", f" mAP {summary(values)}") if values else Markup("")
+
+
+def _measures(e: Evaluation) -> Markup:
+    """The other measures of the scores."""
+    found = {title: e.values(f"metrics.{name}") for name, title in MEASURES.items()}
+    return join([tag("small", f"; {title} {summary(values)}") for title, values in found.items() if values])
 
 
 def _interval(e: Evaluation) -> Markup:
@@ -213,7 +220,8 @@ def _published_table(known: list[Published], own: list[tuple[Run, Evaluation]], 
     lines: list[tuple[float, bool, list[Any]]] = []
     for p in known:
         about = ", ".join(filter(None, (p.venue, p.year)))
-        lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, p.note]))
+        remark = "; ".join(filter(None, ("mean over classes" if p.metric in MEASURES else "", p.note)))
+        lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, remark]))
     for run, e in own:
         value, a = e.values("accuracy"), e.about
         streams = [m["stream"] for m in a.get("members", ())] or [run.config.get("sampling", {}).get("stream", "")]
@@ -222,6 +230,8 @@ def _published_table(known: list[Published], own: list[tuple[Run, Evaluation]], 
         remarks += [f"ensemble of {len(streams)} runs"] if "members" in a else []
         remarks += [f"split {a['split']}"] if a["split"] != where[1] else []
         remarks += [f"{summary(e.values('accuracy_unseen'))} on unseen clips"] if e.copies else []
+        if any(p.metric in MEASURES for p in known):
+            remarks.append(f"mean over classes {_shown(e.values('metrics.mean_class_accuracy'))}")
         remarks += ["of an earlier encoder"] if e.stale else []
         name = tag("strong", f"{run.name} ({run.config['method']})")
         lines.append(
