@@ -244,7 +244,7 @@ def test_as_many_joints_at_random_in_every_frame(settings, count):
 
 
 def test_parts_drawn_anew_are_whole_and_the_same_for_a_batch():
-    task, drawn = make(any_parts=True), set()
+    task, drawn = make(random_parts=2), set()
     for seed in range(40):
         batch = again(make_batch(), seed)
         masked = task.predict(batch)[0].masked
@@ -283,7 +283,7 @@ def test_the_mask_token_enters_and_what_it_hides_does_not():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"any_parts": True},
+        {"random_parts": 2},
         {"masked_joints": 0},
         {"masked_joints": 7},
         {"parts": ["left_arm"]},
@@ -407,7 +407,8 @@ def test_more_that_cannot_be_is_told():
         STRL(encoder(width=6), 3, STRLSettings())
     for section in (
         lambda: GraphEncoderSettings(heads=2),
-        lambda: SkeletonMAESettings(masked_joints=0, any_parts=True),
+        lambda: SkeletonMAESettings(masked_joints=0, random_parts=2),
+        lambda: SkeletonMAESettings(parts=("head",), random_parts=2),
     ):
         with pytest.warns(UserWarning, match="no effect"):
             section()

@@ -782,6 +782,29 @@ def test_the_papers_recipes(recipe, tokens, kept, decoder, tau):
     assert (tuple(s.sampling.crop), s.sampling.rotation, s.sampling.missing) == ((0.5, 1.0), 0.3, "fill")
 
 
+@pytest.mark.parametrize("data", ["ntu60", "ntu120", "pku-mmd"])
+def test_the_papers_recipes_of_feature_and_semantic_methods(data):
+    s, _ = parse(None, {"data": "somewhere", "split": "xsub"}, recipe=f"skeleton2vec-{data}")
+    assert (s.sampling.frames, s.sampling.window, s.sampling.test_clips, s.sampling.rotation) == (
+        90,
+        "uniform",
+        10,
+        0.3,
+    )
+    assert (s.encoder.layers, s.encoder.width, s.encoder.segment_frames, s.encoder.joints) == (8, 256, 3, "all")
+    p, t = s.pretext, s.training
+    assert (p.mask_ratio, p.tube_segments, p.motion_weight, p.top_k_layers, p.ema_decay) == (0.9, 5, 0.1, 0, 0.9999)
+    assert (t.epochs, t.batch_size, t.lr, t.min_lr) == (600, 128, 1e-3, 1e-5)
+    s, _ = parse(None, {"data": "somewhere", "split": "xsub"}, recipe=f"masksem-{data}")
+    assert (s.sampling.frames, s.sampling.crop, s.sampling.rotation, s.sampling.shear) == (120, (0.5, 1.0), 0.3, 0.5)
+    assert (s.encoder.layers, s.encoder.width, s.encoder.segment_frames, s.encoder.joints) == (8, 256, 4, "all")
+    p, t = s.pretext, s.training
+    assert (p.mask_ratio, p.tau, p.ema_decay, p.acceleration_weight) == (0.9, 0.8, 0.999, 0.2)
+    assert (p.masking, p.reference, p.smoothing, p.heads) == ("semantic", "dataset", "adjacency", "shared")
+    assert (t.epochs, t.batch_size, t.lr, t.min_lr) == (400, 128, 1e-3, 5e-4)
+    assert all(method(name).linear["batch_size"] == 256 for name in ("skeleton2vec", "masksem"))
+
+
 def required(*more):
     return ["--recipe", RECIPE, "--data", "d", "--split", "s", *more]
 

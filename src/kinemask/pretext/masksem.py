@@ -27,7 +27,8 @@ class MaskSemSettings:
         tau: temperature of the mask; higher is more random
         score: relative divides by the clip's largest, as MAMP does; raw is Eq. 8 to the letter, which is nearly uniform
         smoothing: of the activations over joints that share a bone; over body parts, as the released code; or none
-        reference: what counts as static, the mean over the training set or, as the released code, of the batch at hand
+        reference: what counts as static, the mean over the training set or, as the released code, of the batch at
+            hand, with which the loss depends on how a batch is cut into parts and processes
         ema_decay: decay of the encoder that finds the activations, a moving average; the paper gives none
         predict: velocity, acceleration or both at masked tokens
         acceleration_weight: share β of the acceleration in the loss

@@ -27,7 +27,7 @@ class SkeletonMAESettings:
 
     Args:
         parts: body parts that are masked, the same in every frame, as in the paper's experiments
-        any_parts: draw as many of the six parts anew for every batch (the words of the paper's 3.1.2)
+        random_parts: mask so many of the six parts instead, drawn anew for every batch (the words of the paper's 3.1.2)
         masked_joints: mask so many joints instead, drawn anew in every frame; 0 takes as many as the parts have
         target: features predicts the unmasked embedding (no gradient through it), coordinates the direction of each
             joint from the origin: the loss knows no lengths
@@ -35,7 +35,7 @@ class SkeletonMAESettings:
     """
 
     parts: tuple[str, ...] = ("right_arm", "right_leg")
-    any_parts: bool = False
+    random_parts: int = 0
     masked_joints: int | None = None
     target: Literal["features", "coordinates"] = "features"
     beta: float = 2.0
@@ -46,10 +46,13 @@ class SkeletonMAESettings:
             raise ValueError(f"pretext.parts must be some of {', '.join(PARTS)}, each once, not {list(self.parts)}")
         if not 1 <= self.beta < float("inf"):
             raise ValueError(f"pretext.beta must be a number from 1 up, not {self.beta}")
+        check_not_negative("pretext", self, "random_parts")
         if self.masked_joints is not None:
             check_not_negative("pretext", self, "masked_joints")
-            unused = ("any_parts", "parts") if self.masked_joints else ("any_parts",)
+            unused = ("random_parts", "parts") if self.masked_joints else ("random_parts",)
             warn_unused("pretext", self, "where masked_joints are drawn", *unused)
+        elif self.random_parts:
+            warn_unused("pretext", self, "where random_parts are drawn", "parts")
 
 
 class SkeletonMAE(MaskedPrediction):
@@ -70,13 +73,15 @@ class SkeletonMAE(MaskedPrediction):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         layout, joints = encoder.layout, encoder.layout.kept(encoder.settings.joints)
         members = {part: [v in layout.parts[part] for v in joints] for part in PARTS}
-        for part in () if s.masked_joints else s.parts:
+        for part in () if s.masked_joints or (s.random_parts and s.masked_joints is None) else s.parts:
             if not any(members[part]):
                 where = f"layout {layout.name} with encoder.joints {encoder.settings.joints}"
                 raise ValueError(f"pretext.parts: {part} has no joint in {where}")
         self.named = np.any([members[part] for part in s.parts], 0)  # (V,) bool
         self.present = np.array([row for row in members.values() if any(row)])  # (parts with joints, V) bool
-        self.count = s.masked_joints or int(self.named.sum())
+        self.random_parts = 0 if s.masked_joints is not None else s.random_parts
+        largest = sum(sorted(self.present.sum(1), reverse=True)[: self.random_parts])  # that random parts may come to
+        self.count = s.masked_joints or int(largest or self.named.sum())
         if self.count >= len(joints):
             raise ValueError(f"pretext masks {self.count} of {len(joints)} joints; it must leave some")
 
@@ -88,7 +93,7 @@ class SkeletonMAE(MaskedPrediction):
         if self.settings.masked_joints is not None:
             score = batch.draws.uniform(P, V)
         else:
-            hidden = self.draw_parts(batch) if self.settings.any_parts else self.named
+            hidden = self.draw_parts(batch) if self.random_parts else self.named
             count, token_valid = int(hidden.sum()), torch.ones_like(token_valid)
             score = torch.from_numpy(hidden).to(batch.x.device).float().expand(len(batch.x), P, V)
         kept = torch.tensor([V - count], device=score.device)
@@ -97,7 +102,7 @@ class SkeletonMAE(MaskedPrediction):
     def draw_parts(self, batch: Batch) -> np.ndarray:
         """Joints (V,) of parts drawn for the whole global batch: parts differ in size, and a batch has one shape."""
         generator = np.random.default_rng(key("parts", batch.draws.generator.initial_seed()))
-        return np.any(generator.permutation(self.present)[: len(self.settings.parts)], 0)
+        return np.any(generator.permutation(self.present)[: self.random_parts], 0)
 
     def target(self, batch: Batch) -> Target:
         """Unit vectors, with their lengths as scale."""
