@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -106,9 +107,8 @@ def plan(
         own[first if first in own else ""][rest if first in own else name] = value
     work: list[Work] = []
     stores = [open_store(path) for path in data]
-    if len(names := {store.name for store in stores}) < len(stores):
-        known_by = f"two of the stores hold {' or '.join(sorted(names))}"
-        raise ValueError(f"compare: {known_by}; compare them one after the other, or prepare one with a --name")
+    if twice := [name for name, count in Counter(store.name for store in stores).items() if count > 1]:
+        raise ValueError(f"compare: two of the stores hold {twice[0]}; give one another name (prepare --name)")
     several = max(len(stores), len(split))
     for store, part in zip(stores * (several // len(stores)), list(split) * (several // len(split)), strict=True):
         store.split(part)
