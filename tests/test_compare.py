@@ -238,14 +238,14 @@ def test_a_key_holds_all_that_decides_a_number(tiny, recipe, monkeypatch):
     assert keys(planned(tiny, recipe)[0]) == keys(base)
     other = {
         "machine": {"cluster": "slurm"},
+        "its device": {"cluster": "slurm", "overrides": {"training.device": "cpu"}},
         "seed": {"seeds": [1]},
         "split": {"split": ["xcam"]},
         "setting": {"overrides": {"training.lr": "2e-3"}},
         "own": {"overrides": {"one.pretext.tau": 0.5}},
     }
-    for change in other.values():
-        found = keys(planned(tiny, recipe, **change)[0])
-        assert not set(found) & set(keys(base))
+    found = [keys(planned(tiny, recipe, **change)[0]) for change in other.values()]
+    assert len({key for pair in [keys(base), *found] for key in pair}) == 2 * (1 + len(other))
     for change in ({"overrides": {"knn.neighbours": "3"}}, {"controls": False}):
         run, result = keys(planned(tiny, recipe, **change)[0])
         assert run == keys(base)[0]  # pre-trained once
@@ -473,29 +473,39 @@ def record(recipe: str, accuracy: float, seed: int, **changes) -> dict:
 
 
 def test_folds_have_a_row_over_all_of_them():
-    fold = lambda i, name, accuracy: [record(name, accuracy, 0, data="sbu", split=f"fold{i}", test_clips_unseen=464)]
-    found = rows(
-        [fold(i, "one", 80 + i) for i in (1, 2, 3)] + [fold(i, "two", 70) for i in (1, 2)]
-    )  # one of two failed
-    own = [(row["split"], row["method"], row["accuracy"]) for row in found if "results" in row]
-    assert own[-1] == ("3-fold", "one", 82)
-    assert len(own) == 6
-    assert {row["split"] for row in found if row.get("source")} == {"3-fold"}
+    def fold(number, name, *accuracies, val=""):
+        changes = {"data": "sbu", "split": f"fold{number}{val}", "test_clips_unseen": 464}
+        return [[record(name, accuracy, seed, **changes)] for seed, accuracy in enumerate(accuracies)]
+
+    of = lambda found: [(row["split"], row["method"], row["accuracy"]) for row in found if "results" in row]
+    whole = [run for i in range(1, 6) for run in fold(i, "one", 80 + i)]
+    found = rows(whole + [run for i in (1, 2, 3, 5) for run in fold(i, "two", 70)])  # the fourth failed
+    assert of(found)[-1] == ("5-fold", "one", 83)
+    assert len(of(found)) == 10
+    assert {row["split"] for row in found if row.get("source")} == {"5-fold"}
+    found = rows(whole[:2])
+    assert of(found)[-1] == ("2-fold", "one", 81.5)
+    assert not any(row.get("source") for row in found)  # published is the mean of five
+    assert len(of(rows(fold(1, "one", 80, 80) + fold(2, "one", 60)))) == 2  # folds would weigh by their seeds
+    assert of(rows(fold(1, "one", 80, val="-val") + fold(2, "one", 60, val="-val")))[-1] == ("2-fold-val", "one", 70)
 
 
 @pytest.mark.parametrize(
-    "where, method, column, value",
+    "where, method, column, value, source",
     [
-        (("penn-action", "official", "finetune"), "CascadeFormer", "accuracy", 94.66),
-        (("finegym", "official", "finetune"), "SkeletonMAE-graph", "mean_class_accuracy", 91.8),
+        (("penn-action", "official", "finetune"), "CascadeFormer", "accuracy", 94.66, "2d-pose"),
+        (("ntu60", "xsub", "finetune"), "SkeletonMAE-graph", "accuracy", 92.8, "STRL"),
+        (("finegym", "official", "finetune"), "SkeletonMAE-graph", "mean_class_accuracy", 91.8, "2d-pose"),
     ],
 )
-def test_numbers_from_poses_are_found_with_their_metric(where, method, column, value):
+def test_numbers_from_poses_are_found_with_their_metric(where, method, column, value, source):
     own = record("one", 80, 0, **dict(zip(("data", "split", "protocol"), where, strict=True)))
     own["result"]["run"]["data"]["dataset"] = where[0]
     found = next(row for row in rows([[own]]) if row["method"].startswith(method))
     assert found[column] == value
-    assert "2d-pose" in found["source"]
+    assert source in found["source"]
+    told = [(row["method"], row.get(column)) for row in rows([[own]]) if row["method"].startswith(method)]
+    assert len(told) == len(set(told))
 
 
 def test_the_table_has_means_controls_costs_and_published_numbers(tmp_path):

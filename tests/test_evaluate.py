@@ -489,6 +489,8 @@ def test_an_accuracy_of_zero_is_an_accuracy():
     result = {"protocol": "linear", "data": "d", "split": "s", "test_clips": 2, "test_clips_unseen": 2}
     result |= {"accuracy": 0.0, "accuracy_best_epoch": 0.0, "controls": None}
     assert "best epoch" in table([result])
+    assert "macro F1" not in table([result])
+    assert re.search(r"macro F1 +12\.5 %", table([result | {"metrics": {"macro_f1": 12.5, "top5": None}}]))
     assert "best epoch" not in table([result | {"accuracy_best_epoch": None}])
 
 

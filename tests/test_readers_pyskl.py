@@ -414,8 +414,9 @@ class TestDataSets:
         summary = prepare("pyskl", path, tmp_path / "two", exclude=path.parent / "list", name="gym", progress=False)
         assert (summary.clips, summary.excluded) == (5, 1)
         assert (store.name, open_store(tmp_path / "two").name) == ("store", "gym")
-        with pytest.raises(ValueError, match="name must be"):
-            prepare("pyskl", path, tmp_path / "three", name="a/b", progress=False)
+        for name in ("a/b", "", " ", "a\x1b[31m", "x" * 200):
+            with pytest.raises(ValueError, match=r"the data set's name, .*--name"):
+                prepare("pyskl", path, tmp_path / "three", name=name, progress=False)
 
     def test_one_content_for_many_clips_is_no_data_set(self, tmp_path):
         note = annotation("v0", frames=200)
@@ -662,7 +663,11 @@ class TestKinetics:
         monkeypatch.chdir(tmp_path)
         path, _ = self.write(tmp_path)
         write(tmp_path / "kpfiles", {"k1": Call(os.system, TOUCH)}, name="part_1.pkl")
+        keypoint = np.ones((1000, 17, 3), np.float16)
+        shared = {f"k{i}": {"keypoint": keypoint} for i in (*range(3), *range(10, 20))}
+        write(tmp_path / "kpfiles", shared, name="part_0.pkl")
         failures = [clip for clip in read(path) if isinstance(clip, Failure)]
-        assert [failure.name for failure in failures] == ["k1", "k3"]
+        assert [failure.name for failure in failures] == ["k0", "k2", "k1", "k3"]
+        assert all("part_0.pkl: its clips would take" in failures.pop(0).reason for _ in range(2))
         assert all("part_1.pkl, byte" in failure.reason and "system" in failure.reason for failure in failures)
         assert not (tmp_path / MARKER).exists()

@@ -273,6 +273,19 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
     assert values == sorted(values, reverse=True)
     assert len(values) > 20
     assert re.search(r'<tr class="own">.*?89\.2 ± 0\.0', table)
+    for path in (run / "evaluations").glob("linear*.json"):
+        result = json.loads(path.read_text()) | {"data": "finegym", "split": "official", "protocol": "finetune"}
+        result |= {"accuracy": 99.0, "metrics": {"mean_class_accuracy": 90.0}}
+        result["run"]["data"]["dataset"] = "finegym"
+        path.write_text(json.dumps(result))
+    table = re.findall(r"<h3>finegym · official · finetune</h3>(.*?)</table>", report(run).read_text(), re.S)[0]
+    assert "mean over classes" in table
+    assert re.search(r'<tr class="own">.*?90\.0 ± 0\.0.*?top-1 99\.0', table)
+    assert table.index("91.8") < table.index("90.0")
+    for path in (run / "evaluations").glob("linear*.json"):
+        result = json.loads(path.read_text()) | {"data": "ntu60", "split": "xview", "protocol": "linear"}
+        result["run"]["data"]["dataset"] = "<b>data"
+        path.write_text(json.dumps(result))
     own = [e.about for e in read_runs([run])[0].evaluations if e.about["protocol"] == "linear"]
     assert place(own[0] | {"split": "xview-val"}) is None
     assert place(own[0] | {"data": "sbu", "split": "fold3"}) == ("sbu", "5-fold", "linear")

@@ -153,7 +153,7 @@ def compare(arguments: Sequence[str]) -> None:
     parser.add_argument("--methods", **several, help="recipes, or methods: their recipe of the data set is taken")
     parser.add_argument("--small", action="store_true", help="for methods, the recipes of two CPU cores")
     parser.add_argument("--data", **several, metavar="STORE")
-    parser.add_argument("--split", **several, help="one for all stores, or one for each")
+    parser.add_argument("--split", **several, help="one for all stores, one for each, or several of one store")
     parser.add_argument("--protocols", nargs="+", default=["linear", "knn"], help="default: linear knn")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of pre-training and protocol (default: 0)")
     parser.add_argument(

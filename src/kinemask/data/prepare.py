@@ -22,6 +22,8 @@ from kinemask.progress import progress as show_progress
 from kinemask.skeleton import Layout
 from kinemask.skeleton import layout as find_layout
 
+_LONGEST_NAME = 100
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -96,8 +98,7 @@ def prepare(
         layout = find_layout(layout)
     usual = Path(store).resolve().name if source.is_format else source.name
     meta = {"dataset": source.name, "name": usual if name is None else name}
-    if not meta["name"] or set(meta["name"]) & set("/\\\n\0"):
-        raise ValueError(f"name must be a name without slashes, not {name!r}")
+    _check_name(meta["name"])
     if not math.isfinite(min_score):
         raise ValueError(f"min_score must be a number, not {min_score}")
     if min_score and not source.scores:
@@ -246,6 +247,14 @@ def _warnings(source: Reader, store: Store, files: Sequence[Path]) -> list[str]:
             side = "train on" if test else "test" if train else "train on or test"
             warnings.append(f"split {name}: no clip to {side}")
     return warnings
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or not name.isprintable() or set(name) & set("/\\") or len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"the data set's name, {name[:_LONGEST_NAME]!r}, is empty, too long, or has slashes or control characters;"
+            " give another (--name)"
+        )
 
 
 def _count_workers(workers: int | None) -> int:

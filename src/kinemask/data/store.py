@@ -67,8 +67,9 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The data set's name, as results have it."""
-        return self.meta.get("name") or self.meta.get("dataset") or self.path.resolve().name
+        """The data set's name, as results have it: that of meta.json, or the folder's."""
+        known = self.meta.get("name", self.meta.get("dataset"))
+        return known if isinstance(known, str) and known not in ("", "arrays") else self.path.resolve().name
 
     @property
     def identity(self) -> dict[str, str]:

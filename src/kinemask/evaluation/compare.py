@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,5 +143,6 @@ def attempt(work: Work, out: Path, quiet: bool = True) -> str:
     except (ValueError, FloatingPointError) as error:
         return str(error)
     except (OSError, RuntimeError) as error:  # of one combination; a memory that is too small for it, say
+        traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     return ""

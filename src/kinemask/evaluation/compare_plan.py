@@ -89,7 +89,7 @@ def plan(
     """Every combination; ValueError for anything that is unknown or does not fit, before anything is run.
 
     overrides: settings by dotted name; one that begins with a protocol, or with a name in `methods` (a file's without
-    .yaml), is that one's alone. cluster: what computes; otherwise this machine does, and its kind is part of the key.
+    .yaml), is that one's alone. cluster: what computes, in place of this machine; part of the key.
     """
     given = {"methods": methods, "data": data, "split": split, "protocols": protocols, "seeds": seeds}
     given |= {} if protocol_seeds is None else {"protocol_seeds": protocol_seeds}
@@ -99,7 +99,9 @@ def plan(
         if len(set(values)) < len(values) and (name != "split" or len(data) == 1):
             raise ValueError(f"compare: {name} names something twice: {', '.join(map(str, values))}")
     if 1 not in (len(split), len(data)) and len(split) != len(data):
-        raise ValueError(f"compare: split must be one for all stores or one for each of the {len(data)}")
+        raise ValueError(
+            f"compare: split must be one for all stores, one for each of the {len(data)}, or several of one store"
+        )
     known = {name: find_protocol(name) for name in protocols}
     own: dict[str, dict[str, Any]] = {name: {} for name in ("", *map(_label, methods), *protocols)}
     for name, value in overrides.items():
@@ -126,7 +128,7 @@ def plan(
                 key = {
                     "settings": _deciding(settings),
                     "store": store.identity,
-                    "computed": cluster or _computed(settings.training.device),
+                    "computed": _computed(settings.training.device, cluster),
                     "code": code_version(*_PRETRAINING) + _own_code(chosen),
                 }
                 usual = {p: known[p].seeds if len(known[p].seeds) > 1 else (seed,) for p in protocols}
@@ -146,8 +148,13 @@ def plan(
     return work
 
 
-def _computed(device: str) -> str:
-    """What numbers differ by from machine to machine, a little: the kind of device and its precision."""
+def _computed(device: str, cluster: str | None) -> str:
+    """What numbers differ by from machine to machine, a little: the kind of device and its precision.
+
+    Of a cluster nothing is known before its jobs run: the device that is asked for.
+    """
+    if cluster is not None:
+        return f"{cluster}, {device}"
     chosen = torch.device(choose_device(device))
     return f"{chosen.type}, {precision(chosen)}"
 

@@ -43,33 +43,27 @@ def rows(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
         for group, found in by_protocol.items():
             groups.setdefault(group, {}).setdefault(found[0]["recipe"], []).append(found)
     folds = _over_folds(groups)
-    covered = {(data, protocol) for data, _, protocol in folds}
     out = []
     for group, methods in (groups | folds).items():
         own = [_row(group, recipe, found) for recipe, found in methods.items()]
         own.sort(key=lambda row: -row["accuracy"])
         out += own
-        if not (_is_fold(group) and (group[0], group[2]) in covered):
-            out += _published(group, [found[0][0]["result"] for found in methods.values()])
+        out += _published(group, [found[0][0]["result"] for found in methods.values()])
     return out
 
 
-def _is_fold(group: tuple[str, ...]) -> bool:
-    return re.fullmatch(r"fold\d+", group[1]) is not None
-
-
 def _over_folds(groups: _Groups) -> _Groups:
-    """Groups over the folds of one data set and protocol, of the recipes that have them all."""
-    folds: dict[tuple[str, str], list[dict[str, list[_Run]]]] = {}
-    for group, methods in groups.items():
-        if _is_fold(group):
-            folds.setdefault((group[0], group[2]), []).append(methods)
+    """Groups over the folds of one data set and protocol, of the recipes that have as many runs in each."""
+    folds: dict[tuple[str, str, str], list[dict[str, list[_Run]]]] = {}
+    for (data, split, protocol), methods in groups.items():
+        if fold := re.fullmatch(r"fold\d+(-val)?", split):
+            folds.setdefault((data, fold[1] or "", protocol), []).append(methods)
     out: _Groups = {}
-    for (data, protocol), found in folds.items():
-        whole = [recipe for recipe in found[0] if all(recipe in methods for methods in found)]
+    for (data, val, protocol), found in folds.items():
+        whole = [recipe for recipe in found[0] if len({len(methods.get(recipe, ())) for methods in found}) == 1]
         if len(found) > 1 and whole:
             runs = {recipe: [run for methods in found for run in methods[recipe]] for recipe in whole}
-            out[data, f"{len(found)}-fold", protocol] = runs
+            out[data, f"{len(found)}-fold{val}", protocol] = runs
     return out
 
 
@@ -107,12 +101,15 @@ def _row(group: tuple[str, ...], recipe: str, runs: list[_Run]) -> dict[str, Any
 
 
 def _published(group: tuple[str, ...], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    where = place(results[0])
+    where = place(results[0] | {"split": group[1]})
     streams = {"", *(result["run"]["settings"]["sampling"]["stream"] for result in results)}
     streams |= {"2d-pose", "3d-pose"} if "joint" in streams else set()
-    known = [p for p in published(where) if p.stream in streams] if where else []
-    out = []
+    alike = where is not None and where[1] == group[1]  # nothing is published of a single fold
+    known = [p for p in published(where) if p.stream in streams] if alike else []
+    out, seen = [], {(p.method, p.value) for p in known if not p.stream.endswith("pose")}
     for p in known:
+        if p.stream.endswith("pose") and (p.method, p.value) in seen:
+            continue  # a table that names its input beside one that does not
         about = ", ".join(filter(None, (p.venue, p.year, p.stream if p.stream.endswith("pose") else "")))
         row = dict(zip(_GROUP, group, strict=True)) | {"method": p.method, p.metric: p.value}
         out.append(row | {"source": "; ".join(filter(None, (about, p.source, p.note)))})
@@ -120,7 +117,9 @@ def _published(group: tuple[str, ...], results: Sequence[dict[str, Any]]) -> lis
 
 
 def write_tables(table_rows: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write table.md, table.csv and table.html into a folder."""
+    """Write table.md, table.csv and table.html into a folder; nothing where there are no rows."""
+    if not table_rows:
+        return
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (("csv", _csv), ("md", markdown), ("html", _html)):
         content = text(table_rows)

@@ -20,7 +20,7 @@ __all__ = ["PickledArray", "read_pickle"]
 
 _SHORT = 1 << 12  # bytes of the longest text that is read at once; longer ones are contents of arrays
 _LINE = 1 << 24  # bytes of the longest line, in protocol 0
-_SPARE = 1 << 30  # bytes that a pickle may take beyond three times its size: clips without keypoints are small in it
+_SPARE = 1 << 30  # bytes that a pickle may take beyond three times its size, as clips whose keypoints lie elsewhere do
 
 
 def read_pickle(path: Path) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,9 @@ class _Apart:
         if name not in self.places:
             raise ValueError(f"its keypoints are in {name}, which is not below {self.path.parent}")
         if name != self.name:
-            self.name, self.content = name, read_pickle(self.places[name])
+            content = read_pickle(self.places[name])
+            _check_size(self.places[name], content.values() if isinstance(content, dict) else ())
+            self.name, self.content = name, content
         entry = self.content.get(clip) if isinstance(self.content, dict) else None
         if not isinstance(entry, dict):
             raise ValueError(f"{self.places[name]} has no entry for it")
@@ -140,10 +142,16 @@ def _read_content(path: Path) -> _Content:
         if name in annotations:
             raise ValueError(f"{path}: annotation {i}: there is one called {name} already")
         annotations[name] = note
-    arrays = [note["keypoint"] for note in notes if isinstance(note.get("keypoint"), PickledArray)]
-    if (size := sum(array.size for array in arrays)) > 3 * path.stat().st_size:
-        raise ValueError(f"{path}: its clips would take {size:,} bytes, by naming the same keypoints again and again")
+    _check_size(path, notes)
     return _Content(annotations, _sides(path, lists, annotations))
+
+
+def _check_size(path: Path, entries: Iterable[Any]) -> None:
+    """Raise ValueError where entries name the same keypoints so often that a small file would fill a disk."""
+    arrays = (entry.get("keypoint") for entry in entries if isinstance(entry, dict))
+    size = sum(array.size for array in arrays if isinstance(array, PickledArray))
+    if size > 3 * path.stat().st_size:
+        raise ValueError(f"{path}: its clips would take {size:,} bytes, by naming the same keypoints again and again")
 
 
 def _sides(path: Path, lists: dict[Any, Any], known: dict[str, Any]) -> dict[str, dict[str, str]]:

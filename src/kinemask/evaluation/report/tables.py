@@ -220,25 +220,24 @@ def _published_table(known: list[Published], own: list[tuple[Run, Evaluation]], 
     lines: list[tuple[float, bool, list[Any]]] = []
     for p in known:
         about = ", ".join(filter(None, (p.venue, p.year)))
-        remark = "; ".join(filter(None, ("mean over classes" if p.metric in MEASURES else "", p.note)))
-        lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, remark]))
+        lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, p.note]))
+    metric = known[0].metric  # a data set is published by one
     for run, e in own:
-        value, a = e.values("accuracy"), e.about
+        values, a = e.values("accuracy"), e.about
+        shown = values if metric == "accuracy" else e.values(f"metrics.{metric}")
         streams = [m["stream"] for m in a.get("members", ())] or [run.config.get("sampling", {}).get("stream", "")]
         stream = " + ".join(dict.fromkeys(streams))
         remarks = ["last epoch"] if a["accuracy_best_epoch"] is not None else []
         remarks += [f"ensemble of {len(streams)} runs"] if "members" in a else []
         remarks += [f"split {a['split']}"] if a["split"] != where[1] else []
         remarks += [f"{summary(e.values('accuracy_unseen'))} on unseen clips"] if e.copies else []
-        if any(p.metric in MEASURES for p in known):
-            remarks.append(f"mean over classes {_shown(e.values('metrics.mean_class_accuracy'))}")
+        remarks += [f"top-1 {summary(values)}"] if metric != "accuracy" else []
         remarks += ["of an earlier encoder"] if e.stale else []
         name = tag("strong", f"{run.name} ({run.config['method']})")
-        lines.append(
-            (fmean(value), True, [name, "", stream, tag("strong", summary(value)), "this page", ", ".join(remarks)])
-        )
+        cells = [name, "", stream, tag("strong", _shown(shown)), "this page", ", ".join(remarks)]
+        lines.append((fmean(shown) if shown else 0.0, True, cells))
     lines.sort(key=lambda item: -item[0])
-    head = ["method", "published", "stream", "accuracy", "source", "note"]
+    head = ["method", "published", "stream", MEASURES.get(metric, metric), "source", "note"]
     used = [i for i in range(len(head)) if any(line[i] for *_, line in lines)]
     rows = [[line[i] for i in used] for *_, line in lines]
     found = table([head[i] for i in used], rows, [mine for _, mine, _ in lines], numbers=(used.index(3),))
