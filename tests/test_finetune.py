@@ -24,8 +24,8 @@ from kinemask.evaluation.finetune import FinetuneSettings
 from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.evaluation.recognition import Finetuning
 from kinemask.evaluation.report import report
-from kinemask.evaluation.report.reproduce import commands
-from kinemask.evaluation.report.runs import read_runs
+from kinemask.evaluation.report.reproduce import commands, evaluate_command
+from kinemask.evaluation.report.runs import Evaluation, read_runs
 from kinemask.evaluation.semi import SemiSettings
 from kinemask.evaluation.settings import parse_protocol, protocol_parser, read_protocol, settings_of
 from kinemask.nn.encoder import Encoder, EncoderSettings
@@ -246,6 +246,28 @@ def test_finetune_leaves_what_it_promises(run, tiny, tmp_path):
     assert load_encoder(out).record["record"]["pretraining"]["data"]["dataset"] == "tiny"
     assert not same(load_file(out / "encoder.safetensors"), load_file(run / "encoder.safetensors"))
     assert evaluate("knn", out, tiny.path, "xsub", device="cpu", controls=False)[0]["test_clips"] == kept["test_clips"]
+
+
+def test_the_augmentation_may_be_that_of_the_data(run, tiny, tmp_path):
+    given = {"controls": False, **QUICK}
+    (usual,) = evaluate("finetune", run, tiny.path, "xsub", out=tmp_path / "a", **given)
+    other = {"rotation": (0.0, 1.0, 0.0), "crop": (0.9, 1.0), "min_crop_frames": 9}
+    (result,) = evaluate("finetune", run, tiny.path, "xsub", out=tmp_path / "b", **other, **given)
+    assert result["augmentation"] == other
+    assert "augmentation" not in usual
+    assert result["hash"] != usual["hash"]
+    a, b = (load_encoder(tmp_path / name) for name in "ab")
+    assert (b.sampling.rotation, b.sampling.crop, b.sampling.min_crop_frames) == tuple(other.values())
+    assert not same(a.encoder.state_dict(), b.encoder.state_dict())
+    kept = json.loads(Path(result["path"]).read_text())
+    command = shlex.split(evaluate_command(Evaluation([kept], False), str(run), str(tiny.path)))
+    read = read_protocol("finetune", PROTOCOLS["finetune"], command[3:])
+    assert {name: read[name] for name in other} == other
+    with pytest.raises(ValueError, match="rotation: linear trains no encoder"):
+        evaluate("linear", run, tiny.path, "xsub", rotation=1.0)
+    for name, value in (("crop", [0.9]), ("rotation", [1.0, 2.0])):
+        with pytest.raises(ValueError, match=f"sampling.{name} must be"):
+            evaluate("finetune", run, tiny.path, "xsub", **{name: value}, **given)
 
 
 def test_the_classifier_file_gives_the_same_scores(run, tiny, tmp_path):

@@ -47,12 +47,13 @@ class SamplingSettings:
     scale: Literal["none", "torso"] = "none"
 
     def __post_init__(self):
+        if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(f"sampling.crop must be 0 < from <= to <= 1, not {list(self.crop)}")
         self.crop = (self.crop[0], self.crop[1])
         if not isinstance(self.rotation, int | float):
+            if len(self.rotation) != 3:
+                raise ValueError(f"sampling.rotation must be one angle or three, not {list(self.rotation)}")
             self.rotation = (self.rotation[0], self.rotation[1], self.rotation[2])
-        lo, hi = self.crop
-        if not 0 < lo <= hi <= 1:
-            raise ValueError(f"sampling.crop must be 0 < from <= to <= 1, not {list(self.crop)}")
         if not 0 < self.test_crop <= 1:
             raise ValueError(f"sampling.test_crop must be in (0, 1], not {self.test_crop}")
         check_positive("sampling", self, "frames", "min_crop_frames", "test_clips")

@@ -55,6 +55,9 @@ def evaluate(
     seed: int | Sequence[int] | None = None,
     encoder: str = "encoder",
     test_clips: int | None = None,
+    rotation: float | Sequence[float] | None = None,
+    crop: Sequence[float] | None = None,
+    min_crop_frames: int | None = None,
     controls: bool = True,
     device: Device = "auto",
     quiet: bool = True,
@@ -65,8 +68,9 @@ def evaluate(
     run: folder of a run; None trains a recipe's encoder from scratch (finetune, semi). out: folder of the fine-tuned
     run, seedN within it for several seeds; by default one in RUN/finetune, or in runs/finetune. seed: of the protocol's
     own training, one or several; by default the protocol's. encoder: which of the run's encoder files (without
-    .safetensors), or teacher or student. test_clips overrides the number of windows sampled per test clip. settings:
-    the protocol's own by dotted name, e.g. `views=0`, `**{"head.dropout": 0.5}`.
+    .safetensors), or teacher or student. test_clips overrides the number of windows sampled per test clip; rotation,
+    crop and min_crop_frames the augmentation, where the protocol trains the encoder (other data may need another).
+    settings: the protocol's own by dotted name, e.g. `views=0`, `**{"head.dropout": 0.5}`.
 
     Raises ValueError for an unknown protocol, split or setting, and for a store whose layout is not the encoder's,
     unless the protocol trains the encoder; and what training raises.
@@ -77,12 +81,17 @@ def evaluate(
         raise ValueError("seed: at least one is needed, the list is empty")
     if out is not None and not chosen.trains:
         raise ValueError(f"out: {protocol} trains no encoder, its results go to the run's folder")
+    augmentation = {"rotation": rotation, "crop": crop, "min_crop_frames": min_crop_frames}
+    augmentation = {name: value for name, value in augmentation.items() if value is not None}
+    if augmentation and not chosen.trains:
+        raise ValueError(f"{', '.join(augmentation)}: {protocol} trains no encoder; its views are those of the run")
     own = parse_protocol(settings_of(chosen, run, recipe, encoder), settings)
     store = open_store(data)
     with distributed.world(device) as world:
         path = None if run is None else encoder_file(run, encoder)
         model = from_recipe(recipe or "", store, split) if path is None else load_encoder(path, world.device)
-        model = with_sampling(model, shear=0.0, **({} if test_clips is None else {"test_clips": test_clips}))
+        changes = augmentation if test_clips is None else augmentation | {"test_clips": test_clips}
+        model = with_sampling(model, shear=0.0, **changes)
         if not chosen.trains:
             check_fit(model, store, path or "")
         train, test = parts(store, split, world.device, model.sampling.missing)
@@ -111,6 +120,8 @@ def evaluate(
             "precision": precision(world.device),
             "version": __version__,
         }
+        if augmentation:
+            about["augmentation"] = {name: getattr(model.sampling, name) for name in augmentation}
         if path is None:
             about["recipe"] = {k: model.record[k] for k in ("method", "encoder", "sampling")}
         return _results(chosen, case, about, own, seeds, controls)

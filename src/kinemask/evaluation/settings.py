@@ -73,6 +73,14 @@ def protocol_parser(name: str, protocol: Protocol, settings: type) -> ArgumentPa
     if protocol.trains:
         parser.add_argument("--recipe", type=str, help="in place of a run: train a recipe's encoder from scratch")
         parser.add_argument("--out", type=str, help="folder of the fine-tuned run (default: one in RUN/finetune)")
+        usual = "(default: as in the run or recipe)"
+        parser.add_argument(
+            "--rotation", type=float | tuple[float, float, float] | None, help=f"largest rotation, radians {usual}"
+        )
+        parser.add_argument(
+            "--crop", type=tuple[float, float] | None, help=f"a crop's share of the clip, from and to {usual}"
+        )
+        parser.add_argument("--min_crop_frames", type=int | None, help=f"a crop is no shorter {usual}")
     parser.add_argument("--data", type=str, required=True, help="the store")
     parser.add_argument("--split", type=str, required=True, help="a split of the store")
     seeds = protocol.seeds[0] if len(protocol.seeds) == 1 else list(protocol.seeds)

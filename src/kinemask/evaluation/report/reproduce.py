@@ -61,6 +61,8 @@ def evaluate_command(evaluation: Evaluation, run: str, store: str) -> str:
         words += ["--encoder", about["encoder"]]
     if about["test_clips_sampled"] != about["run"]["settings"]["sampling"]["test_clips"]:
         words += ["--test_clips", str(about["test_clips_sampled"])]
+    for k, v in about.get("augmentation", {}).items():
+        words += [f"--{k}", json.dumps(v)]
     if not about["controls"]:
         words += ["--controls", "false"]
     protocol = PROTOCOLS.get(about["protocol"])

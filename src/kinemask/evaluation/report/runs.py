@@ -16,6 +16,7 @@ from kinemask.train.log import read_metrics
 from kinemask.train.settings import flatten
 
 _SHARED = ("protocol", "data", "split", "encoder", "encoder_sha256", "store_sha256", "test_clips_sampled", "settings")
+_SHARED += ("augmentation",)
 _FIRST = ("linear", "finetune", "knn")  # whose result leads where a run has several
 
 

@@ -153,6 +153,7 @@ def _over_seeds(runs: Sequence[Run]) -> list[list[Any]]:
         for e in run.evaluations:
             a = e.about
             key = [a["protocol"], a["data"], a["split"], a["encoder"], a["settings"], a["test_clips_sampled"]]
+            key.append(a.get("augmentation"))
             groups.setdefault(repr((sorted(same.items()), key)), []).append((run, e))
     out = []
     for members in groups.values():
