@@ -104,8 +104,9 @@ def _published(group: tuple[str, ...], results: Sequence[dict[str, Any]]) -> lis
     where = place(results[0] | {"split": group[1]})
     streams = {"", *(result["run"]["settings"]["sampling"]["stream"] for result in results)}
     streams |= {"2d-pose", "3d-pose"} if "joint" in streams else set()
-    alike = where is not None and where[1] == group[1]  # nothing is published of a single fold
-    known = [p for p in published(where) if p.stream in streams] if alike else []
+    if where is None or where[1] != group[1]:  # nothing is published of a single fold
+        return []
+    known = [p for p in published(where) if p.stream in streams]
     out, seen = [], {(p.method, p.value) for p in known if not p.stream.endswith("pose")}
     for p in known:
         if p.stream.endswith("pose") and (p.method, p.value) in seen:
