@@ -42,13 +42,11 @@ def rows(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
             by_protocol.setdefault(tuple(record["result"][k] for k in _GROUP), []).append(record)
         for group, found in by_protocol.items():
             groups.setdefault(group, {}).setdefault(found[0]["recipe"], []).append(found)
-    folds = _over_folds(groups)
     out = []
-    for group, methods in (groups | folds).items():
+    for group, methods in (groups | _over_folds(groups)).items():
         own = [_row(group, recipe, found) for recipe, found in methods.items()]
         own.sort(key=lambda row: -row["accuracy"])
-        out += own
-        out += _published(group, [found[0][0]["result"] for found in methods.values()])
+        out += own + _published(group, [found[0][0]["result"] for found in methods.values()])
     return out
 
 
