@@ -80,7 +80,7 @@ def protocol_parser(name: str, protocol: Protocol, settings: type) -> ArgumentPa
         parser.add_argument(
             "--crop", type=tuple[float, float] | None, help=f"a crop's share of the clip, from and to {usual}"
         )
-        parser.add_argument("--min_crop_frames", type=int | None, help=f"a crop is no shorter {usual}")
+        parser.add_argument("--min_crop_frames", type=int | None, help=f"frames that a crop has at least {usual}")
     parser.add_argument("--data", type=str, required=True, help="the store")
     parser.add_argument("--split", type=str, required=True, help="a split of the store")
     seeds = protocol.seeds[0] if len(protocol.seeds) == 1 else list(protocol.seeds)

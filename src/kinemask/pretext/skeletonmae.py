@@ -73,13 +73,13 @@ class SkeletonMAE(MaskedPrediction):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         layout, joints = encoder.layout, encoder.layout.kept(encoder.settings.joints)
         members = {part: [v in layout.parts[part] for v in joints] for part in PARTS}
-        for part in () if s.masked_joints or (s.random_parts and s.masked_joints is None) else s.parts:
+        self.random_parts = 0 if s.masked_joints is not None else s.random_parts
+        for part in () if s.masked_joints or self.random_parts else s.parts:
             if not any(members[part]):
                 where = f"layout {layout.name} with encoder.joints {encoder.settings.joints}"
                 raise ValueError(f"pretext.parts: {part} has no joint in {where}")
         self.named = np.any([members[part] for part in s.parts], 0)  # (V,) bool
         self.present = np.array([row for row in members.values() if any(row)])  # (parts with joints, V) bool
-        self.random_parts = 0 if s.masked_joints is not None else s.random_parts
         largest = sum(sorted(self.present.sum(1), reverse=True)[: self.random_parts])  # that random parts may come to
         self.count = s.masked_joints or int(largest or self.named.sum())
         if self.count >= len(joints):
