@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kinemask.data.store import Clip, Store, write_store
 from kinemask.skeleton import layout
+from kinemask.store.store import Clip, Store, write_store
 
 
 def machine() -> dict[str, object]:

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    from kinemask.data.synthetic import write_recordings
+    from kinemask.synthetic.recordings import write_recordings
 
     write_recordings(folder / "recordings", subjects=5, repetitions=1)
     store_path = folder / "store"

@@ -2,7 +2,7 @@
 
     python benchmarks/methods.py --out benchmarks/results/methods.json
 
-seconds: an optimiser step. Mask and target are the parts of it that need no gradient, in passes of the encoder over all
+seconds: an optimizer step. Mask and target are the parts of it that need no gradient, in passes of the encoder over all
 tokens without gradient. Every round measures every method once; the median over rounds counts. Memory: on CUDA the most
 that a step allocates, elsewhere the growth of a process of its own (Linux).
 """
@@ -19,8 +19,8 @@ from statistics import median
 import torch
 
 from common import arguments, finish, one_person_store
-from kinemask.data.store import open_store
 from kinemask.pretext.base import MaskedPrediction
+from kinemask.store.store import open_store
 from throughput import Trial, all_measures
 
 RECIPES = ("mamp-ntu60", "mae-ntu60", "hacm-ntu60", "skeleton2vec-ntu60", "masksem-ntu60")
@@ -49,14 +49,14 @@ class Parts:
         with torch.no_grad(), bf16:
             whole = seconds(lambda: self.task.encoder(self.batch.x))
             embedded = self.task.encoder.embed(self.batch.x)
-            given = embedded, self.task.encoder.map(embedded), self.task.token_valid(self.batch)
+            given = embedded, self.task.encoder.project(embedded), self.task.token_valid(self.batch)
             mask = seconds(lambda: self.task.mask(self.batch, *given))
             target = seconds(lambda: self.task.target(self.batch))
         return {"step": step, "mask": mask, "target": target, "encoder_pass": whole}
 
 
 def memory(recipe: str, store: Path, batch: int) -> float:
-    """GB that three steps need, model and optimiser included."""
+    """GB that three steps need, model and optimizer included."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

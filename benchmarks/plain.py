@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.data.sampling import SamplingSettings
-from kinemask.data.store import Store
+from kinemask.store.store import Store
+from kinemask.windows.sampling import SamplingSettings
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

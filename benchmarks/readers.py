@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 from common import arguments, finish
-from kinemask.data.readers.pku_mmd import CLASSES
+from kinemask.readers.pku_mmd import CLASSES
 
 CHILD = """
 import json, os, re, sys, time
 from pathlib import Path
-import kinemask.data.prepare, scipy.optimize
+import kinemask.preparation.prepare, scipy.optimize
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
 before, start, used = peak(), time.perf_counter(), sum(os.times()[:4])
-summary = kinemask.data.prepare.prepare(*sys.argv[1:4], workers=int(sys.argv[4]), progress=False)
+summary = kinemask.preparation.prepare.prepare(*sys.argv[1:4], workers=int(sys.argv[4]), progress=False)
 seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - used
 rejected = summary.rejected + summary.rejected_clips
 told = {"clips": summary.clips, "rejected": rejected, "seconds": seconds, "cpu_seconds": used}

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 from common import arguments, finish, one_person_store
-from kinemask.data.readers import READERS, ReadOptions
-from kinemask.data.synthetic import write_recordings
+from kinemask.readers import READERS, ReadOptions
+from kinemask.synthetic.recordings import write_recordings
 
 PEAK = """
 import resource, sys

@@ -20,13 +20,13 @@ import torch
 import plain
 from common import arguments, finish, one_person_store
 from kinemask.configure import parse
-from kinemask.data.draws import Draws, key
-from kinemask.data.sampling import Batch
-from kinemask.data.store import Store
+from kinemask.draws import Draws, key
 from kinemask.nn import transformer
-from kinemask.train.distributed import World
-from kinemask.train.loop import bf16_pays
-from kinemask.train.pretraining import Pretraining
+from kinemask.store.store import Store
+from kinemask.training.distributed import World
+from kinemask.training.loop import bf16_pays
+from kinemask.training.pretraining import Pretraining
+from kinemask.windows.sampling import Batch
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 WARM_UP = 3 if torch.cuda.is_available() else 1  # steps that are not counted; compiling may take more than one
@@ -64,7 +64,7 @@ class Trial:
         return Batch(x, valid, draws)
 
     def step(self) -> float:
-        """Seconds of one optimiser step."""
+        """Seconds of one optimizer step."""
         job = self.job
         attend = transformer.attend if "fused_attention" in self.on else plain.attend
         start = time.perf_counter()
@@ -73,8 +73,8 @@ class Trial:
             with torch.autocast(self.device.type, torch.bfloat16, enabled="bf16" in self.on):
                 loss = job.task(batch)["loss"]
             loss.backward()
-        job.optimiser.step()
-        job.optimiser.zero_grad(set_to_none=True)
+        job.optimizer.step()
+        job.optimizer.zero_grad(set_to_none=True)
         job.after_step(0.0)
         self.number += 1
         if self.device.type == "cuda":

@@ -16,14 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinemask.configure import parse
-from kinemask.data.draws import Draws
-from kinemask.data.sampling import Batch, Sampler
-from kinemask.data.tracks import Recordings, Tracks
-from kinemask.evaluation.cost import flops
+from kinemask.draws import Draws
+from kinemask.models.encoders import TrainedEncoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
+from kinemask.runs.cost import flops
 from kinemask.skeleton import layout
-from kinemask.train.encoders import TrainedEncoder
+from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.tracks import Recordings, Tracks
 
 PAGES = Path(__file__).parent / "methods"
 RECIPES = {  # method -> its recipe at the paper's size, and the layout of that recipe's data set

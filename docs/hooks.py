@@ -16,9 +16,9 @@ from unittest.mock import patch
 from latex2mathml.converter import convert
 
 from kinemask import cli
-from kinemask.data.readers import READERS
-from kinemask.evaluation.protocols import PROTOCOLS
 from kinemask.pretext import NAMES
+from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.readers import READERS
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout, layouts
 

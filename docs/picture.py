@@ -24,16 +24,16 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from PIL import Image
 
 from kinemask.configure import parse
-from kinemask.data.draws import Draws
-from kinemask.data.prepare import prepare
-from kinemask.data.sampling import Sampler
-from kinemask.data.store import Store, open_store
-from kinemask.data.synthetic import write_recordings
-from kinemask.data.tracks import Tracks
+from kinemask.draws import Draws
+from kinemask.preparation.prepare import prepare
 from kinemask.skeleton import Layout
-from kinemask.train.distributed import World
-from kinemask.train.loop import run_job
-from kinemask.train.pretraining import Pretraining
+from kinemask.store.store import Store, open_store
+from kinemask.synthetic.recordings import write_recordings
+from kinemask.training.distributed import World
+from kinemask.training.loop import run_job
+from kinemask.training.pretraining import Pretraining
+from kinemask.windows.sampling import Sampler
+from kinemask.windows.tracks import Tracks
 
 FIGURES = Path(__file__).parent / "figures"
 ACTION, SHOWN, DRAWS, AT_ONCE = "wave", 8, 200, 20

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kinemask.data.store import Clip, Store, write_store
 from kinemask.skeleton import Layout, layout
+from kinemask.store.store import Clip, Store, write_store
 
 torch.set_num_threads(1)  # the machine is shared, and bitwise comparisons need one order of sums
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinemask.data.cleaning import (
+from kinemask.readers.cleaning import (
     Rejected,
     clean_2d,
     clean_3d,
@@ -19,7 +19,7 @@ from kinemask.data.cleaning import (
     merge_actors,
     torso_length,
 )
-from kinemask.data.readers.skeleton_file import parse_skeleton
+from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

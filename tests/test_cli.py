@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from kinemask import cli
-from kinemask.data.store import open_store
 from kinemask.errors import Stopped
-from kinemask.evaluation.protocols import PROTOCOLS
+from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.store.store import open_store
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {
@@ -189,7 +189,7 @@ def test_only_the_first_process_speaks(rank, made, monkeypatch, capsys):
     monkeypatch.setenv("RANK", rank)
     command = ["pretrain", "--recipe", "mamp-demo", "--data", str(store), "--split", "default", "--out", str(out)]
     assert run(capsys, *command, *TINY)[:2] == (0, f"{out}\n" if rank == "0" else "")
-    monkeypatch.setattr("kinemask.train.pretraining.pretrain", stop)
+    monkeypatch.setattr("kinemask.training.pretraining.pretrain", stop)
     status, _, err = run(capsys, *command, *TINY)
     assert (status, "stopped" in err) == (3, rank == "0")
 

@@ -17,24 +17,24 @@ import yaml
 
 from conftest import recordings
 from kinemask import cli
+from kinemask.comparison import compare as comparing
+from kinemask.comparison import plan as compare_plan
+from kinemask.comparison.compare import compare
+from kinemask.comparison.plan import code_version, plan, resolve
+from kinemask.comparison.table import markdown, rows, write_tables
 from kinemask.configure import dotted
-from kinemask.data.store import write_store
-from kinemask.evaluation import compare as comparing
-from kinemask.evaluation import compare_plan
-from kinemask.evaluation.compare import compare
-from kinemask.evaluation.compare_plan import code_version, plan, resolve
-from kinemask.evaluation.compare_table import markdown, rows, write_tables
-from kinemask.evaluation.cost import cost, flops, training_seconds
-from kinemask.evaluation.ensemble import ensemble
-from kinemask.evaluation.metrics import measures
-from kinemask.evaluation.report.published import place
-from kinemask.evaluation.report.reproduce import commands
-from kinemask.evaluation.report.runs import read_runs
-from kinemask.evaluation.results import accuracy, hash8, read_results, table, write_result
+from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.pretext import NAMES as METHODS
 from kinemask.pretext import method
+from kinemask.protocols.ensemble import ensemble
+from kinemask.reports.published import place
+from kinemask.reports.reproduce import commands
+from kinemask.reports.runs import read_runs
+from kinemask.runs.cost import cost, flops, training_seconds
+from kinemask.runs.metrics import measures
+from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 from kinemask.skeleton import layout
-from kinemask.train.encoders import TrainedEncoder, load_encoder
+from kinemask.store.store import write_store
 from test_training import make_settings
 
 TINY = {
@@ -381,7 +381,7 @@ def test_protocols_that_train_keep_their_weights_by_key(tiny, recipe, tmp_path):
 
 def test_jobs_on_a_cluster(tiny, recipe, tmp_path, capsys):
     pytest.importorskip("submitit")
-    from kinemask.evaluation.cluster import submit
+    from kinemask.comparison.cluster import submit
 
     given = [recipe("one")], tiny.path, "xsub", ["knn"]
     (row,) = compare(*given, out=tmp_path, device="cpu", controls=False, cluster="local")
@@ -402,7 +402,7 @@ def test_jobs_on_a_cluster(tiny, recipe, tmp_path, capsys):
 
 def test_a_cluster_needs_submitit(tiny, recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
-    monkeypatch.delitem(sys.modules, "kinemask.evaluation.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "kinemask.comparison.cluster", raising=False)
     with pytest.raises(ValueError, match=r"pip install 'kinemask\[cluster\]'"):
         compare([recipe("one")], tiny.path, "xsub", ["knn"], out=tmp_path, cluster="slurm")
 

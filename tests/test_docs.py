@@ -21,10 +21,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a test replaces)
-from kinemask.data.draws import Draws
-from kinemask.data.readers import READERS
-from kinemask.evaluation import compare, compare_plan  # noqa: F401 (as api)
+from kinemask.comparison import compare  # noqa: F401 (as api)
+from kinemask.comparison import plan as compare_plan
+from kinemask.draws import Draws
 from kinemask.pretext import NAMES, masks, method, register
+from kinemask.readers import READERS
 from kinemask.skeleton import layout
 
 ROOT = Path(__file__).parents[1]
@@ -128,18 +129,18 @@ def dry(monkeypatch):
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
-        ("kinemask.data.prepare.prepare", "prepare"),
-        ("kinemask.data.prepare.info", "info"),
-        ("kinemask.train.pretraining.pretrain", "pretrain"),
-        ("kinemask.evaluation.protocols.evaluate", "evaluate"),
-        ("kinemask.evaluation.ensemble.ensemble", "ensemble"),
-        ("kinemask.evaluation.report.report", "report"),
+        ("kinemask.preparation.prepare.prepare", "prepare"),
+        ("kinemask.preparation.prepare.info", "info"),
+        ("kinemask.training.pretraining.pretrain", "pretrain"),
+        ("kinemask.protocols.protocols.evaluate", "evaluate"),
+        ("kinemask.protocols.ensemble.ensemble", "ensemble"),
+        ("kinemask.reports.report", "report"),
     ):
         monkeypatch.setattr(place, stop(name))
-    monkeypatch.setattr("kinemask.evaluation.compare.plan", plan)
-    monkeypatch.setattr("kinemask.evaluation.compare_plan.open_store", store)
-    monkeypatch.setattr("kinemask.evaluation.settings.encoder_file", lambda run, name: Path(run, name))
-    monkeypatch.setattr("kinemask.evaluation.settings.read_weights", weights)
+    monkeypatch.setattr("kinemask.comparison.compare.plan", plan)
+    monkeypatch.setattr("kinemask.comparison.plan.open_store", store)
+    monkeypatch.setattr("kinemask.protocols.settings.encoder_file", lambda run, name: Path(run, name))
+    monkeypatch.setattr("kinemask.protocols.settings.read_weights", weights)
 
 
 @pytest.mark.filterwarnings("error:.*has no effect")
@@ -167,7 +168,7 @@ def test_every_command_parses(section, dry):
 def test_every_number_of_the_ablation_tables_has_its_command():
     sections = re.split(r"^## ", (DOCS / "ablations.md").read_text(), flags=re.MULTILINE)[1:]
     papers = dict(zip(("ha-cm.md", "skeleton2vec.md", "masksem.md", "skeletonmae.md"), sections, strict=True))
-    with (files("kinemask.evaluation") / "published.csv").open(encoding="utf-8") as table:
+    with (files("kinemask.reports") / "published.csv").open(encoding="utf-8") as table:
         rows = [row for row in csv.DictReader(table) if row["protocol"].startswith("ablation")]
     assert len(rows) > 100
     for row in rows:

@@ -14,21 +14,21 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
-from kinemask.data import sampling
-from kinemask.data.prepare import prepare
-from kinemask.data.sampling import SamplingSettings
-from kinemask.data.store import Clip, open_store, write_store
-from kinemask.evaluation.features import Features, check_fit, parts, raw_coordinates, with_sampling
-from kinemask.evaluation.knn import KNNSettings, knn, vote
-from kinemask.evaluation.linear import LinearHead, LinearSettings, linear
-from kinemask.evaluation.protocols import PROTOCOLS, evaluate
-from kinemask.evaluation.results import accuracy, hash8, per_class, read_results, summary, table, write_result
+from kinemask.models.encoders import load_encoder, mean_by
 from kinemask.nn.decoder import DecoderSettings
+from kinemask.preparation.prepare import prepare
 from kinemask.pretext import method
+from kinemask.protocols.features import Features, check_fit, parts, raw_coordinates, with_sampling
+from kinemask.protocols.knn import KNNSettings, knn, vote
+from kinemask.protocols.linear import LinearHead, LinearSettings, linear
+from kinemask.protocols.protocols import PROTOCOLS, evaluate
+from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from kinemask.skeleton import layout
-from kinemask.train.encoders import load_encoder, mean_by
-from kinemask.train.pretraining import pretrain
-from kinemask.train.settings import Settings, TrainingSettings
+from kinemask.store.store import Clip, open_store, write_store
+from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import Settings, TrainingSettings
+from kinemask.windows import sampling
+from kinemask.windows.sampling import SamplingSettings
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 QUICK = {"epochs": 5, "batch_size": 16, "views": 2}
@@ -58,7 +58,7 @@ def run(tiny, tmp_path_factory) -> Path:
 @pytest.fixture
 def plain(monkeypatch):
     """Features in float32, so that sums can be compared closely."""
-    monkeypatch.setattr("kinemask.evaluation.features.bf16_pays", lambda device: False)
+    monkeypatch.setattr("kinemask.protocols.features.bf16_pays", lambda device: False)
 
 
 class Given:
@@ -266,7 +266,7 @@ def test_half_precision_features_are_nearly_the_same(run, tiny, monkeypatch):
     train, test = parts(tiny, "xsub", "cpu", "fill")
     both = []
     for pays in (False, True):
-        monkeypatch.setattr("kinemask.evaluation.features.bf16_pays", lambda device, pays=pays: pays)
+        monkeypatch.setattr("kinemask.protocols.features.bf16_pays", lambda device, pays=pays: pays)
         both.append(Features(model, train, test).test_views(test)[0])
     assert both[1].dtype == torch.float32
     assert (both[0] - both[1]).abs().max() < 0.05 * both[0].std()
@@ -397,7 +397,7 @@ def test_controls_do_not_depend_on_the_weights_under_test(run, tiny, tmp_path):
 def test_shear_is_of_pretraining_alone(protocol, tiny, tmp_path, monkeypatch):
     run = make_run(tiny, tmp_path / "run", sampling={"shear": 0.5}, epochs=1)
     seen = []
-    monkeypatch.setattr(sampling, "augment", lambda x, draws, slot, s: seen.append(s.shear) or x)
+    monkeypatch.setattr(sampling, "augment", lambda x, draws, clip_index, s: seen.append(s.shear) or x)
     evaluate(protocol, run, tiny.path, "xsub", device="cpu", controls=False, epochs=1)
     assert set(seen) == {0.0}
 

@@ -17,28 +17,28 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from kinemask import cli, evaluate, load_classifier, load_encoder
-from kinemask.data.store import Clip, write_store
 from kinemask.errors import Stopped
-from kinemask.evaluation.features import Part, parts
-from kinemask.evaluation.finetune import FinetuneSettings
-from kinemask.evaluation.protocols import PROTOCOLS
-from kinemask.evaluation.recognition import Finetuning
-from kinemask.evaluation.report import report
-from kinemask.evaluation.report.reproduce import commands, evaluate_command
-from kinemask.evaluation.report.runs import Evaluation, read_runs
-from kinemask.evaluation.semi import SemiSettings
-from kinemask.evaluation.settings import parse_protocol, protocol_parser, read_protocol, settings_of
+from kinemask.models.classifiers import TrainedClassifier
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.nn.heads import Classifier, HeadSettings
 from kinemask.nn.transformer import Block
 from kinemask.pretext import NAMES, method
+from kinemask.protocols.features import Part, parts
+from kinemask.protocols.finetune import FinetuneSettings
+from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.protocols.semi import SemiSettings
+from kinemask.protocols.settings import parse_protocol, protocol_parser, read_protocol, settings_of
+from kinemask.reports import report
+from kinemask.reports.reproduce import commands, evaluate_command
+from kinemask.reports.runs import Evaluation, read_runs
+from kinemask.runs.log import read_metrics
 from kinemask.skeleton import layout
-from kinemask.train import optim
-from kinemask.train.classifiers import TrainedClassifier
-from kinemask.train.distributed import World
-from kinemask.train.log import read_metrics
-from kinemask.train.loop import Loop
-from kinemask.train.pretraining import pretrain
+from kinemask.store.store import Clip, write_store
+from kinemask.training import optim
+from kinemask.training.distributed import World
+from kinemask.training.finetuning import Finetuning
+from kinemask.training.loop import Loop
+from kinemask.training.pretraining import pretrain
 from test_training import LIES, make_settings, metadata, same, state
 
 QUICK = {"epochs": 3, "warmup_epochs": 1, "batch_size": 16, "device": "cpu", "head.hidden": 16}
@@ -48,7 +48,7 @@ OF = layout("sbu15")
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
     """Float32 everywhere, so that machines agree."""
-    for place in ("train.loop", "evaluation.finetune", "evaluation.features"):
+    for place in ("training.loop", "protocols.finetune", "protocols.features"):
         monkeypatch.setattr(f"kinemask.{place}.bf16_pays", lambda device: False)
 
 
@@ -69,10 +69,10 @@ def test_the_classifier_is_the_papers_head_on_joints_side_by_side():
     encoder = small_encoder()
     model = Classifier(encoder, 4, HeadSettings(hidden=8, dropout=0.3)).eval()
     assert [type(m).__name__ for m in model.head] == ["Dropout", "Linear", "BatchNorm1d", "ReLU", "Linear"]
-    x, slot = torch.randn(3, 12, 15, 3), torch.tensor([1, 0, 1])
+    x, clip_index = torch.randn(3, 12, 15, 3), torch.tensor([1, 0, 1])
     tokens = encoder(x)  # (B, P, V, D)
     clips = torch.stack([tokens[1].mean(0).flatten(), tokens[[0, 2]].mean((0, 1)).flatten()])
-    torch.testing.assert_close(model(x, slot, 2), model.head(clips))
+    torch.testing.assert_close(model(x, clip_index, 2), model.head(clips))
     assert HeadSettings() == HeadSettings(hidden=2048, dropout=0.3)
 
 
@@ -106,15 +106,15 @@ def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
     chosen, settings = method(name), make_settings(tiny, name)
     encoder = chosen.build_encoder(tiny.layout, 24, settings.encoder)
     model = chosen.build_classifier(encoder, 3, chosen.head_settings(hidden=8))
-    x, slot = torch.randn(6, 24, 15, 3), torch.tensor([0, 0, 1, 2, 3, 3])
-    out = model(x, slot, 4)
+    x, clip_index = torch.randn(6, 24, 15, 3), torch.tensor([0, 0, 1, 2, 3, 3])
+    out = model(x, clip_index, 4)
     assert out.shape == (4, 3)
     F.cross_entropy(out, torch.tensor([0, 1, 2, 0])).backward()
     lost = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not lost
     model.eval()
     alone = model(x[2:3], torch.zeros(1, dtype=torch.long), 1)
-    torch.testing.assert_close(model(x, slot, 4)[1:2], alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model(x, clip_index, 4)[1:2], alone, atol=1e-5, rtol=1e-4)
     grouped = [id(p) for group in model.depth_groups() for p in group]
     assert len(set(grouped)) == len(grouped)
     assert {id(p) for p in encoder.parameters()} <= set(grouped) <= {id(p) for p in model.parameters()}
@@ -144,13 +144,13 @@ def test_layer_decay():
 def test_the_loop_scales_the_groups(run, tiny, tmp_path):
     job = make_job(run, tiny)
     Loop(job, tmp_path, World(0, 1, torch.device("cpu")), quiet=True).advance(job.task)
-    for group in job.optimiser.param_groups:
+    for group in job.optimizer.param_groups:
         assert group["lr"] == pytest.approx(job.learning_rate(0) * group["scale"])
-    assert len({g["scale"] for g in job.optimiser.param_groups}) == 4
+    assert len({g["scale"] for g in job.optimizer.param_groups}) == 4
 
 
 def test_steps_of_the_learning_rate():
-    s = FinetuneSettings(epochs=110, warmup_epochs=5, lr=0.1, schedule="steps", milestones=(90, 100), optimiser="sgd")
+    s = FinetuneSettings(epochs=110, warmup_epochs=5, lr=0.1, schedule="steps", milestones=(90, 100), optimizer="sgd")
     rate = [optim.stepped_rate(step, 10, s, s.milestones) for step in range(1100)]
     assert rate[0] == 0
     assert rate[25] == pytest.approx(0.05)
@@ -161,14 +161,14 @@ def test_steps_of_the_learning_rate():
 
 def test_the_defaults_are_the_papers():
     s = FinetuneSettings()
-    assert (s.optimiser, s.weight_decay, s.lr, s.warmup_epochs, s.min_lr) == ("adamw", 0.05, 3e-4, 5, 1e-5)
+    assert (s.optimizer, s.weight_decay, s.lr, s.warmup_epochs, s.min_lr) == ("adamw", 0.05, 3e-4, 5, 1e-5)
     assert (s.epochs, s.batch_size, s.layer_decay, s.drop_path, s.label_smoothing) == (100, 48, 0.8, 0.3, 0.1)
     assert PROTOCOLS["semi"].seeds == (0, 1, 2, 3, 4)
     of = lambda name, scratch: PROTOCOLS["finetune"].settings_of(method(name), scratch)()
     assert asdict(of("mamp", False)) == asdict(s)
     assert asdict(of("mamp", True)) == asdict(replace(s, layer_decay=1.0))
     ssl = of("skeletonmae", False)
-    assert (ssl.optimiser, ssl.momentum, ssl.lr, ssl.schedule, ssl.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
+    assert (ssl.optimizer, ssl.momentum, ssl.lr, ssl.schedule, ssl.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
     assert (ssl.epochs, ssl.warmup_epochs, ssl.batch_size, ssl.label_smoothing) == (110, 5, 128, 0.1)
     assert (ssl.layer_decay, ssl.drop_path, ssl.head.layers) == (1.0, 0.0, 3)
 
@@ -199,7 +199,7 @@ def test_an_epoch_has_every_clip_once_and_no_step_of_one(clips, steps, run, tiny
     assert set(job.names(0)) == {tiny.names[job.train.clips[i]] for i in job.clips(0)}
     batch = job.sample(0, 0, 1)
     assert batch.labels.tolist() == job.train.labels[job.clips(0)].tolist()
-    assert len(batch.x) == len(batch.slot) == int((torch.isin(job.train.tracks.clip, job.clips(0))).sum())
+    assert len(batch.x) == len(batch.clip_index) == int((torch.isin(job.train.tracks.clip, job.clips(0))).sum())
     assert job.task(batch)["loss"].isfinite()
 
 
@@ -218,7 +218,7 @@ def test_a_single_clip_is_told(run, tiny):
 def test_labels_are_smoothed(run, tiny):
     job = make_job(run, tiny, label_smoothing=0.3, drop_path=0.0)
     batch, model = job.sample(0, 0, 1), job.task.eval()
-    logits = model.classifier(batch.x, batch.slot, len(batch.labels))
+    logits = model.classifier(batch.x, batch.clip_index, len(batch.labels))
     target = 0.7 * F.one_hot(batch.labels, 3).float() + 0.1
     torch.testing.assert_close(model(batch)["loss"], -(target * logits.log_softmax(1)).sum(1).mean())
 
@@ -433,7 +433,7 @@ def test_a_stopped_fine_tune_ends_with_the_same_weights(name, tiny, tmp_path, mo
     "change",
     [
         {"batch_size": 8},
-        {"optimiser": "sgd"},
+        {"optimizer": "sgd"},
         {"lr": 1e-3},
         {"min_lr": 2e-4},
         {"warmup_epochs": 0},
@@ -472,7 +472,7 @@ def test_the_test_part_is_scored_so_often(every, epochs, run, tiny, tmp_path):
         ({"label_smoothing": -0.1}, "label_smoothing"),
         ({"layer_decay": 0.0}, "layer_decay"),
         ({"betas": (0.9, 1.0)}, "betas"),
-        ({"optimiser": "lion"}, "optimiser"),
+        ({"optimizer": "lion"}, "optimizer"),
         ({"head.dropout": 1.0}, r"head\.dropout"),
         ({"head.layers": 2}, "layers"),
         ({"nonsense": 2}, "nonsense"),
@@ -486,7 +486,7 @@ def test_bad_settings_are_told(change, match, run, tiny):
 
 
 @pytest.mark.parametrize(
-    "change", [{"momentum": 0.5}, {"optimiser": "sgd", "betas": (0.5, 0.9)}, {"milestones": (3,)}], ids=str
+    "change", [{"momentum": 0.5}, {"optimizer": "sgd", "betas": (0.5, 0.9)}, {"milestones": (3,)}], ids=str
 )
 def test_settings_without_effect_are_told(change):
     with pytest.warns(UserWarning, match="no effect"):

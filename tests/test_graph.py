@@ -11,11 +11,7 @@ from torch import nn
 
 from conftest import recording
 from kinemask.configure import parse
-from kinemask.data.draws import Draws
-from kinemask.data.sampling import Batch, Sampler, SamplingSettings
-from kinemask.data.store import Clip, write_store
-from kinemask.data.tracks import Tracks
-from kinemask.evaluation.finetune import FinetuneSettings
+from kinemask.draws import Draws
 from kinemask.nn.graph import (
     GAT,
     GCN,
@@ -28,9 +24,13 @@ from kinemask.nn.graph import (
 )
 from kinemask.nn.strl import STRL, MultiScaleTemporal, STRLSettings
 from kinemask.pretext.skeletonmae import METHOD, SkeletonMAE, SkeletonMAESettings
+from kinemask.protocols.finetune import FinetuneSettings
 from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
-from kinemask.train.settings import flatten
+from kinemask.store.store import Clip, write_store
+from kinemask.training.settings import flatten
+from kinemask.windows.sampling import Batch, Sampler, SamplingSettings
+from kinemask.windows.tracks import Tracks
 
 T, B, D = 6, 3, 8
 SETS = [(name, joints) for name in layouts() for joints in ("all", *layout(name).dropped)]
@@ -359,13 +359,13 @@ def test_training_lowers_the_loss_and_the_target_does_not_collapse():
     pose, sway = torch.randn(1, 1, 17, 2, generator=g), torch.randn(1, 17, 17, generator=g).softmax(-1)
     x = pose + sway @ torch.randn(64, 1, 17, 2, generator=g)
     task = make(body=GraphEncoder(of, 1, GraphEncoderSettings(width=16)))
-    optimiser = torch.optim.Adam(task.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(task.parameters(), 3e-3)
     valid, log = torch.ones(64, 1, 17, dtype=torch.bool), []
     for step in range(150):
         out = task(Batch(x, valid, Draws(step, 64)))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         out["loss"].backward()
-        optimiser.step()
+        optimizer.step()
         log.append([out["loss"].item(), out["target_std"].item()])
     assert log[-1][0] < 0.3 * log[0][0]
     assert log[-1][1] > 0.5 * log[0][1] > 0.01
@@ -447,21 +447,21 @@ def reference(model: STRL, people: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("layers", [1, 3])
 def test_strl_of_one_two_and_three_people_by_hand(layers):
     model, x = strl(layers), make_batch(count=6).x.double()
-    slot = torch.tensor([0, 1, 1, 2, 2, 2])
+    clip_index = torch.tensor([0, 1, 1, 2, 2, 2])
     with torch.no_grad():
-        found = model(x, slot, 3)
+        found = model(x, clip_index, 3)
         for clip in range(3):
-            torch.testing.assert_close(found[clip], reference(model, x[slot == clip]))
+            torch.testing.assert_close(found[clip], reference(model, x[clip_index == clip]))
 
 
 def test_strl_does_not_ask_who_is_first_nor_who_else_is_in_the_batch():
     model, x = strl(), make_batch(count=5).x.double()
-    slot = torch.tensor([0, 0, 1, 2, 2])
+    clip_index = torch.tensor([0, 0, 1, 2, 2])
     with torch.no_grad():
-        found = model(x, slot, 3)
+        found = model(x, clip_index, 3)
         order = torch.tensor([4, 1, 3, 0, 2])
-        torch.testing.assert_close(model(x[order], slot[order], 3), found)
-        torch.testing.assert_close(model(x[3:], slot[3:] - 2, 1), found[2:])
+        torch.testing.assert_close(model(x[order], clip_index[order], 3), found)
+        torch.testing.assert_close(model(x[3:], clip_index[3:] - 2, 1), found[2:])
 
 
 def test_absent_people_never_change_a_result(tmp_path):
@@ -471,9 +471,9 @@ def test_absent_people_never_change_a_result(tmp_path):
     twice = np.concatenate([alone, np.full_like(alone, np.nan)])
     store = write_store(tmp_path / "store", [Clip("alone", alone, 0, {}), Clip("twice", twice, 0, {})], of, ["wave"])
     tracks = Tracks(store)
-    track, slot = tracks.of_clips(torch.arange(2))
+    track, clip_index = tracks.of_clips(torch.arange(2))
     x = Sampler(tracks, SamplingSettings(frames=T)).test_view(track)
-    found = strl(of="sbu15")(x.double(), slot, 2)
+    found = strl(of="sbu15")(x.double(), clip_index, 2)
     assert len(x) == 2
     assert torch.equal(found[0], found[1])
 
@@ -542,7 +542,7 @@ def test_the_papers_ablations_are_one_setting_each(option, values):
 
 def test_the_papers_fine_tuning():
     s = FinetuneSettings(**METHOD.finetune)
-    assert (s.optimiser, s.momentum, s.lr, s.schedule, s.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
+    assert (s.optimizer, s.momentum, s.lr, s.schedule, s.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
     assert (s.epochs, s.warmup_epochs, s.batch_size, s.label_smoothing) == (110, 5, 128, 0.1)
     assert METHOD.head_settings().layers == 3
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 import kinemask
-from kinemask.data.draws import Draws
-from kinemask.data.sampling import Sampler, SamplingSettings
-from kinemask.data.tracks import Tracks
+from kinemask.draws import Draws
 from kinemask.nn.average import MovingAverage
 from kinemask.pretext import masks, targets
 from kinemask.pretext.masksem import MaskSemSettings
 from kinemask.skeleton import layout
+from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.tracks import Tracks
 from test_pretext import FRAMES, B, S, again, make, make_batch, outcome, train
 
 V, P = 15, FRAMES // S
@@ -214,14 +214,14 @@ def test_targets_do_not_collapse(tiny):
     task = make("skeleton2vec", pretext={"ema_decay": 0.9})
     tracks = Tracks(tiny)
     sampler = Sampler(tracks, SamplingSettings(frames=FRAMES, window="uniform"))
-    optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 3e-3)
+    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 3e-3)
     spread, losses = [], []
     for step in range(60):
         draws = Draws(step, 16)
         out = task(sampler.sample(torch.arange(step % 2, 32, 2), draws))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         out["loss"].backward()
-        optimiser.step()
+        optimizer.step()
         task.after_step(step / 120)
         spread.append(out["target_std"].item())
         losses.append(out["loss"].item())

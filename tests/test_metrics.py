@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, f1_score, top_k_accuracy_score
 
-from kinemask.evaluation import metrics
-from kinemask.evaluation.features import Features, parts
-from kinemask.evaluation.metrics import average_precisions, calibration_error, confusion, interval, measures, top_k
-from kinemask.evaluation.protocols import evaluate
-from kinemask.evaluation.results import mean_details, read_results, table
-from kinemask.train.encoders import load_encoder
-from kinemask.train.pretraining import pretrain
+from kinemask.models.encoders import load_encoder
+from kinemask.protocols.features import Features, parts
+from kinemask.protocols.protocols import evaluate
+from kinemask.runs import metrics
+from kinemask.runs.metrics import average_precisions, calibration_error, confusion, interval, measures, top_k
+from kinemask.runs.results import mean_details, read_results, table
+from kinemask.training.pretraining import pretrain
 from test_training import make_settings
 
 

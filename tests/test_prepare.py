@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinemask.data import reading
-from kinemask.data.completeness import what_lacks
-from kinemask.data.prepare import info, prepare
-from kinemask.data.readers import READERS, Catalogue, Reader, Rejected, Row, SplitRule
-from kinemask.data.store import Clip, StoreWriter, open_store
+from kinemask.preparation import workers as reading
+from kinemask.preparation.completeness import what_lacks
+from kinemask.preparation.prepare import info, prepare
 from kinemask.progress import progress
+from kinemask.readers import READERS, Catalogue, Reader, Rejected, Row, SplitRule
 from kinemask.skeleton import layout
+from kinemask.store.store import Clip, StoreWriter, open_store
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 

@@ -14,9 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from kinemask.data.draws import Draws
-from kinemask.data.sampling import Batch, Sampler, SamplingSettings, difference
-from kinemask.data.tracks import Recordings, Tracks
+from kinemask.draws import Draws
 from kinemask.nn.decoder import Decoder, DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings, segment
 from kinemask.pretext import NAMES, masks, method, targets
@@ -25,6 +23,8 @@ from kinemask.pretext.hacm import HACMSettings
 from kinemask.pretext.mamp import MAMPSettings
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
+from kinemask.windows.sampling import Batch, Sampler, SamplingSettings, difference
+from kinemask.windows.tracks import Recordings, Tracks
 
 LAYOUTS = ("ntu25", "sbu15", "coco17")
 FRAMES, S, B = 24, 3, 4
@@ -91,12 +91,12 @@ def outcome(task, batch):
 
 def train(task, batch, steps=3, first=0, total=10):
     """Losses of a few steps; the same draws at every step, whichever it starts from."""
-    optimiser, losses = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-2), []
+    optimizer, losses = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-2), []
     for step in range(first, first + steps):
         out = task(again(batch, seed=step))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         out["loss"].backward()
-        optimiser.step()
+        optimizer.step()
         task.after_step((step + 1) / total)
         losses.append({name: value.item() for name, value in out.items()})
     return losses
@@ -717,7 +717,7 @@ def reference_distance(u, v):
 
 def embeddings(task, x):
     embedded = task.encoder.embed(x)
-    return embedded.detach(), task.encoder.map(embedded).detach()
+    return embedded.detach(), task.encoder.project(embedded).detach()
 
 
 @pytest.mark.parametrize("joints", ["pruned", "all"])
@@ -732,7 +732,7 @@ def test_spatial_criterion_against_a_loop(joints, radial_weight):
     assert set(hub) == set(of.torso)
     with torch.no_grad():
         tokens = encoder.tokenizer(segment(batch.x[:, :, hub], S)).mean(2)  # averaged, then mapped; no positions
-        root = encoder.map(tokens).double().numpy()
+        root = encoder.project(tokens).double().numpy()
     points = mapped.double().numpy()
     for b, (i, p), v in [(0, (0, 1), 0), (1, (1, 4), 5), (3, (2, 6), encoder.num_joints - 1)]:
         expected = radial_weight * reference_distance(points[b, p, v], root[b, p])
@@ -883,7 +883,7 @@ def test_settings_that_cannot_be_are_told():
 def test_the_mapping_serves_downstream_use():
     task, batch = make("hacm"), make_batch()
     encoder = task.encoder
-    mapped = encoder.map(encoder.embed(batch.x))
+    mapped = encoder.project(encoder.embed(batch.x))
     assert (mapped.norm(dim=-1) < 1).all()
     torch.testing.assert_close(encoder(batch.x), encoder.transform(mapped.flatten(1, 2)).view(mapped.shape))
     encoder.settings = replace(encoder.settings, space="euclidean")

@@ -16,9 +16,9 @@ import pytest
 import scipy.sparse
 from scipy.io import loadmat, savemat
 
-from kinemask.data.readers import READERS, ReadOptions, Rejected, Row, reader
-from kinemask.data.readers.files import read_mat
-from kinemask.data.readers.skeleton_file import parse_skeleton
+from kinemask.readers import READERS, ReadOptions, Rejected, Row, reader
+from kinemask.readers.files import read_mat
+from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -799,5 +799,5 @@ class TestArrays:
 
 
 def test_readers_need_neither_torch_nor_scipy_to_be_listed():
-    code = "import sys, kinemask.data.readers; assert not {'torch', 'scipy'} & set(sys.modules)"
+    code = "import sys, kinemask.readers; assert not {'torch', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

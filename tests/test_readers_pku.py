@@ -9,12 +9,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from kinemask.data.cleaning import Rejected
-from kinemask.data.prepare import info, prepare
-from kinemask.data.readers import READERS, Failure, ReadOptions
-from kinemask.data.readers.pku_mmd import CLASSES
-from kinemask.data.store import open_store
+from kinemask.preparation.prepare import info, prepare
+from kinemask.readers import READERS, Failure, ReadOptions
+from kinemask.readers.cleaning import Rejected
+from kinemask.readers.pku_mmd import CLASSES
 from kinemask.skeleton import layout
+from kinemask.store.store import open_store
 
 NAMES = {"pku-mmd-1": ["0002-L", "0002-M", "0007-R"], "pku-mmd-2": ["A01N01-L", "A01N01-M", "A26N13-R"]}
 LABELS = "3,0,10,2\n51,12,400,1\n\n12,410,420,2\n"
@@ -254,7 +254,7 @@ def test_absent_sources(tmp_path):
 
 
 def test_workers_read_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("kinemask.data.reading.FEW_FILES", 0)
+    monkeypatch.setattr("kinemask.preparation.workers.FEW_FILES", 0)
     src = write(tmp_path / "raw", "pku-mmd-2")
     (src / "Train_Label_PKU_final" / "A01N01-L.txt").write_text("1,0,5,1\n2,500,600,1\n")
     stores = [prepare("pku-mmd-2", src, tmp_path / str(n), workers=n, progress=False).path for n in (1, 2)]

@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from kinemask.data.cleaning import Rejected
-from kinemask.data.prepare import info, prepare
-from kinemask.data.readers import READERS, ReadOptions, Row
-from kinemask.data.readers.tracking import MEMORY, MOST, follow
-from kinemask.data.store import open_store
+from kinemask.preparation.prepare import info, prepare
+from kinemask.readers import READERS, ReadOptions, Row
+from kinemask.readers.cleaning import Rejected
+from kinemask.readers.tracking import MEMORY, MOST, follow
 from kinemask.skeleton import layout
+from kinemask.store.store import open_store
 
 FRAMES = 24
 POSES = {"openpose25": 25, "coco18": 18, "coco17": 17}

@@ -13,11 +13,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from kinemask.data.prepare import info, prepare
-from kinemask.data.readers import READERS, Failure, ReadOptions, pickle_file
-from kinemask.data.readers.pickle_file import PickledArray, read_pickle
-from kinemask.data.store import open_store
+from kinemask.preparation.prepare import info, prepare
+from kinemask.readers import READERS, Failure, ReadOptions, pickle_file
+from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import layout
+from kinemask.store.store import open_store
 
 READER = READERS["pyskl"]
 

@@ -17,20 +17,20 @@ import yaml
 
 from conftest import recordings
 from kinemask.configure import parse
-from kinemask.data.sampling import difference
-from kinemask.data.store import Clip, write_store
-from kinemask.evaluation.protocols import evaluate
-from kinemask.evaluation.report import charts, figures, report, reproduce, skeletons
-from kinemask.evaluation.report.published import place, published
-from kinemask.evaluation.report.runs import read_runs
-from kinemask.evaluation.report.skeletons import recognise
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
+from kinemask.protocols.protocols import evaluate
 from kinemask.recipes import recipes
+from kinemask.reports import charts, figures, report, reproduce, skeletons
+from kinemask.reports.published import place, published
+from kinemask.reports.runs import read_runs
+from kinemask.reports.skeletons import recognise
+from kinemask.runs.checkpoint import read_config
 from kinemask.skeleton import layout
-from kinemask.train.checkpoint import read_config
-from kinemask.train.pretraining import pretrain
-from kinemask.train.settings import flatten
+from kinemask.store.store import Clip, write_store
+from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import flatten
+from kinemask.windows.sampling import difference
 from test_training import make_settings
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from kinemask.data.corruption import KINDS, corrupt
-from kinemask.data.store import Clip, write_store
-from kinemask.data.tracks import Recordings, Tracks
-from kinemask.evaluation.features import parts
-from kinemask.evaluation.protocols import evaluate
-from kinemask.evaluation.report import figures
-from kinemask.evaluation.report.runs import read_runs
-from kinemask.evaluation.results import accuracy, table
-from kinemask.evaluation.robustness import RobustnessSettings, curves
+from kinemask.protocols.features import parts
+from kinemask.protocols.protocols import evaluate
+from kinemask.protocols.robustness import RobustnessSettings, curves
+from kinemask.reports import figures
+from kinemask.reports.runs import read_runs
+from kinemask.runs.results import accuracy, table
 from kinemask.skeleton import layout
-from kinemask.train.pretraining import pretrain
+from kinemask.store.store import Clip, write_store
+from kinemask.training.pretraining import pretrain
+from kinemask.windows.corruption import KINDS, corrupt
+from kinemask.windows.tracks import Recordings, Tracks
 from test_training import make_settings
 
 LEVELS = {"joints": 0.4, "parts": 2, "noise": 0.05, "dropped": 0.6, "rate": 0.4, "camera": 0.7}

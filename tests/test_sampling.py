@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kinemask.data.draws import Draws, key
-from kinemask.data.sampling import (
+from kinemask.draws import Draws, key
+from kinemask.skeleton import layout
+from kinemask.windows.sampling import (
     Sampler,
     SamplingSettings,
     augment,
@@ -19,8 +20,7 @@ from kinemask.data.sampling import (
     resample_positions,
     rotation_matrix,
 )
-from kinemask.data.tracks import Recordings, Tracks, fill_missing
-from kinemask.skeleton import layout
+from kinemask.windows.tracks import Recordings, Tracks, fill_missing
 
 SBU, PENN, NTU = layout("sbu15"), layout("penn13"), layout("ntu25")
 PLAIN = SamplingSettings(frames=24, rotation=0, min_crop_frames=8)
@@ -244,11 +244,11 @@ def test_shear_is_linear_with_unit_diagonal():
 
 
 def test_bodies_of_a_clip_share_rotation_and_shear_but_not_noise():
-    x, slot = torch.randn(1, 12, 15, 3).expand(3, -1, -1, -1), torch.tensor([0, 0, 1])
-    turned = augment(x, Draws(0, 2), slot, replace(PLAIN, rotation=0.5, shear=0.5))
+    x, clip_index = torch.randn(1, 12, 15, 3).expand(3, -1, -1, -1), torch.tensor([0, 0, 1])
+    turned = augment(x, Draws(0, 2), clip_index, replace(PLAIN, rotation=0.5, shear=0.5))
     assert torch.equal(turned[0], turned[1])
     assert not torch.allclose(turned[0], turned[2])
-    noise = augment(x, Draws(0, 2), slot, replace(PLAIN, noise=0.1)) - x
+    noise = augment(x, Draws(0, 2), clip_index, replace(PLAIN, noise=0.1)) - x
     alone = augment(x[::2], Draws(0, 2), torch.arange(2), replace(PLAIN, noise=0.1)) - x[::2]
     assert torch.equal(noise[::2], alone)  # first bodies do not depend on there being second ones
     assert abs(torch.corrcoef(noise[:2].flatten(1))[0, 1]) < 0.1
@@ -266,12 +266,12 @@ def test_noise_has_its_standard_deviation():
 def test_bodies_of_a_clip_share_crop_and_rotation():
     one, apart = walk(80), np.float32([1.0, 0.2, -0.5])
     data = tracks(np.concatenate([one, one + apart]), walk(80, seed=5))
-    track, slot = data.of_clips(torch.tensor([1, 0, 0]))
+    track, clip_index = data.of_clips(torch.tensor([1, 0, 0]))
     assert track.tolist() == [2, 0, 1, 0, 1]
-    assert slot.tolist() == [0, 1, 1, 2, 2]
+    assert clip_index.tolist() == [0, 1, 1, 2, 2]
     for window in ("crop", "uniform"):
         settings = SamplingSettings(frames=24, window=window, shear=0.2)
-        x = Sampler(data, settings).sample(track, Draws(3, 3), slot).x
+        x = Sampler(data, settings).sample(track, Draws(3, 3), clip_index).x
         shift = x[2] - x[1]
         torch.testing.assert_close(shift, shift[:1, :1].expand_as(shift), atol=1e-5, rtol=0)
         assert not torch.allclose(shift[0, 0], torch.from_numpy(apart), atol=1e-3)  # turned
@@ -399,9 +399,9 @@ def test_absent_bodies_are_no_tracks():
     assert len(of) == 5
     assert of.clip.tolist() == [0, 1, 2, 2, 2]
     assert of.length.tolist() == [20, 10, 30, 30, 30]
-    track, slot = of.of_clips(torch.tensor([2, 0]))
+    track, clip_index = of.of_clips(torch.tensor([2, 0]))
     assert track.tolist() == [2, 3, 4, 0]
-    assert slot.tolist() == [0, 0, 0, 1]
+    assert clip_index.tolist() == [0, 0, 0, 1]
     only = np.full((2, 5, 15, 3), np.nan, np.float32)
     with pytest.raises(ValueError, match="missing"):
         tracks(walk(10), only)
@@ -426,7 +426,7 @@ def test_tracks_of_a_store_are_its_bodies(tiny):
 
 def test_reading_in_chunks_changes_nothing(tiny, monkeypatch):
     whole = Tracks(tiny)
-    monkeypatch.setattr("kinemask.data.tracks._CHUNK_ROWS", 50)
+    monkeypatch.setattr("kinemask.windows.tracks._CHUNK_ROWS", 50)
     pieces = Tracks(tiny)
     for name in ("frames", "seen", "start", "length", "clip", "scale"):
         assert torch.equal(getattr(whole, name), getattr(pieces, name))

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from kinemask import poincare
-from kinemask.data import sampling
 from kinemask.nn import decoder, encoder, transformer
 from kinemask.pretext import NAMES, contrast, masks, targets
+from kinemask.windows import sampling
 from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]
@@ -33,12 +33,12 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "length": Int[Tensor, "B"],
         "return": Float[Tensor, "B T"],
     },
-    (sampling, "augment"): {"x": Clip, "slot": Int[Tensor, "B"], "return": Clip},
+    (sampling, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
     (sampling, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
     (sampling, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
-    (encoder.Encoder, "map"): {"embedded": Ball, "return": Ball},
+    (encoder.Encoder, "project"): {"embedded": Ball, "return": Ball},
     (encoder.Encoder, "transform"): {"tokens": Tokens, "return": Tokens},
     (encoder.Encoder, "feed_forwards"): {"tokens": Tokens, "return": Sequence[Tokens]},
     (transformer.Block, "forward"): {"x": Tokens, "return": Tokens},
@@ -52,7 +52,7 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "masked": Masked,
         "return": Float[Tensor, "B M W"],
     },
-    (decoder, "take"): {"tokens": Tokens, "index": Kept, "return": Float[Tensor, "B K D"]},
+    (decoder, "gather"): {"tokens": Tokens, "index": Kept, "return": Float[Tensor, "B K D"]},
     (masks, "split"): {"score": Float[Tensor, "B L"], "token_valid": Bool[Tensor, "B L"], "return": masks.Mask},
     (masks, "log_probability"): {"intensity": Float[Tensor, "B L"], "return": Float[Tensor, "B L"]},
     (masks, "motion_intensity"): {"x": Clip, "return": Grid},

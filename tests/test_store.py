@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinemask.data.holdout import hold_out
-from kinemask.data.store import Clip, open_store, write_store
 from kinemask.skeleton import layout
+from kinemask.store.holdout import hold_out
+from kinemask.store.store import Clip, open_store, write_store
 
 LAYOUT = layout("sbu15")
 V, C = LAYOUT.num_joints, LAYOUT.dims

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinemask.data.actions import DUET
-from kinemask.data.kinematics import Body, Pose, joints
-from kinemask.data.readers import READERS, ReadOptions
-from kinemask.data.synthetic import CLASSES, write_recordings
+from kinemask.readers import READERS, ReadOptions
 from kinemask.skeleton import layout
+from kinemask.synthetic.actions import DUET
+from kinemask.synthetic.kinematics import Body, Pose, joints
+from kinemask.synthetic.recordings import CLASSES, write_recordings
 
 
 @pytest.fixture(scope="module")

@@ -23,17 +23,18 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kinemask.configure import parse
-from kinemask.data.sampling import SamplingSettings
+from kinemask.models.encoders import build_encoder, load_encoder
 from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes
+from kinemask.runs import checkpoint
+from kinemask.runs.log import read_metrics
 from kinemask.skeleton import layout
-from kinemask.train import checkpoint, optim
-from kinemask.train.distributed import World, choose_device
-from kinemask.train.encoders import build_encoder, load_encoder
-from kinemask.train.log import read_metrics
-from kinemask.train.loop import Loop, Stopped
-from kinemask.train.pretraining import Pretraining, pretrain
-from kinemask.train.settings import Settings, TrainingSettings, build_parser, from_dict
+from kinemask.training import optim
+from kinemask.training.distributed import World, choose_device
+from kinemask.training.loop import Loop, Stopped
+from kinemask.training.pretraining import Pretraining, pretrain
+from kinemask.training.settings import Settings, TrainingSettings, build_parser, from_dict
+from kinemask.windows.sampling import SamplingSettings
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
 
@@ -245,9 +246,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tiny, tmp_path, mo
 DRIVER = """
 import sys, time
 import torch, yaml
-from kinemask.train.loop import Loop, Stopped
-from kinemask.train.pretraining import pretrain
-from kinemask.train.settings import from_dict
+from kinemask.training.loop import Loop, Stopped
+from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import from_dict
 torch.set_num_threads(1)
 advance = Loop.advance
 def slow(self, module):
@@ -429,7 +430,7 @@ def test_a_hostile_checkpoint_runs_nothing(how, tiny, tmp_path):
 
 
 def break_loss(monkeypatch, step: int, value: float = math.nan, gradient_only: bool = False):
-    """From the optimiser step of that number on, the loss (or only its gradient) is not finite."""
+    """From the optimizer step of that number on, the loss (or only its gradient) is not finite."""
     forward, calls = base.MaskedPrediction.forward, []
 
     def broken(self, batch):
@@ -504,7 +505,7 @@ def test_snapshots(tiny, tmp_path):
     assert not same(load_file(run / names[0]), end)
 
 
-# optimiser
+# optimizer
 
 
 def test_the_learning_rate_rises_linearly_then_falls_as_a_cosine():
@@ -526,9 +527,9 @@ def test_the_learning_rate_rises_linearly_then_falls_as_a_cosine():
 def test_weight_decay_is_for_matrices_only(name, tiny, tmp_path):
     with threaded(tiny, tmp_path, name=name) as loop:
         names = {id(p): n for n, p in loop.task.named_parameters()}
-        decayed, plain = ({names[id(p)] for p in g["params"]} for g in loop.optimiser.param_groups)
-        assert [g["weight_decay"] for g in loop.optimiser.param_groups] == [0.05, 0.0]
-        assert loop.optimiser.param_groups[0]["betas"] == (0.9, 0.95)
+        decayed, plain = ({names[id(p)] for p in g["params"]} for g in loop.optimizer.param_groups)
+        assert [g["weight_decay"] for g in loop.optimizer.param_groups] == [0.05, 0.0]
+        assert loop.optimizer.param_groups[0]["betas"] == (0.9, 0.95)
         assert decayed | plain == {n for n, p in loop.task.named_parameters() if p.requires_grad}
         linear = {f"{n}.weight" for n, m in loop.task.named_modules() if isinstance(m, torch.nn.Linear)}
         assert decayed == linear & (decayed | plain)
@@ -554,7 +555,7 @@ def test_accumulation_is_the_whole_batch(name, whole, tiny, tmp_path):
     for parts in (1, 3):
         with threaded(tiny, tmp_path / str(parts), name=name, training_accumulate=parts) as loop:
             task, loop.bad_step = loop.task, torch.tensor(-1)
-            loop.optimiser.step = lambda task=task: gradients.append([p.grad.clone() for p in task.parameters()])
+            loop.optimizer.step = lambda task=task: gradients.append([p.grad.clone() for p in task.parameters()])
             loop.advance(task)
     for one, three in zip(*gradients, strict=True):
         torch.testing.assert_close(three, one, atol=1e-5, rtol=1e-3)
@@ -616,8 +617,8 @@ def test_an_unknown_device_is_told():
 
 TORCHRUN = """
 import os, sys, torch, yaml
-from kinemask.train.pretraining import pretrain
-from kinemask.train.settings import from_dict
+from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import from_dict
 torch.set_num_threads(1)
 os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # a meeting place of its own for every run
 for argument in sys.argv[1:]:

@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kinemask.api import evaluate, pretrain
-    from kinemask.data.prepare import info, prepare
-    from kinemask.data.store import open_store
-    from kinemask.evaluation.compare import compare
-    from kinemask.evaluation.ensemble import ensemble
-    from kinemask.evaluation.report import report
+    from kinemask.comparison.compare import compare
+    from kinemask.models.classifiers import load_classifier
+    from kinemask.models.encoders import load_encoder
+    from kinemask.preparation.prepare import info, prepare
+    from kinemask.protocols.ensemble import ensemble
+    from kinemask.reports import report
     from kinemask.skeleton import layout, layouts
-    from kinemask.train.classifiers import load_classifier
-    from kinemask.train.encoders import load_encoder
+    from kinemask.store.store import open_store
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "compare": "evaluation.compare",
-    "ensemble": "evaluation.ensemble",
+    "compare": "comparison.compare",
+    "ensemble": "protocols.ensemble",
     "evaluate": "api",
-    "info": "data.prepare",
+    "info": "preparation.prepare",
     "layout": "skeleton",
     "layouts": "skeleton",
-    "load_classifier": "train.classifiers",
-    "load_encoder": "train.encoders",
-    "open_store": "data.store",
-    "prepare": "data.prepare",
+    "load_classifier": "models.classifiers",
+    "load_encoder": "models.encoders",
+    "open_store": "store.store",
+    "prepare": "preparation.prepare",
     "pretrain": "api",
-    "report": "evaluation.report",
+    "report": "reports",
 }
 __all__ = [
     "__version__",

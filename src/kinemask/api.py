@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from kinemask.configure import parse
-from kinemask.evaluation.protocols import evaluate
-from kinemask.train.pretraining import pretrain as train
+from kinemask.protocols.protocols import evaluate
+from kinemask.training.pretraining import pretrain as train
 
 __all__ = ["default_run", "evaluate", "pretrain"]
 
@@ -23,7 +23,7 @@ def pretrain(
     """Pre-train a recipe on a split's training part (or go on with a stopped run); returns the run's folder.
 
     settings: any setting by its dotted name, e.g. `**{"training.epochs": 50, "seed": 1}`. Raises ValueError for unknown
-    settings, and what `kinemask.train.pretraining.pretrain` raises.
+    settings, and what `kinemask.training.pretraining.pretrain` raises.
     """
     chosen, _ = parse(None, {"data": str(data), "split": split, **settings}, recipe)
     return train(chosen, out or default_run(recipe, str(data), split, chosen.seed), quiet)

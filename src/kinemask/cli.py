@@ -51,7 +51,7 @@ def prepare(arguments: Sequence[str]) -> None:
         "--name", help="the data set's name in results (default: DATASET's, or a file format's: STORE's)"
     )
     given = vars(parser.parse_args(arguments))
-    from kinemask.data.prepare import prepare as run
+    from kinemask.preparation.prepare import prepare as run
 
     print(run(given.pop("dataset"), given.pop("src"), given.pop("store"), split_rules=given.pop("split_rule"), **given))
 
@@ -62,7 +62,7 @@ def info(arguments: Sequence[str]) -> None:
     parser.add_argument("store")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     given = parser.parse_args(arguments)
-    from kinemask.data.prepare import info as describe
+    from kinemask.preparation.prepare import info as describe
 
     about = describe(given.store)
     if given.json:
@@ -82,7 +82,7 @@ def pretrain(arguments: Sequence[str]) -> None:
     """pre-train a recipe on a store: --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]"""
     from kinemask.api import default_run
     from kinemask.configure import named_recipe, parse
-    from kinemask.train.pretraining import pretrain as train
+    from kinemask.training.pretraining import pretrain as train
 
     if {"-h", "--help"} & set(arguments) and named_recipe(arguments) is None:
         from kinemask.recipes import recipes as known
@@ -108,10 +108,10 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     """run a protocol with its controls: linear|knn|finetune|... --run RUN --data STORE --split NAME [--seed 0]"""
-    from kinemask.evaluation.protocols import PROTOCOLS, find_protocol
-    from kinemask.evaluation.protocols import evaluate as run
-    from kinemask.evaluation.results import table
-    from kinemask.evaluation.settings import read_protocol
+    from kinemask.protocols.protocols import PROTOCOLS, find_protocol
+    from kinemask.protocols.protocols import evaluate as run
+    from kinemask.protocols.settings import read_protocol
+    from kinemask.runs.results import table
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: kinemask evaluate PROTOCOL --run RUN --data STORE --split NAME [options]\n\nprotocols:")
@@ -138,8 +138,8 @@ def ensemble(arguments: Sequence[str]) -> None:
     parser.add_argument("--hash", nargs="+", default=[], metavar="HASH8", help="evaluations of these hashes, one a run")
     parser.add_argument("--out", metavar="RUN", help="keep the result with this run (default: the first)")
     given = vars(parser.parse_args(arguments))
-    from kinemask.evaluation.ensemble import ensemble as fuse
-    from kinemask.evaluation.results import table
+    from kinemask.protocols.ensemble import ensemble as fuse
+    from kinemask.runs.results import table
 
     results = fuse(given.pop("runs"), hashes=given.pop("hash"), **given)
     print(table(results))
@@ -174,9 +174,9 @@ def compare(arguments: Sequence[str]) -> None:
     )
     known, rest = parser.parse_known_args(arguments)
     given = vars(known)
+    from kinemask.comparison.compare import compare as run
+    from kinemask.comparison.table import markdown
     from kinemask.configure import dotted
-    from kinemask.evaluation.compare import compare as run
-    from kinemask.evaluation.compare_table import markdown
 
     out = given["out"]
     rows = run(**given, settings=dotted(rest), quiet=False)
@@ -191,7 +191,7 @@ def report(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", metavar="FILE.html", help="default: report.html in the first run's folder")
     parser.add_argument("--data", metavar="STORE", help="the store to show clips of (default: each run's own)")
     given = parser.parse_args(arguments)
-    from kinemask.evaluation.report import report as write
+    from kinemask.reports import report as write
 
     print(write(given.runs, given.out, given.data))
 
@@ -207,7 +207,7 @@ def recipes(arguments: Sequence[str]) -> None:
 def datasets(arguments: Sequence[str]) -> None:
     """list the data sets that prepare reads"""
     _parser("datasets", datasets).parse_args(arguments)
-    from kinemask.data.readers import READERS
+    from kinemask.readers import READERS
 
     _print_lines({name: reader.title for name, reader in READERS.items()})
 

@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from kinemask.recipes import load_recipe, recipes
-from kinemask.train.settings import Settings, parse_with
+from kinemask.training.settings import Settings, parse_with
 
 
 def parse(

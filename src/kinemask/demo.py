@@ -28,8 +28,8 @@ def run_demo(out: Path) -> Path:
     import torch  # not before the processes that read are gone
 
     from kinemask.api import evaluate, pretrain
-    from kinemask.evaluation.report import report
-    from kinemask.evaluation.results import table
+    from kinemask.reports import report
+    from kinemask.runs.results import table
 
     say(f"pre-training {RECIPE} on {SPLIT}'s training cameras, without labels ({torch.get_num_threads()} threads)")
     pretrain(RECIPE, store, SPLIT, run)
@@ -46,8 +46,8 @@ def run_demo(out: Path) -> Path:
 
 
 def _make_store(recordings: Path, store: Path, say: Callable[[str], None]) -> None:
-    from kinemask.data.prepare import prepare
-    from kinemask.data.synthetic import CLASSES, write_recordings
+    from kinemask.preparation.prepare import prepare
+    from kinemask.synthetic.recordings import CLASSES, write_recordings
 
     say(f"making recordings of {len(CLASSES)} actions as .skeleton files")
     partial = recordings.with_name(f".{recordings.name}.partial")

@@ -60,9 +60,9 @@ class Decoder(nn.Module):
         x = full + (self.temporal_position + self.spatial_position).flatten(0, 1)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(take(x, masked)))
+        return self.head(self.norm(gather(x, masked)))
 
 
-def take(tokens: Tensor, index: Tensor) -> Tensor:
+def gather(tokens: Tensor, index: Tensor) -> Tensor:
     """Pick tokens by index: (B, L, D), (B, K) -> (B, K, D)."""
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

@@ -59,7 +59,7 @@ class EncoderSettings:
 class Encoder(nn.Module):
     """Transformer over the (segment, joint) grid of one body.
 
-    `forward` encodes every token, for use; pre-training calls `embed`, `map` and `transform`, so that only kept
+    `forward` encodes every token, for use; pre-training calls `embed`, `project` and `transform`, so that only kept
     tokens enter the blocks. Token index of (segment p, joint v) is p*V + v.
     """
 
@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         """Tokens with positions, before any mapping: (B, T, V, C) -> (B, P, V, D)."""
         return self.tokenize(x, self.joints) + self.temporal_position + self.spatial_position
 
-    def map(self, embedded: Tensor) -> Tensor:
+    def project(self, embedded: Tensor) -> Tensor:
         """Into the space where the tokens live: the identity, or the Poincaré ball. (..., D) -> (..., D)"""
         s = self.settings
         if s.space == "euclidean":
@@ -123,7 +123,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """All tokens of B bodies: (B, T, V, C) -> (B, P, V, D)."""
-        embedded = self.map(self.embed(x))
+        embedded = self.project(self.embed(x))
         return self.transform(embedded.flatten(1, 2)).view(embedded.shape)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:

@@ -50,17 +50,17 @@ class Classifier(nn.Module):
                 nn.init.trunc_normal_(m.weight, std=0.02)
                 nn.init.zeros_(m.bias)
 
-    def forward(self, x: Tensor, slot: Tensor, clips: int) -> Tensor:
-        """Sampled bodies x (B, T, V, C), slot (B,) each one's clip among N = clips -> logits (N, classes)."""
+    def forward(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+        """Sampled bodies x (B, T, V, C), clip_index (B,) each one's clip among N = clips -> logits (N, classes)."""
         joints = self.encoder(x).float().mean(1).flatten(1)  # (B, V·D)
-        return self.head(mean_by(joints, slot, clips))
+        return self.head(mean_by(joints, clip_index, clips))
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """What was pre-trained, from the input up, for layer-wise learning rates; the head is not in it."""
         return self.encoder.depth_groups()  # type: ignore[operator]
 
 
-def mean_by(values: Tensor, slot: Tensor, count: int) -> Tensor:
-    """Mean of rows (B, ...) that share a slot: (count, ...)."""
-    total = values.new_zeros(count, *values.shape[1:]).index_add_(0, slot, values)
-    return total / torch.bincount(slot, minlength=count).view(-1, *[1] * (values.ndim - 1))
+def mean_by(values: Tensor, clip_index: Tensor, count: int) -> Tensor:
+    """Mean of rows (B, ...) that share a clip_index: (count, ...)."""
+    total = values.new_zeros(count, *values.shape[1:]).index_add_(0, clip_index, values)
+    return total / torch.bincount(clip_index, minlength=count).view(-1, *[1] * (values.ndim - 1))

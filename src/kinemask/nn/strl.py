@@ -56,12 +56,12 @@ class STRL(nn.Module):
         )
         initialise(self.head)
 
-    def forward(self, x: Tensor, slot: Tensor, clips: int) -> Tensor:
-        """Sampled bodies x (B, T, V, C), slot (B,) each one's clip among N = clips -> logits (N, classes)."""
+    def forward(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+        """Sampled bodies x (B, T, V, C), clip_index (B,) each one's clip among N = clips -> logits (N, classes)."""
         h = self.encoder.embed(x)
         for layer, graph in zip(self.layers, self.graphs, strict=True):
-            h = layer(h, graph, self.encoder.adjacency, slot, clips)
-            slot = torch.arange(clips, device=slot.device)
+            h = layer(h, graph, self.encoder.adjacency, clip_index, clips)
+            clip_index = torch.arange(clips, device=clip_index.device)
         return self.head(self.temporal(h).mean((1, 2)))
 
     @property
@@ -87,11 +87,11 @@ class STRLLayer(nn.Module):
         initialise(self)
         nn.init.trunc_normal_(self.temporal_position, std=0.02)
 
-    def forward(self, h: Tensor, graph: nn.Module, adjacency: Tensor, slot: Tensor, clips: int) -> Tensor:
-        """h (B, T, V, D) of B bodies, slot (B,) their clips -> (N, T, V, D)"""
+    def forward(self, h: Tensor, graph: nn.Module, adjacency: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+        """h (B, T, V, D) of B bodies, clip_index (B,) their clips -> (N, T, V, D)"""
         h = h + self.temporal_position
         whole = graph(h, adjacency).sum(2, keepdim=True)  # one for all joints, repeated beside each
-        merged = mean_by(torch.cat([whole.expand_as(h), h], -1) + self.residual(h), slot, clips)
+        merged = mean_by(torch.cat([whole.expand_as(h), h], -1) + self.residual(h), clip_index, clips)
         return self.mix(self.norm(merged.flatten(0, 2)).view(merged.shape)).relu()
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kinemask.data.sampling import Batch, Sampler
-from kinemask.nn.decoder import Decoder, DecoderSettings, take
+from kinemask.nn.decoder import Decoder, DecoderSettings, gather
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.heads import Classifier, HeadSettings
 from kinemask.pretext.masks import Mask, token_validity
 from kinemask.pretext.targets import masked_mse
+from kinemask.windows.sampling import Batch, Sampler
 
 
 class Pretext(nn.Module):
@@ -30,7 +30,7 @@ class Pretext(nn.Module):
         raise NotImplementedError
 
     def after_step(self, progress: float) -> None:
-        """Called once after every optimiser step; progress in (0, 1]. For moving averages."""
+        """Called once after every optimizer step; progress in (0, 1]. For moving averages."""
 
     def encoders(self) -> dict[str, nn.Module]:
         """What is saved for use: file stem -> encoder. `encoder` is the default, `encoder-student` the other of two."""
@@ -100,7 +100,7 @@ class MaskedPrediction(Pretext):
         weight = self.token_valid(batch).gather(1, mask.masked)
         if mask.weight is not None:
             weight = weight * mask.weight
-        return masked_mse(predicted, take(tokens, mask.masked), weight)
+        return masked_mse(predicted, gather(tokens, mask.masked), weight)
 
     def token_valid(self, batch: Batch) -> Tensor:
         """Tokens with a valid frame: (B, L) bool."""
@@ -110,11 +110,11 @@ class MaskedPrediction(Pretext):
         """Everything up to the loss."""
         encoder = self.encoder
         embedded = encoder.embed(batch.x)
-        mapped = encoder.map(embedded)
+        mapped = encoder.project(embedded)
         with torch.no_grad():
             mask = self.mask(batch, embedded.detach(), mapped.detach(), self.token_valid(batch))
             target = self.target(batch)
-        encoded = encoder.transform(take(mapped.flatten(1, 2), mask.keep))
+        encoded = encoder.transform(gather(mapped.flatten(1, 2), mask.keep))
         return Prediction(mask, encoded, self.decoder(encoded, mask.keep, mask.masked), target)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

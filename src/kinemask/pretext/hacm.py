@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from kinemask import poincare
 from kinemask.checks import check_not_negative, warn_unused
-from kinemask.data.sampling import Batch, difference
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.nn.transformer import Block
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
 from kinemask.pretext.contrast import Negatives, Reduction, Similarity, cross_contrast
+from kinemask.windows.sampling import Batch, difference
 
 _LARGEST_DISTANCE = 80.0  # cosh of more overflows float32
 
@@ -141,7 +141,7 @@ class HACM(MaskedPrediction):
     def spatial(self, x: Tensor, embedded: Tensor, mapped: Tensor, segments: Tensor) -> Tensor:
         """Joint hierarchy: distance to the root plus distances to all joints, (B, P', V). Eq. 9-13."""
         encoder, k = self.encoder, self.encoder.settings.curvature
-        root = encoder.map(encoder.tokenize(x, encoder.hub).mean(2, keepdim=True))[:, segments]
+        root = encoder.project(encoder.tokenize(x, encoder.hub).mean(2, keepdim=True))[:, segments]
         joints = mapped[:, segments]
         between = poincare.pairwise_distance(joints, k).sum(-1)
         return self.settings.radial_weight * poincare.distance(joints, root, k) + between

@@ -8,11 +8,11 @@ from typing import Literal
 from torch import Tensor
 
 from kinemask.checks import warn_unused
-from kinemask.data.sampling import Batch, difference
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Target
+from kinemask.windows.sampling import Batch, difference
 
 
 @dataclass(kw_only=True)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.data.sampling import difference
 from kinemask.nn.encoder import segment
 from kinemask.skeleton import Layout
+from kinemask.windows.sampling import difference
 
 Smoothing = Literal["adjacency", "parts", "none"]
 FLOOR = 1e-10  # of every maximum that a score is divided by: no motion gives a uniform mask

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from kinemask.checks import check_share, warn_unused
-from kinemask.data.sampling import Batch, Sampler, difference
 from kinemask.nn.average import MovingAverage
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
+from kinemask.windows.sampling import Batch, Sampler, difference
 
 
 @dataclass(kw_only=True)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.checks import check_not_negative, check_positive, check_share
-from kinemask.data.sampling import Batch
 from kinemask.nn.average import MovingAverage
 from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
+from kinemask.windows.sampling import Batch
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,7 @@ class Skeleton2vec(MaskedPrediction):
     def target(self, batch: Batch) -> Target:
         """The teacher's features of the whole clip, (B, L, D). Eq. 3."""
         teacher = self.teacher.module
-        outputs = teacher.feed_forwards(teacher.map(teacher.embed(batch.x)).flatten(1, 2))
+        outputs = teacher.feed_forwards(teacher.project(teacher.embed(batch.x)).flatten(1, 2))
         tokens = targets.contextual(outputs[-self.settings.top_k_layers :])
         return Target(tokens, torch.zeros_like(tokens), torch.ones_like(tokens))
 

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinemask.checks import check_not_negative, warn_unused
-from kinemask.data.draws import key
-from kinemask.data.sampling import Batch
-from kinemask.nn.decoder import take
+from kinemask.draws import key
+from kinemask.nn.decoder import gather
 from kinemask.nn.graph import GraphDecoder, GraphDecoderSettings, GraphEncoder, GraphEncoderSettings
 from kinemask.nn.strl import STRL, STRLSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
 from kinemask.skeleton import PARTS
+from kinemask.windows.sampling import Batch
 
 
 @dataclass(kw_only=True)
@@ -119,13 +119,16 @@ class SkeletonMAE(MaskedPrediction):
         hidden = torch.zeros(target.tokens.shape[:2], dtype=torch.bool, device=batch.x.device)
         hidden = hidden.scatter(1, mask.masked, True).view(*embedded.shape[:3], 1)
         encoded = encoder.transform(torch.where(hidden, self.mask_token.to(embedded.dtype), embedded))
-        predicted = take(self.decoder(encoded, encoder.adjacency).flatten(1, 2), mask.masked)
-        kept = take(encoded.flatten(1, 2), mask.keep)
+        predicted = gather(self.decoder(encoded, encoder.adjacency).flatten(1, 2), mask.masked)
+        kept = gather(encoded.flatten(1, 2), mask.keep)
         return Prediction(mask, kept, F.normalize(predicted.float(), dim=-1), target)
 
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         """target_std: of the target's unit vectors from clip to clip, near 0 in a collapse."""
-        wanted, weight = take(done.target.tokens, done.mask.masked), self.token_valid(batch).gather(1, done.mask.masked)
+        wanted, weight = (
+            gather(done.target.tokens, done.mask.masked),
+            self.token_valid(batch).gather(1, done.mask.masked),
+        )
         terms = {"reconstruction": (1.0, targets.reweighted_cosine(done.predicted, wanted, self.settings.beta, weight))}
         if self.settings.target == "features":
             terms["target_std"] = (0.0, done.target.tokens.std(0, correction=0).mean())
@@ -133,7 +136,7 @@ class SkeletonMAE(MaskedPrediction):
 
 
 # the paper's, 4.2; it names no weight decay
-FINETUNE = {"epochs": 110, "warmup_epochs": 5, "batch_size": 128, "optimiser": "sgd", "lr": 0.1, "momentum": 0.9}
+FINETUNE = {"epochs": 110, "warmup_epochs": 5, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9}
 FINETUNE |= {"schedule": "steps", "milestones": (90, 100), "weight_decay": 0.0, "label_smoothing": 0.1}
 FINETUNE |= {"layer_decay": 1.0, "drop_path": 0.0}
 

@@ -1,0 +1,114 @@
+"""Frozen features of a split's labelled clips: augmented views of the training part, test views of both parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.draws import Draws, key
+from kinemask.models.encoders import TrainedEncoder
+from kinemask.progress import progress
+from kinemask.store.store import Store
+from kinemask.training.loop import bf16_pays
+from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.tracks import Tracks
+
+BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is part of what a view is
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The labelled clips of one side of a split: the store, their indices in it, labels (N,) and tracks."""
+
+    store: Store
+    clips: np.ndarray
+    labels: Tensor
+    tracks: Tracks
+
+    @classmethod
+    def of(cls, store: Store, clips: np.ndarray, side: str, device: torch.device | str, missing: str) -> Part:
+        labelled = clips[store.labels[clips] >= 0]
+        if not len(labelled):
+            raise ValueError(f"the {side} part of the split has no labelled clips in the store {store.path}")
+        tracks = Tracks(store, labelled, device, missing)  # type: ignore[arg-type]
+        return cls(store, labelled, torch.from_numpy(store.labels[labelled]).to(device), tracks)
+
+
+def parts(store: Store, split: str, device: torch.device | str, missing: str) -> tuple[Part, Part]:
+    """The training and the test part of a split."""
+    train, test = store.split(split)
+    return Part.of(store, train, "training", device, missing), Part.of(store, test, "test", device, missing)
+
+
+class Features:
+    """What a protocol on frozen features needs to know of an encoder and a split."""
+
+    def __init__(self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True):
+        self.model, self.train, self.test = model.eval(), train, test
+        self.quiet = quiet
+        self.device = train.tracks.device
+        self._views: dict[int, Tensor] = {}
+
+    def view(self, number: int) -> Tensor:
+        """Training-time view of the training part, number by number the same: (N, D). Computed once and kept."""
+        if number not in self._views:
+            self._views[number] = self.fresh_view(number)
+        return self._views[number]
+
+    @torch.no_grad()
+    def fresh_view(self, number: int) -> Tensor:
+        """As `view`, without keeping it."""
+        tracks = self.train.tracks
+        sampler = Sampler(tracks, self.model.sampling)
+        count, out = len(tracks.clips), []
+        with progress(f"view {number}", count, shown=not self.quiet) as report, self.autocast():
+            for first in range(0, count, BATCH):
+                rows = slice(first, min(first + BATCH, count))
+                track, clip_index = tracks.of_clips(torch.arange(count, device=self.device)[rows])
+                draws = Draws(key("view", number, first), rows.stop - first, device=self.device)
+                out.append(
+                    self.model.clip_features(sampler.sample(track, draws, clip_index).x, clip_index, rows.stop - first)
+                )
+                report(rows.stop)
+        return torch.cat(out)
+
+    def test_views(self, part: Part) -> list[Tensor]:
+        """Features of each of the `test_clips` test views of a part: a list of (N, D)."""
+        sampler = Sampler(part.tracks, self.model.sampling)
+        with self.autocast():
+            numbers = range(self.model.sampling.test_clips)
+            return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))
+
+
+def raw_coordinates(part: Part, frames: int) -> Tensor:
+    """Raw control: store coordinates resampled to T, bodies averaged, flattened: (N, T·V·C)."""
+    tracks = part.tracks
+    plain = SamplingSettings(frames=frames, test_crop=1.0)
+    sampler, out = Sampler(tracks, plain), []
+    for positions in torch.arange(len(part.clips), device=tracks.device).split(256):
+        track, clip_index = tracks.of_clips(positions)
+        x = sampler.test_view(track).flatten(1)
+        total = x.new_zeros(len(positions), x.shape[1]).index_add_(0, clip_index, x)
+        out.append(total / torch.bincount(clip_index, minlength=len(positions)).unsqueeze(1))
+    return torch.cat(out)
+
+
+def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:
+    """Raise ValueError unless the encoder's layout is the store's."""
+    if model.layout.to_dict() != store.layout.to_dict():
+        raise ValueError(
+            f"{source} was trained on layout {model.layout.name} ({model.layout.num_joints} joints), "
+            f"but the store {store.path} has layout {store.layout.name} ({store.layout.num_joints} joints)"
+        )
+
+
+def with_sampling(model: TrainedEncoder, **changes: object) -> TrainedEncoder:
+    """The same encoder, sampled otherwise."""
+    return TrainedEncoder(model.encoder, model.layout, replace(model.sampling, **changes), model.record)

@@ -1,0 +1,82 @@
+"""Bring your own: a folder with `clips.csv` (see `own`) and one array or table per clip, of any layout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
+from kinemask.readers.cleaning import mark_missing
+from kinemask.readers.files import name_file
+from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
+from kinemask.readers.tables import load_arrays, load_table
+from kinemask.skeleton import Layout
+from kinemask.store.store import Clip
+
+SUFFIXES = (".npy", ".npz", ".csv")
+
+
+def catalogue(src: Path) -> Catalogue:
+    """Rows of `clips.csv`, or of a list of another name, with the files that they name."""
+    listing = src if src.is_file() else src / LIST
+    if not listing.is_file():
+        raise ValueError(f"{src} holds no {LIST}, which lists the clips (a column clip; label, subject, … if known)")
+    return read_list(listing, lambda path: existing(path, SUFFIXES), f"file {', '.join(SUFFIXES)}")
+
+
+def find(src: Path, options: ReadOptions) -> list[Path]:
+    """The files that `clips.csv` names, in its order."""
+    return list(catalogue(src).rows)
+
+
+def read(path: Path, options: ReadOptions) -> Clip:
+    """One clip (M, T, V, C) of the layout in the options; their row, if any, gives its name, label and
+    fields.
+
+    A joint at exactly zero is missing, except the origin's own in data that are centred at it in every frame;
+    so is one whose score is not above the options' `min_score`.
+    """
+    layout = READER.choose_layout(options.layout)
+    row = options.row or Row(path.stem, None)
+    data, score = load_table(path, layout) if path.suffix == ".csv" else load_arrays(path, layout)
+    if score is not None:
+        data[~(score > options.min_score)] = np.nan
+    try:
+        data, centred = _mark_missing(data, layout)
+        clip = make_clip(row, data, score, layout, positive(row.fields, "image_height"))
+    except ValueError as error:
+        raise name_file(path, error) from None
+    return replace(clip, notes=centred + clip.notes)
+
+
+def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`mark_missing`, sparing the origin's joint of bodies that are centred at it: always zero."""
+    marked = mark_missing(data)
+    if len(layout.origin) != 1:
+        return marked, ()
+    joint = layout.origin[0]
+    seen = ~np.isnan(marked).all((2, 3))  # (M, T)
+    zero = (data[:, :, joint] == 0).all(-1)
+    centred = np.any(seen, axis=1) & np.all(zero | ~seen, axis=1)
+    marked[seen & centred[:, None], joint] = 0
+    name = layout.joints[joint]
+    notes = tuple(f"body {m + 1}: {name} is zero in every frame, so it is the origin" for m in np.flatnonzero(centred))
+    return marked, notes
+
+
+READER = Reader(
+    name="arrays",
+    title="your own recordings: clips.csv and .npy, .npz or .csv files of any layout (needs --layout)",
+    citation="",
+    layout=None,
+    classes=(),
+    splits={},
+    find=find,
+    read=read,
+    catalogue=catalogue,
+    units=UNITS,
+    scores=True,
+    is_format=True,
+)

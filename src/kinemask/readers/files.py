@@ -1,0 +1,128 @@
+"""Finding and opening files: the part that all readers share, with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinemask.readers.cleaning import Rejected
+from kinemask.readers.mat_file import parse_mat
+
+
+def find_files(src: Path, pattern: str | tuple[str, ...], what: str) -> list[Path]:
+    """Files below `src` (or `src` itself) whose name matches the glob `pattern` (one of them), sorted; hidden
+    ones left out.
+
+    Raises ValueError where there are none, saying `what` was looked for.
+    """
+    src = Path(src)
+    if not src.exists():
+        raise ValueError(f"{src} does not exist")
+    patterns = (pattern,) if isinstance(pattern, str) else pattern
+    if src.is_file() and any(map(src.match, patterns)):
+        found = [src]
+    else:
+        found = sorted(path for pattern in patterns for path in src.rglob(pattern))
+    found = [path for path in found if path.is_file() and not path.name.startswith(".")]
+    if not found:
+        raise ValueError(f"{src} holds no {what}, at any depth")
+    return found
+
+
+def unique_names(paths: list[Path]) -> list[Path]:
+    """`paths` as they are; ValueError where two files have one name."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if (other := seen.setdefault(path.name, path)) is not path:
+            raise ValueError(f"two files are called {path.name}: {other} and {path}")
+    return paths
+
+
+def match_name(path: Path, pattern: re.Pattern[str], shape: str) -> re.Match[str]:
+    """Match of the whole file name; ValueError that shows the `shape` it should have."""
+    match = pattern.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path}: the file's name should read {shape}")
+    return match
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, with or without a byte order mark; ValueError for anything else."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+
+
+def parse_json(path: Path) -> Any:
+    """The value of a JSON file; ValueError with the place where it is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
+        raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file whose outermost value is an object; ValueError with the place otherwise."""
+    content = parse_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
+    return content
+
+
+def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray | str]:
+    """The named variables of a MATLAB file (versions 4 to 7.2); ValueError naming what is wrong."""
+    raw = path.read_bytes()
+    if raw[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
+        raise ValueError(f"{path}: a MATLAB 7.3 file; save it again with -v7")
+    try:
+        content = parse_mat(raw, keys) if raw[126:128] in (b"IM", b"MI") else _read_version_4(raw, keys)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a whole MATLAB file of arrays: {error}") from None
+    for key in keys:
+        if key not in content:
+            raise ValueError(f"{path}: no variable {key!r} in this MATLAB file")
+    return {key: content[key] for key in keys}
+
+
+def _read_version_4(raw: bytes, keys: tuple[str, ...]) -> dict[str, np.ndarray | str]:
+    from scipy.io import loadmat  # not at import: listing the readers need not wait for it
+
+    if 0 not in raw[:4]:  # a type number; scipy would take it for a later version
+        raise ValueError("it has no header of a MATLAB file")
+    try:
+        content = loadmat(BytesIO(raw), variable_names=keys, chars_as_strings=True)
+    except Exception as error:  # scipy raises errors of many kinds for broken files
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+    is_text = lambda value: value.dtype.kind == "U" and value.size == 1
+    return {key: str(content[key][0]) if is_text(content[key]) else content[key] for key in keys if key in content}
+
+
+def as_numbers(value: Any, where: str) -> np.ndarray:
+    """`value` as a float64 array; ValueError beginning with `where` if it is ragged or not all numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{where}: expected an array of numbers, found lists of unequal lengths") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{where}: expected numbers, found {array.dtype}")
+    return array.astype(np.float64)
+
+
+def brief(value: Any) -> str:
+    """What a value from a file is, in few words whatever it is, for messages."""
+    if isinstance(value, dict):
+        return "an object of " + (", ".join(str(key)[:20] for key in list(value)[:5]) or "nothing")
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return repr(value[:60] if isinstance(value, str) else value)[:62]
+
+
+def name_file(path: Path, error: ValueError) -> ValueError:
+    """The same error, Rejected or another ValueError, with the file's name before its words."""
+    return (Rejected if isinstance(error, Rejected) else ValueError)(f"{path}: {error}")

@@ -1,0 +1,178 @@
+"""MediaPipe Pose: landmarks of a clip in a JSON or CSV file.
+
+MediaPipe defines no file; these hold its results under its names (Pose Landmarker's guide; Pose's, for the older
+solution). JSON: a list of frames, or an object with `frames`; in each frame, under `pose_world_landmarks` and
+`pose_landmarks` (in JavaScript `worldLandmarks`, `landmarks`), a list of people or one person, nobody being an
+empty list or null; a person is 33 landmarks with x, y, z, visibility. A frame may say its number, `frame`. CSV: a
+line per landmark, `frame,body,landmark,x,y,z,visibility`.
+
+World landmarks (metres, from between the hips, y down, z away from the camera) give layout mediapipe33, in 3D. Each
+person's are about their own hips, so that the way someone walks is lost; people are followed by their image
+landmarks, if these are there too. Image landmarks (shares of the image's width and height) give layout coco17, in
+2D, and need the columns image_width and image_height in `clips.csv`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
+from kinemask.readers.cleaning import mark_missing
+from kinemask.readers.detections import Person, followed, gather
+from kinemask.readers.files import as_numbers, brief, find_files, name_file, parse_json
+from kinemask.readers.own import UNITS, existing, list_clips, make_clip, positive
+from kinemask.readers.tables import load_table
+from kinemask.skeleton import Layout, layout
+from kinemask.store.store import Clip
+
+_SUFFIXES = (".json", ".csv")
+_WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
+_IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks")
+_UP = np.array([1, -1, -1])
+_FAR = 0.25  # metres that the hips' middle may be from the origin of world landmarks, at the median
+
+
+def catalogue(src: Path) -> Catalogue:
+    """The clips of `clips.csv`, or else every JSON and CSV file."""
+    find = lambda src: find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json or .csv")
+    return list_clips(src, find, lambda path: existing(path, _SUFFIXES), "file .json or .csv")
+
+
+def find(src: Path, options: ReadOptions) -> list[Path]:
+    """The files of a source's clips."""
+    return list(catalogue(src).rows)
+
+
+def read(path: Path, options: ReadOptions) -> Clip:
+    """One clip: (M, T, 33, 3) of world landmarks or, for layout coco17, (M, T, 17, 2) of image landmarks."""
+    row, given = options.row or Row(path.stem, None), READER.choose_layout(options.layout)
+    table = load_table(path, layout("mediapipe33")) if path.suffix == ".csv" else None
+    content = parse_json(path) if table is None else None
+    try:
+        size = _image_size(row) if given.dims == 2 else None
+        height = None if size is None else float(size[1])
+        if table is None:
+            return followed(gather(_read_frames(content, given, size)), row, given, options.min_score, height)
+        data, score = _clean_table(*table, given, size, options.min_score)
+        return make_clip(row, data, score, given, height)
+    except ValueError as error:
+        raise name_file(path, error) from None
+
+
+def _image_size(row: Row) -> np.ndarray:
+    """Width and height of the image, in pixels."""
+    width, height = (positive(row.fields, name) for name in ("image_width", "image_height"))
+    if width is None or height is None:
+        raise ValueError(
+            "image landmarks are shares of the image's width and height: clips.csv needs the columns image_width and"
+            " image_height"
+        )
+    return np.array([width, height])
+
+
+def _convert(
+    landmarks: np.ndarray, score: np.ndarray, given: Layout, size: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (…, 33, 3) as joints of the layout, in metres, y up, or in pixels of an image; their scores."""
+    joints = [layout("mediapipe33").index(joint) for joint in given.joints]
+    landmarks = landmarks[..., joints, :]
+    return (landmarks * _UP if size is None else landmarks[..., :2] * size), score[..., joints]
+
+
+def _clean_table(
+    landmarks: np.ndarray, score: np.ndarray | None, given: Layout, size: np.ndarray | None, min_score: float
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Joints (M, T, V, C), missing ones NaN, and their confidences, if the table has any."""
+    hips = landmarks[..., [layout("mediapipe33").index(side) for side in ("left_hip", "right_hip")], :].mean(-2)
+    away = np.linalg.norm(hips[~np.isnan(hips).any(-1)], axis=-1)
+    if size is None and away.size and (middle := np.median(away)) > _FAR:
+        raise ValueError(
+            f"expected world landmarks, in metres from between the hips, but the hips are {middle:.2g} from there;"
+            " image landmarks give 2D: --layout coco17"
+        )
+    known = score is not None
+    data, score = _convert(landmarks, score if known else np.full(landmarks.shape[:-1], np.nan), given, size)
+    data = mark_missing(data)
+    data[score <= min_score] = np.nan
+    return data, score if known else None
+
+
+def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[int, list[Person]]:
+    """The people of each frame of a JSON file."""
+    frames = content.get("frames") if isinstance(content, dict) else content
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
+        raise ValueError("expected a list of frames, each an object, or an object with such a list as frames")
+    keys = _WORLD if size is None else _IMAGE
+    if frames and not any(key in frame for frame in frames for key in keys):
+        hint = "; image landmarks give 2D: --layout coco17" if size is None else ""
+        raise ValueError(f"no frame has {' or '.join(keys)}{hint}")
+    found: dict[int, list[Person]] = {}
+    for at, frame in enumerate(frames):
+        number = frame.get("frame", at)
+        if type(number) is not int or abs(number) >= 10**15 or number in found:
+            raise ValueError(f"frame {at}: expected frame to be a whole number, found once; it is {brief(number)}")
+        people = _people(frame, keys, f"frame {number}: {keys[0]}")
+        image = _people(frame, _IMAGE, f"frame {number}: {_IMAGE[0]}") if size is None else []
+        places = [person[:, :2] for person in image] if len(image) == len(people) else [None] * len(people)
+        found[number] = [
+            Person(*_convert(person[:, :3], person[:, 3], given, size), places=place)
+            for person, place in zip(people, places, strict=True)
+        ]
+    return found
+
+
+def _people(frame: dict[str, Any], keys: tuple[str, ...], where: str) -> list[np.ndarray]:
+    """Landmarks (33, 4) of everybody: x, y, z and visibility, NaN where it is not told."""
+    value = next((frame[key] for key in keys if key in frame), None)
+    if not value:
+        return []
+    if isinstance(value, dict) or (isinstance(value, list) and _is_landmark(value[0])):
+        value = [value]
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: expected a list of people, found {brief(value)}")
+    return [_landmarks(person, f"{where}, person {i}") for i, person in enumerate(value, 1)]
+
+
+def _is_landmark(value: Any) -> bool:
+    """Whether it is one landmark, as opposed to a person's list of them."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], int | float)
+    return isinstance(value, dict) and "x" in value
+
+
+def _landmarks(person: Any, where: str) -> np.ndarray:
+    """One person's landmarks, as objects or as lists of x, y, z and perhaps visibility."""
+    if isinstance(person, dict):  # as the older solution's messages are written
+        person = person.get("landmark")
+    if not isinstance(person, list):
+        raise ValueError(f"{where}: expected a list of landmarks, found {brief(person)}")
+    values = as_numbers([_numbers(landmark) for landmark in person], where)
+    if values.shape not in ((33, 3), (33, 4)):
+        raise ValueError(f"{where}: expected 33 landmarks of x, y, z and visibility, found {values.shape}")
+    return np.pad(values, ((0, 0), (0, 4 - values.shape[1])), constant_values=np.nan)
+
+
+def _numbers(landmark: Any) -> Any:
+    if not isinstance(landmark, dict):
+        return landmark
+    return [landmark.get("x"), landmark.get("y"), landmark.get("z"), landmark.get("visibility", np.nan)]
+
+
+READER = Reader(
+    name="mediapipe",
+    title="MediaPipe landmarks: a JSON or CSV file per clip, clips.csv if there are labels (33 landmarks, 3D)",
+    citation="",
+    layout="mediapipe33",
+    other_layouts=("coco17",),
+    classes=(),
+    splits={},
+    find=find,
+    read=read,
+    catalogue=catalogue,
+    units=UNITS,
+    scores=True,
+    is_format=True,
+)

@@ -1,0 +1,242 @@
+"""PYSKL's pickles: FineGym, Diving48, NTU RGB+D (2D and 3D), UCF101, HMDB51, Kinetics.
+
+Format: PYSKL, tools/data/README.md. One pickle of `split`, lists of names, and `annotations`, a dict per clip.
+Those of Kinetics have their keypoints in separate files (`raw_file`), to lie anywhere below the pickle's folder:
+skeletons of unknown people, tracked here; boxes below the confidence that PYSKL's settings ask, 0.5, are left out.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinemask.readers.base import Catalogue, Failure, Reader, ReadOptions, Row
+from kinemask.readers.cleaning import mark_missing
+from kinemask.readers.detections import Detections, followed
+from kinemask.readers.files import as_numbers, brief, find_files, name_file
+from kinemask.readers.ntu import name_fields
+from kinemask.readers.own import UNITS, make_clip
+from kinemask.readers.pickle_file import PickledArray, read_pickle
+from kinemask.skeleton import Layout, layout
+from kinemask.store.store import Clip
+
+LAYOUTS: dict[tuple[int, ...], str] = {(17, 2): "coco17", (25, 3): "ntu25"}  # by joints and channels
+BOX_SCORE = 0.5
+_KPFILES = "kpfiles"
+_MOST_CLASSES = 100_000
+_LONGEST_NAME = 500
+_LIST = re.compile(r"(?:(?P<name>.+)_)?(?P<part>train|val|test)(?P<number>\d*)")
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a pickle holds: its annotations, and their sides in the splits, both by the clips' names."""
+
+    annotations: dict[str, dict[str, Any]]
+    sides: dict[str, dict[str, str]]
+
+
+def catalogue(src: Path) -> Catalogue:
+    """The one pickle of a source; classes are the labels' numbers, since the pickles do not name them."""
+    found = find_files(src, "*.pkl", "pickle *.pkl")
+    paths = [path for path in found if _KPFILES not in path.relative_to(src).parts]
+    if len(paths) != 1:
+        raise ValueError(f"{src} holds {len(paths)} pickles ({', '.join(p.name for p in paths[:5])}…); name one file")
+    content = _read_content(paths[0])
+    labels = [_label(note) for note in content.annotations.values()]
+    classes = tuple(map(str, range(1 + max((label for label in labels if label is not None), default=-1))))
+    row = Row(paths[0].stem, None, content=content)
+    return Catalogue(classes, {paths[0]: row}, _find_layout(content), len(content.annotations))
+
+
+def find(src: Path, options: ReadOptions) -> list[Path]:
+    """The pickle of a source."""
+    return list(catalogue(src).rows)
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Clip | Failure]:
+    """The clips (M, T, V, C) of a pickle, with the splits of its lists; 2D is in half image heights."""
+    content = options.row.content if options.row else _read_content(path)
+    given = READER.choose_layout(options.layout or _find_layout(content))
+    apart = _Apart(path)
+    for name, note in sorted(content.annotations.items(), key=lambda item: _raw_file(item[1])):
+        row = Row(name, _label(note), {**name_fields(name), **content.sides.get(name, {})})
+        try:
+            yield _read_clip(row, note, given, apart, options.min_score)
+        except ValueError as error:
+            yield Failure.of(name_file(Path(f"{path}, clip {name}"), error), name)
+
+
+def _read_clip(row: Row, note: dict[str, Any], layout: Layout, apart: _Apart, min_score: float) -> Clip:
+    frames = note.get("total_frames")
+    if row.label is None or not isinstance(frames, int) or frames < 1:
+        told = f"label {brief(note.get('label'))} and total_frames {brief(frames)}"
+        raise ValueError(f"expected a label from 0 and total_frames from 1, found {told}")
+    if "keypoint" not in note and _raw_file(note):
+        return followed(apart.find(row.name, note, layout, frames), row, layout, min_score, _height(note, layout))
+    data = _load(note, "keypoint")
+    if data.ndim != 4 or data.shape[1:] != (frames, layout.num_joints, layout.dims) or not data.size:
+        shape = f"(bodies, {frames}, {layout.num_joints}, {layout.dims})"
+        raise ValueError(f"keypoint should have the shape {shape} for layout {layout.name}, found {data.shape}")
+    score = _load(note, "keypoint_score") if note.get("keypoint_score") is not None else None
+    data = mark_missing(data)
+    if score is not None:
+        if score.shape != data.shape[:3]:
+            raise ValueError(f"keypoint_score should have the shape {data.shape[:3]}, found {score.shape}")
+        data[~(score > min_score)] = np.nan
+    return make_clip(row, data, score, layout, _height(note, layout))
+
+
+class _Apart:
+    """The files beside a pickle that hold the keypoints of its clips (Kinetics), one of them open at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.places, self.name, self.content = path, None, "", {}
+
+    def find(self, clip: str, note: dict[str, Any], layout: Layout, frames: int) -> Detections:
+        """The skeletons of a clip; their frames count from 1 in the pickle."""
+        name = _raw_file(note)
+        if self.places is None:
+            self.places = {p.name: p for p in self.path.parent.rglob("*.pkl") if p != self.path}
+        if name not in self.places:
+            raise ValueError(f"its keypoints are in {name}, which is not below {self.path.parent}")
+        if name != self.name:
+            content = read_pickle(self.places[name])
+            _check_size(self.places[name], content.values() if isinstance(content, dict) else ())
+            self.name, self.content = name, content
+        entry = self.content.get(clip) if isinstance(self.content, dict) else None
+        if not isinstance(entry, dict):
+            raise ValueError(f"{self.places[name]} has no entry for it")
+        joints, inds = _load(entry, "keypoint"), _load(note, "frame_inds")
+        box = _load(note, "box_score") if "box_score" in note else np.ones(inds.shape)
+        fit = joints.ndim == 3 and joints.shape[1:] == (layout.num_joints, 3) and layout.dims == 2
+        if not fit or not inds.shape == box.shape == joints.shape[:1]:
+            shapes = f"{joints.shape}, {inds.shape} and {box.shape}"
+            raise ValueError(
+                f"expected keypoints (skeletons, {layout.num_joints}, 3), frame_inds and box_score, found {shapes}"
+            )
+        if not ((inds >= 1) & (inds <= frames) & (inds % 1 == 0)).all() or (np.diff(inds) < 0).any():
+            raise ValueError(f"frame_inds should ascend from 1 to {frames}")
+        kept = box >= BOX_SCORE
+        return Detections(joints[kept, :, :2], joints[kept, :, 2], inds[kept].astype(np.int64) - 1, frames)
+
+
+def _read_content(path: Path) -> _Content:
+    value = read_pickle(path)
+    lists = value.get("split") if isinstance(value, dict) else None
+    notes = value.get("annotations") if isinstance(value, dict) else None
+    if not isinstance(lists, dict) or not isinstance(notes, list):
+        raise ValueError(f"{path}: expected a dict of split, a dict, and annotations, a list; found {brief(value)}")
+    annotations: dict[str, dict[str, Any]] = {}
+    for i, note in enumerate(notes):
+        name = note.get("frame_dir") if isinstance(note, dict) else None
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"{path}: annotation {i} is no dict with a name in frame_dir; found {brief(note)}")
+        if name in annotations:
+            raise ValueError(f"{path}: annotation {i}: there is one called {name} already")
+        annotations[name] = note
+    _check_size(path, notes)
+    return _Content(annotations, _sides(path, lists, annotations))
+
+
+def _check_size(path: Path, entries: Iterable[Any]) -> None:
+    """Raise ValueError where entries name the same keypoints so often that a small file would fill a disk."""
+    arrays = (entry.get("keypoint") for entry in entries if isinstance(entry, dict))
+    size = sum(array.size for array in arrays if isinstance(array, PickledArray))
+    if size > 3 * path.stat().st_size:
+        raise ValueError(f"{path}: its clips would take {size:,} bytes, by naming the same keypoints again and again")
+
+
+def _sides(path: Path, lists: dict[Any, Any], known: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Columns `split:NAME` of each clip: X_train and X_val or X_test are X; train and val or test, official;
+    trainN and testN, foldN. Where there are both, val is the test part of NAME-val."""
+    folds: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for title, names in lists.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: split {brief(title)} should be a list of names, found {brief(names)}")
+        match = _LIST.fullmatch(str(title))
+        if match is None or (match["name"] and match["number"]):
+            warnings.warn(
+                f"{path}: the list {str(title)[:80]!r} is no train, val or test; it is left out", stacklevel=2
+            )
+            continue
+        fold = match["name"] or (f"fold{match['number']}" if match["number"] else "official")
+        folds[fold][match["part"]] = names
+    absent = {name for parts in folds.values() for names in parts.values() for name in names} - known.keys()
+    if absent:
+        warnings.warn(f"{path}: {len(absent):,} clips of its lists have no annotation: {min(absent)}, …", stacklevel=2)
+    sides: dict[str, dict[str, str]] = defaultdict(dict)
+    for fold, parts in folds.items():
+        splits = {fold: "test", f"{fold}-val": "val"} if {"val", "test"} <= parts.keys() else {fold: "test"}
+        for split, part in splits.items():
+            tested = parts.get(part, parts.get("val", []))
+            for side, names in (("train", parts.get("train", [])), ("test", tested)):
+                for name in names:
+                    if sides[name].setdefault(f"split:{split}", side) != side:
+                        raise ValueError(f"{path}: clip {name} is for both training and testing in split {split}")
+    return sides
+
+
+def _find_layout(content: _Content) -> Layout | None:
+    """The layout of the first keypoints that tell; those in files of their own are of coco17."""
+    for note in content.annotations.values():
+        array = note.get("keypoint")
+        if isinstance(array, PickledArray) and array.shape[-2:] in LAYOUTS:
+            return layout(LAYOUTS[array.shape[-2:]])
+        if array is None and _raw_file(note):
+            return layout("coco17")
+    return None
+
+
+def _label(note: dict[str, Any]) -> int | None:
+    label = note.get("label")
+    return label if type(label) is int and 0 <= label < _MOST_CLASSES else None
+
+
+def _raw_file(note: dict[str, Any]) -> str:
+    """Name of the file that holds a clip's keypoints; "" where the pickle itself does."""
+    path = note.get("raw_file")
+    return re.split(r"[/\\]", path)[-1] if isinstance(path, str) else ""
+
+
+def _height(note: dict[str, Any], layout: Layout) -> float | None:
+    """Half of it is the unit of 2D clips; None where it is not told."""
+    shape = note.get("img_shape")
+    if layout.dims == 3 or shape is None:
+        return None
+    if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(f"img_shape should be (height, width), found {brief(shape)}")
+    return float(shape[0])
+
+
+def _load(note: dict[str, Any], key: str) -> np.ndarray:
+    array = note.get(key)
+    if not isinstance(array, PickledArray):
+        raise ValueError(f"{key} should be a number array, found {brief(array)}")
+    try:
+        return as_numbers(array.load(), key)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+READER = Reader(
+    name="pyskl",
+    title="a pickle of PYSKL: FineGym, Diving48, NTU RGB+D, UCF101, HMDB51, Kinetics (2D, 17 joints, or 3D, 25)",
+    citation="Duan, Wang, Chen, Lin: PYSKL: Towards Good Practices for Skeleton Action Recognition. ACM MM 2022",
+    layout=None,
+    classes=(),
+    splits={},
+    find=find,
+    read=read,
+    catalogue=catalogue,
+    units=UNITS,
+    scores=True,
+    is_format=True,
+)

@@ -1,0 +1,190 @@
+"""What a pretext task sees and predicts of a few clips, as data for the moving skeletons of player.js."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.draws import Draws, key
+from kinemask.nn.decoder import gather
+from kinemask.pretext import method
+from kinemask.pretext.base import MaskedPrediction, Pretext, Target
+from kinemask.runs.checkpoint import load_checkpoint
+from kinemask.skeleton import Layout
+from kinemask.store.store import Store
+from kinemask.training.settings import Settings
+from kinemask.windows.sampling import Batch, Sampler, difference
+from kinemask.windows.tracks import Tracks
+
+CLIPS = 4
+MASKED, KEPT, UNUSED = 0, 1, 2  # states of a (segment, joint)
+
+
+def load_task(run: Path, settings: Settings, layout: Layout) -> Pretext:
+    """A run's task, decoder included, with the weights of its checkpoint; ValueError where it has none that fits."""
+    state = load_checkpoint(run)
+    if state is None:
+        raise ValueError(f"{run} has no checkpoint (last.pt)")
+    chosen = method(settings.method)
+    encoder = chosen.build_encoder(layout, settings.sampling.frames, settings.encoder)
+    task = chosen.build(encoder, settings.decoder, settings.pretext)
+    try:
+        task.load_state_dict(state["task"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint of {run} does not fit layout {layout.name}: {error}") from None
+    return task.eval()
+
+
+def choose_clips(store: Store, split: str, count: int = CLIPS) -> np.ndarray:
+    """The first test clip of each of `count` classes spread evenly over those present; without labels, any clips."""
+    pool = store.split(split)[1] if split in store.splits else np.arange(len(store))
+    labels = store.labels[pool]
+    if not (labels >= 0).any():
+        return pool[np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]
+    present = np.unique(labels[labels >= 0])
+    picked = present[np.linspace(0, len(present) - 1, min(count, len(present))).round().astype(int)]
+    return np.array([pool[np.flatnonzero(labels == label)[0]] for label in picked])
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is drawn at masked tokens, over the whole grid (B, T, V, C); explained: per body, in percent.
+
+    kind: motion, arrows of `true` and `predicted` displacement over `stride` frames; coordinates, `true` is 0 and
+    `predicted` the error; features, nothing can be drawn. deviation: how far the target is from plain motion or
+    coordinates, as a share. normalised: whether the target's mean and scale had to be put back.
+    """
+
+    kind: str
+    stride: int
+    deviation: float
+    normalised: bool
+    true: Tensor
+    predicted: Tensor
+    masked: Tensor  # (B, P, V) bool, at the encoder's joints
+    explained: Tensor  # (B,)
+
+
+def predict(task: MaskedPrediction, batch: Batch) -> Prediction:
+    """Run a task on a batch, and find what its target is by comparing it with the batch's motion and coordinates.
+
+    So that this needs no word from a method: whatever a target is mapped to, it is drawn if it is nearly one of these.
+    """
+    encoder = task.encoder
+    with torch.no_grad():
+        mask, _, predicted, target = task.predict(batch)
+    predicted = predicted[..., : target.tokens.shape[-1]].float()
+    x = batch.x[:, :, encoder.joints]
+    B, T, V, C = x.shape
+    S = encoder.settings.segment_frames
+    masked = torch.zeros(B, encoder.tokens, dtype=torch.bool).scatter_(1, mask.masked, True)
+    wanted = gather(target.tokens, mask.masked)
+    error = (predicted - wanted).square().mean((1, 2))
+    explained = 100 * (1 - error / wanted.square().mean((1, 2)).clamp_min(1e-12))
+    shape = masked.view(B, -1, V)
+    normalised = bool((target.mean != 0).any() or (target.scale != 1).any())
+    if target.tokens.shape[-1] != S * C:
+        nothing = torch.zeros_like(batch.x)
+        return Prediction("features", 1, 0.0, normalised, nothing, nothing, shape, explained)
+    full = target.tokens.scatter(1, mask.masked.unsqueeze(-1).expand_as(predicted), predicted)
+    true, guess = (frames(Target(tokens, target.mean, target.scale), S, V) for tokens in (target.tokens, full))
+    kind, stride, deviation = recognise(true, x)
+    if kind == "coordinates":
+        true, guess = torch.zeros_like(true), guess - true
+    at = masked.view(B, T // S, 1, V, 1).expand(B, T // S, S, V, 1).reshape(B, T, V, 1)
+    place = torch.zeros_like(batch.x)
+    true, guess = (place.index_copy(2, encoder.joints, value * at) for value in (true, guess))
+    return Prediction(kind, stride, deviation, normalised, true, guess, shape, explained)
+
+
+def frames(target: Target, segment_frames: int, joints: int) -> Tensor:
+    """Tokens with their mean and scale undone, back on the frames: (B, L, S·C) -> (B, T, V, C)."""
+    values = target.tokens * target.scale + target.mean
+    B, L, width = values.shape
+    pieces = values.view(B, L // joints, joints, segment_frames, width // segment_frames).transpose(2, 3)
+    return pieces.reshape(B, L // joints * segment_frames, joints, -1)
+
+
+def recognise(true: Tensor, x: Tensor) -> tuple[str, int, float]:
+    """Whether (B, T, V, C) values are the coordinates x, or their motion: (kind, stride, relative deviation)."""
+
+    def deviation(reference: Tensor) -> float:
+        return float((true - reference).norm() / reference.norm().clamp_min(1e-12))
+
+    options = [(deviation(x), "coordinates", 1)]
+    options += [(deviation(difference(x, stride)), "motion", stride) for stride in range(1, min(x.shape[1], 33))]
+    best, kind, stride = min(options)
+    return (kind, stride, best) if best < 0.2 else ("features", 1, 0.0)
+
+
+def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -> dict[str, Any]:
+    """Everything the player needs of some clips: whole clips as the model's window, without augmentation.
+
+    positions, true and predicted are 16-bit numbers in base64, in units of `unit` and, where a body has them, of
+    `arrow`; state has a digit per (segment, joint), seen per (frame, joint) where some are missing.
+    """
+    plain = replace(settings.sampling, rotation=0.0, shear=0.0, noise=0.0, crop=(1.0, 1.0))
+    tracks = Tracks(store, clips, "cpu", plain.missing)
+    track, clip_index = tracks.of_clips(torch.arange(len(clips)))
+    draws = lambda: Draws(key("report"), len(clips))
+    batch = Sampler(tracks, plain).sample(track, draws(), clip_index)
+    joint = Sampler(tracks, replace(plain, stream="joint")).sample(track, draws(), clip_index)
+    batch.draws = Draws(key("report", "mask"), len(track))
+    done = predict(task, batch) if isinstance(task, MaskedPrediction) else None
+    positions, seen = joint.x.float().numpy(), joint.valid.numpy()
+    out = []
+    for i, c in enumerate(clips):
+        rows = (clip_index == i).numpy()
+        unit = float(np.abs(positions[rows]).max()) / 32000 or 1.0
+        bodies = [
+            {"positions": pack(p, unit), "seen": digits(s)} for p, s in zip(positions[rows], seen[rows], strict=True)
+        ]
+        clip: dict[str, Any] = {
+            "name": store.names[c],
+            "label": store.classes[store.labels[c]] if store.labels[c] >= 0 else "",
+            "frames": int(store.lengths[c]),
+            "unit": unit,
+            "bodies": bodies,
+        }
+        if isinstance(task, MaskedPrediction) and done is not None:
+            clip |= _predicted(done, task.encoder.joints, rows, bodies)
+        out.append(clip)
+    segment_frames = task.encoder.settings.segment_frames if isinstance(task, MaskedPrediction) else 1
+    about = {"dims": store.layout.dims, "edges": store.layout.edges, "joints": store.layout.num_joints}
+    names = ("kind", "stride", "deviation", "normalised")
+    kind = {name: getattr(done, name) for name in names} if done else {"kind": ""}
+    return about | kind | {"T": plain.frames, "S": segment_frames, "clips": out}
+
+
+def _predicted(done: Prediction, joints: Tensor, rows: np.ndarray, bodies: list[dict]) -> dict[str, Any]:
+    """Adds states and predictions to the bodies of one clip; returns what is common to them."""
+    true, guess = done.true[rows].numpy(), done.predicted[rows].numpy()
+    size = float(max(np.abs(true).max(), np.abs(guess).max())) / 32000 or 1.0
+    masked, explained = done.masked[rows].numpy(), done.explained[rows]
+    V = true.shape[2]
+    for body, m, t, g in zip(bodies, masked, true, guess, strict=True):
+        state = np.full((len(m), V), UNUSED)
+        state[:, joints.numpy()] = np.where(m, MASKED, KEPT)
+        body["state"] = digits(state)
+        if done.kind != "features":
+            body |= {"true": pack(t, size), "predicted": pack(g, size)}
+    length = np.linalg.norm(true, axis=-1)
+    typical = float(np.quantile(length[length > 0], 0.95)) if (length > 0).any() else 0.0
+    return {"arrow": size, "typical": typical, "masked": float(masked.mean()), "explained": float(explained.mean())}
+
+
+def pack(values: np.ndarray, unit: float) -> str:
+    """Numbers as little-endian 16-bit integers in units of `unit`, in base64."""
+    return base64.b64encode(np.rint(values / unit).clip(-32767, 32767).astype("<i2").tobytes()).decode()
+
+
+def digits(values: np.ndarray) -> str:
+    """Small integers, one character each; nothing where all are 1 (every joint seen)."""
+    flat = np.asarray(values).astype(int).ravel()
+    return "" if (flat == 1).all() else "".join(map(str, flat))

@@ -1,0 +1,136 @@
+"""The job of fine-tuning: a classifier on labelled clips, in the same loop as pre-training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinemask.draws import Draws, key
+from kinemask.models.classifiers import TrainedClassifier, save_classifier
+from kinemask.models.encoders import write_weights
+from kinemask.protocols.features import Part
+from kinemask.store.store import Store
+from kinemask.training import optim
+from kinemask.training.distributed import World
+from kinemask.training.loop import Job
+from kinemask.training.settings import TrainingSettings
+from kinemask.windows.sampling import Sampler
+
+_SAVE_EVERY = 10  # epochs between checkpoints
+
+
+@dataclass
+class Clips:
+    """Bodies x (B, T, V, C), clip_index (B,) each one's clip, and the clips' labels (N,)."""
+
+    x: Tensor
+    clip_index: Tensor
+    labels: Tensor
+
+
+class Recognition(nn.Module):
+    """Cross-entropy of a classifier, for the loop."""
+
+    def __init__(self, classifier: nn.Module, label_smoothing: float):
+        super().__init__()
+        self.classifier, self.label_smoothing = classifier, label_smoothing
+
+    def forward(self, batch: Clips) -> dict[str, Tensor]:
+        logits = self.classifier(batch.x, batch.clip_index, len(batch.labels)).float()
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        return {"loss": loss, "training_accuracy": (logits.argmax(1) == batch.labels).float().mean()}
+
+
+class Finetuning(Job):
+    """A classifier around an encoder, trained on the clips of one part and scored on those of another.
+
+    settings: FinetuneSettings. An epoch is cut into steps of nearly equal size, so that no step is of a single clip.
+    `scores` are the last ones that were measured on the test part: (N, classes).
+    """
+
+    unit = "clips"
+
+    def __init__(
+        self,
+        model: TrainedClassifier,
+        encoder: Any,
+        store: Store,
+        train: Part,
+        test: Part,
+        settings: Any,
+        config: dict[str, Any],
+        world: World,
+    ):
+        s, count = settings, len(train.clips)
+        self.model, self.encoder, self.settings = model.to(world.device), encoder, settings
+        self.store, self.train, self.config, self.seed = store, train, config, config["seed"]
+        if count < 2 * world.size:
+            raise ValueError(
+                f"fine-tuning needs at least {2 * world.size} labelled training clips, two a process for batch "
+                f"normalisation, and there are {count}"
+            )
+        self.steps_per_epoch = min(math.ceil(count / s.batch_size), count // (2 * world.size))
+        self.training = TrainingSettings(
+            epochs=s.epochs,
+            warmup_epochs=s.warmup_epochs,
+            batch_size=round(count / self.steps_per_epoch),
+            log_every=self.steps_per_epoch,
+            save_every=_SAVE_EVERY,
+        )
+        self.sampler = Sampler(train.tracks, model.sampling)
+        self.test = Sampler(test.tracks, model.sampling)
+        self.truth = test.labels
+        self.scores: Tensor | None = None
+        self.task = Recognition(model.classifier, s.label_smoothing)
+        encoder.set_drop_path(s.drop_path)
+        classifier: Any = model.classifier
+        groups = optim.layer_groups(self.task, classifier.depth_groups(), s.weight_decay, s.layer_decay)
+        if s.optimizer == "adamw":
+            self.optimizer = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
+        else:
+            self.optimizer = torch.optim.SGD(groups, s.lr, s.momentum)
+        data = {"dataset": store.name, "sha256": store.identity, "split": config["split"]}
+        self.source = {"data": data, "settings": config}
+
+    def learning_rate(self, step: int) -> float:
+        s = self.settings
+        if s.schedule == "cosine":
+            return optim.learning_rate(step, self.steps_per_epoch, s)
+        return optim.stepped_rate(step, self.steps_per_epoch, s, s.milestones)
+
+    def clips(self, step: int) -> Tensor:
+        """Positions in the training part of the global batch of a step; each epoch a new order."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(key(self.seed, "order", epoch))
+        return torch.randperm(len(self.train.clips), generator=generator).tensor_split(self.steps_per_epoch)[within]
+
+    def sample(self, step: int, part: int, parts: int) -> Clips:
+        every = self.clips(step)
+        rows = slice(part * len(every) // parts, (part + 1) * len(every) // parts)
+        positions = every[rows].to(self.train.labels.device)
+        track, clip_index = self.train.tracks.of_clips(positions)
+        draws = Draws(key(self.seed, "draws", step), len(every), rows, positions.device)
+        return Clips(self.sampler.sample(track, draws, clip_index).x, clip_index, self.train.labels[positions])
+
+    def names(self, step: int) -> list[str]:
+        return [self.store.names[i] for i in self.train.clips[self.clips(step).numpy()]]
+
+    def measure(self, epoch: float) -> dict[str, float]:
+        every, last = self.settings.test_every, epoch == self.training.epochs
+        if not last and (not every or round(epoch) % every):
+            return {}
+        self.scores = self.model.eval().scores(self.test)
+        self.model.train()
+        return {"test_accuracy": (self.scores.argmax(1) == self.truth).float().mean().item()}
+
+    def save(self, run: Path, step: int, suffix: str = "") -> None:
+        record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
+        self.model.record["record"] |= record
+        write_weights(run / f"encoder{suffix}.safetensors", self.encoder, self.model.record)
+        save_classifier(run / f"classifier{suffix}.safetensors", self.model, self.settings.head)

@@ -1,0 +1,286 @@
+"""The one training loop: sample, step, log, save. A job says what it trains."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kinemask.draws import key
+from kinemask.errors import Stopped
+from kinemask.progress import Report, progress
+from kinemask.runs import checkpoint
+from kinemask.runs.log import Log
+from kinemask.training import distributed
+from kinemask.training.settings import TrainingSettings
+
+
+class Job:
+    """What a loop trains, on which batches, and what it leaves behind. Pre-training and fine-tuning each are one.
+
+    task: a module whose forward(batch) returns {"loss": …} and named parts for the log. unit: what batches count.
+    config: all settings, as config.yaml has them; source: which data, as checkpoints and encoders have it.
+    """
+
+    unit = "tracks"
+    seed: int
+    training: TrainingSettings
+    task: nn.Module
+    optimizer: torch.optim.Optimizer
+    steps_per_epoch: int
+    config: dict[str, Any]
+    source: dict[str, Any]
+
+    def prepare(self) -> None:
+        """Called once before the first step, unless the run goes on from a checkpoint."""
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step; a parameter group that has a `scale` takes that multiple of it."""
+        raise NotImplementedError
+
+    def sample(self, step: int, part: int, parts: int) -> Any:
+        """One of the `parts` that the global batch of a step is cut into."""
+        raise NotImplementedError
+
+    def names(self, step: int) -> list[str]:
+        """Names of the clips in the global batch of a step."""
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Called after every optimizer step; progress in (0, 1]."""
+
+    def measure(self, epoch: float) -> dict[str, float]:
+        """More numbers for a line of the log. Called on the main process alone."""
+        return {}
+
+    def save(self, run: Path, step: int, suffix: str = "") -> None:
+        """Write what the job is for into the run's folder. Called on the main process alone."""
+        raise NotImplementedError
+
+
+def run_job(job: Job, run: Path, world: distributed.World, quiet: bool) -> None:
+    """Do a job, or go on with it, in the folder `run`. Raises what the job and the loop raise.
+
+    Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped.
+    """
+    with stop_signals() as stopping:
+        Loop(job, run, world, quiet).train(stopping)
+
+
+NEVER = 2**62  # the step of a loss that was not finite, while there was none
+
+
+class Loop:
+    """The state of one run in one process."""
+
+    def __init__(self, job: Job, run: Path, world: distributed.World, quiet: bool = False):
+        self.job, self.run, self.world, self.quiet = job, run, world, quiet
+        self.task, self.optimizer = job.task, job.optimizer
+        s = job.training
+        if world.main and s.warmup_epochs > s.epochs:
+            warnings.warn(
+                f"the warm-up ({s.warmup_epochs:g} epochs) is longer than training ({s.epochs}), so the learning rate "
+                "stays below its setting",
+                stacklevel=2,
+            )
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}  # of the loss and its parts, over the steps after `since`
+        self.since = 0
+        self.bad_step = torch.full((), NEVER, device=world.device)
+        self.total = s.epochs * job.steps_per_epoch
+        self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
+        if world.main:
+            checkpoint.claim_run(run, job.config)
+        world.barrier()
+        self._resume()
+
+    def _resume(self) -> None:
+        state = checkpoint.load_checkpoint(self.run, drop_damaged=self.world.main)
+        if state is None:
+            self.job.prepare()
+            return
+        store = self.job.config["data"]
+        if state["source"]["data"]["sha256"] != self.job.source["data"]["sha256"]:
+            raise ValueError(f"{self.run} was trained on another store than {store}; choose another --out")
+        self.task.load_state_dict(state["task"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        log = state.get("log", {"since": self.step, "sums": {}})
+        self.since = log["since"]
+        for name, value in log["sums"].items():  # over all processes, so that the main one alone goes on from them
+            self.sums[name] = torch.tensor(value if self.world.main else 0.0, device=self.world.device)
+
+    def train(self, stopping: threading.Event) -> None:
+        """To the end, or until `stopping` is set."""
+        s, world = self.job.training, self.world
+        module: nn.Module = self.task
+        if world.size > 1:
+            devices = [world.device] if world.device.type == "cuda" else None
+            module = DistributedDataParallel(self.task, devices)
+        if s.compile:
+            module.compile()
+        log = Log(self.run, self.step) if world.main else None
+        self.task.train()
+        shown = world.main and not self.quiet
+        try:
+            with progress("training, step", self.total, first=self.step, shown=shown) as report:
+                self._steps(module, stopping, log, report)
+            self.save_result()
+        finally:
+            if log:
+                log.close()
+
+    def _steps(self, module: nn.Module, stopping: threading.Event, log: Log | None, report: Report) -> None:
+        job, s, world = self.job, self.job.training, self.world
+        first, began, note = self.step, time.monotonic(), ""
+        while self.step < self.total:
+            for name, value in self.advance(module).items():
+                self.sums[name] = self.sums.get(name, 0) + value
+            if self.step % s.log_every == 0 or self.step == self.total:
+                self.check_finite()
+                sums, steps = self.summed(), (self.step - self.since) * world.size
+                means = {name: value / steps for name, value in sums.items()}
+                rate = (self.step - first) * s.batch_size / (time.monotonic() - began)
+                if log:
+                    line = {"epoch": self.step / job.steps_per_epoch, **means, "lr": job.learning_rate(self.step - 1)}
+                    log.write(self.step, {**line, f"{job.unit}_per_second": rate, **self.measure()})
+                self.sums, self.since = {}, self.step
+                first, began = self.step, time.monotonic()
+                note = f"loss {means['loss']:.4f}"
+            report(self.step, note)
+            asked = self.asked_to_stop(stopping)
+            epoch, within = divmod(self.step, job.steps_per_epoch)
+            if asked or self.step == self.total or (within == 0 and epoch % s.save_every == 0):
+                self.check_finite(weights=True)
+                self.save()
+            if within == 0 and s.snapshot_every and epoch % s.snapshot_every == 0:
+                self.check_finite(weights=True)
+                self.save_result(f"-epoch{epoch:04d}")
+            if asked and self.step < self.total:
+                raise Stopped(f"stopped at step {self.step} of {self.total}; the same command goes on from there")
+
+    def measure(self) -> dict[str, float]:
+        """The job's own numbers for the log."""
+        with self.autocast():
+            return self.job.measure(self.step / self.job.steps_per_epoch)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def summed(self) -> dict[str, float]:
+        """The sums for the log's next line, over all processes."""
+        if not self.sums:
+            return {}
+        sums = self.world.sum(torch.stack(list(self.sums.values())))
+        return dict(zip(self.sums, sums.tolist(), strict=True))
+
+    def advance(self, module: nn.Module) -> dict[str, Tensor]:
+        """One optimizer step; returns the loss and its parts, averaged over this process's share."""
+        job, s, world = self.job, self.job.training, self.world
+        lr = job.learning_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group.get("scale", 1.0)
+        torch.manual_seed(key(job.seed, "noise", self.step, world.rank))  # of dropout, so that resumed runs go on alike
+        total: dict[str, Tensor] = {}
+        for part in range(s.accumulate):
+            batch = job.sample(self.step, world.rank * s.accumulate + part, world.size * s.accumulate)
+            last = part == s.accumulate - 1
+            sync = nullcontext() if last or world.size == 1 else module.no_sync()  # type: ignore[operator]
+            with sync:
+                with self.autocast():
+                    out = module(batch)
+                (out["loss"] / s.accumulate).backward()
+            for name, value in out.items():
+                total[name] = total.get(name, 0) + value.detach().float() / s.accumulate
+        bad = ~total["loss"].isfinite() & (self.bad_step == NEVER)
+        self.bad_step = torch.where(bad, self.step, self.bad_step)
+        if s.clip_grad:
+            nn.utils.clip_grad_norm_(self.task.parameters(), s.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        job.after_step(self.step / self.total)
+        return total
+
+    def asked_to_stop(self, stopping: threading.Event) -> bool:
+        """Whether any process was asked to stop; agreed upon at every step, on CUDA at the steps that log."""
+        if self.world.size == 1:
+            return stopping.is_set()
+        if self.world.device.type == "cuda" and self.step % self.job.training.log_every:
+            return False
+        return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
+
+    def check_finite(self, weights: bool = False) -> None:
+        """Raise if a loss was not finite, or (`weights`) if a weight is not. Looks at the device only when called."""
+        step = int(self.world.min(self.bad_step.clone()))
+        if step == NEVER and weights:
+            sound = torch.stack([p.isfinite().all() for p in self.task.parameters()]).all()
+            step = NEVER if sound else self.step - 1
+        if step == NEVER:
+            return
+        last = "; last.pt is the last good state" if (self.run / "last.pt").exists() else ""
+        raise FloatingPointError(
+            f"the loss or a weight is not finite after step {step}{last}. "
+            f"Clips of the batch: {', '.join(self.job.names(step))}"
+        )
+
+    def save(self) -> None:
+        """Write last.pt from the main process."""
+        sums = self.summed()
+        if self.world.main:
+            state = {
+                "step": self.step,
+                "task": self.task.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "log": {"since": self.since, "sums": sums},
+                "source": self.job.source,
+            }
+            checkpoint.save_checkpoint(self.run, state)
+        self.world.barrier()
+
+    def save_result(self, suffix: str = "") -> None:
+        if self.world.main:
+            self.job.save(self.run, self.step, suffix)
+        self.world.barrier()
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, instead of killing the process; a second Ctrl-C does kill it."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 autocast is faster than float32 on this device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def precision(device: torch.device) -> str:
+    """What is computed in on this device, unless a setting says otherwise: bf16 or fp32."""
+    return "bf16" if bf16_pays(device) else "fp32"

@@ -1,0 +1,118 @@
+"""Pre-training: a method's task on the body tracks of a split's training part."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.draws import Draws, key
+from kinemask.models.encoders import describe, load_encoder, write_weights
+from kinemask.pretext import method
+from kinemask.pretext.base import Pretext
+from kinemask.store.format import EVERY
+from kinemask.store.store import Store, open_store
+from kinemask.training import distributed, optim
+from kinemask.training.loop import Job, run_job
+from kinemask.training.settings import Settings
+from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.tracks import Tracks
+
+
+def pretrain(settings: Settings, run: str | Path, quiet: bool = False) -> Path:
+    """Pre-train, or go on with, the run in the folder `run`; returns the folder.
+
+    Writes config.yaml, metrics.jsonl, last.pt and encoder.safetensors there. Starting a stopped run again with the
+    same settings ends with the same weights as if it had not stopped. Raises ValueError for settings that do not fit
+    the store or the run, FloatingPointError (naming the batch's clips) when the loss is not finite, and Stopped.
+    """
+    run = Path(run)
+    with distributed.world(settings.training.device) as world:
+        run_job(Pretraining(settings, world), run, world, quiet)
+    return run
+
+
+def training_clips(store: Store, split: str) -> np.ndarray:
+    """Clip indices of a split's training part; every clip for `all`."""
+    return np.arange(len(store)) if split == EVERY else store.split(split)[0]
+
+
+class Pretraining(Job):
+    """A recipe on a store."""
+
+    task: Pretext
+
+    def __init__(self, settings: Settings, world: distributed.World):
+        self.settings, self.training, self.seed = settings, settings.training, settings.seed
+        s = settings.training
+        if s.batch_size % (world.size * s.accumulate):
+            raise ValueError(
+                f"training.batch_size {s.batch_size} is not a multiple of {world.size} processes "
+                f"× training.accumulate {s.accumulate}"
+            )
+        self.store = open_store(settings.data)
+        clips = training_clips(self.store, settings.split)
+        self.tracks = Tracks(self.store, clips, world.device, settings.sampling.missing)
+        self.sampler = Sampler(self.tracks, settings.sampling)
+        torch.manual_seed(key(settings.seed, "weights"))
+        chosen = method(settings.method)
+        encoder = chosen.build_encoder(self.store.layout, settings.sampling.frames, settings.encoder)
+        if s.init_from:
+            warm_start(encoder, s.init_from)
+        self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
+        self.optimizer = optim.adamw(self.task, s)
+        self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
+        self.config = settings.to_dict()
+        about = {"dataset": self.store.name, "sha256": self.store.identity}
+        self.source = {"data": about | {"split": settings.split}, "settings": self.config}
+
+    def prepare(self) -> None:
+        self.task.prepare(self.sampler)
+
+    def learning_rate(self, step: int) -> float:
+        return optim.learning_rate(step, self.steps_per_epoch, self.training)
+
+    def sample(self, step: int, part: int, parts: int) -> Batch:
+        size = self.training.batch_size
+        rows = slice(part * size // parts, (part + 1) * size // parts)
+        draws = Draws(key(self.seed, "draws", step), size, rows, self.tracks.device)
+        return self.sampler.sample(self.batch(step)[rows], draws)
+
+    def batch(self, step: int) -> Tensor:
+        """Tracks of the global batch of a step: each epoch a new order, too few tracks repeated."""
+        size, tracks = self.training.batch_size, len(self.tracks)
+        epoch, within = divmod(step, self.steps_per_epoch)
+        orders = []
+        for repeat in range(-(-size // tracks)):
+            generator = torch.Generator().manual_seed(key(self.seed, "order", epoch, repeat))
+            orders.append(torch.randperm(tracks, generator=generator))
+        return torch.cat(orders)[within * size : (within + 1) * size].to(self.tracks.device, non_blocking=True)
+
+    def names(self, step: int) -> list[str]:
+        return [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[self.batch(step).cpu()]]
+
+    def after_step(self, progress: float) -> None:
+        self.task.after_step(progress)
+
+    def save(self, run: Path, step: int, suffix: str = "") -> None:
+        s = self.settings
+        record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
+        for name, encoder in self.task.encoders().items():
+            path = run / f"{name}{suffix}.safetensors"
+            write_weights(path, encoder, describe(s.method, self.store.layout, s.encoder, s.sampling, record))
+
+
+def warm_start(encoder: Any, path: str) -> None:
+    """Give a fresh encoder the weights of another run's; ValueError unless layout, window and settings are the same."""
+    given: Any = load_encoder(path).encoder
+    if given.layout.to_dict() != encoder.layout.to_dict():
+        raise ValueError(f"training.init_from {path} has layout {given.layout.name}, the store {encoder.layout.name}")
+    there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))
+    differ = [f"{k} ({there.get(k)} there, {here.get(k)} here)" for k in there | here if there.get(k) != here.get(k)]
+    if differ:
+        raise ValueError(f"training.init_from {path} does not fit this run's encoder: {', '.join(differ)}")
+    encoder.load_state_dict(given.state_dict())
