@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinemask.models.encoders import TrainedEncoder, load_encoder
-from kinemask.runs.log import read_metrics
+from kinemask.runs.run import Run
 
 
-def cost(run: Path) -> dict[str, Any]:
-    """Of a finished run: `parameters` and `flops` of its encoder, and `pretraining_seconds`."""
-    model = load_encoder(run)
-    seconds = training_seconds(run, model.record["record"]["settings"]["training"]["batch_size"])
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Parameters of an encoder, FLOPs of encoding one body's window, seconds of its training (None: no log)."""
+
+    parameters: int
+    flops: int
+    seconds: float | None
+
+
+def cost(run: Run) -> Cost:
+    """Of a finished run's encoder."""
+    model = load_encoder(run.encoder())
     parameters = sum(p.numel() for p in model.encoder.parameters())
-    return {"parameters": parameters, "flops": flops(model), "pretraining_seconds": seconds}
+    return Cost(parameters=parameters, flops=flops(model), seconds=run.training_seconds())
 
 
 @torch.no_grad()
@@ -28,12 +35,3 @@ def flops(model: TrainedEncoder) -> int:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # the fused kernels are not counted
         model.cpu().float().encoder(x)
     return counter.get_total_flops()
-
-
-def training_seconds(run: Path, batch_size: int) -> float | None:
-    """Seconds of a run's optimizer steps by the speed that its log states; None where there is no log."""
-    total, before = 0.0, 0
-    for line in (lines := read_metrics(run)):
-        total += (line["step"] - before) * batch_size / line["tracks_per_second"]
-        before = line["step"]
-    return total if lines else None

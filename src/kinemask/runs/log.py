@@ -10,11 +10,11 @@ from kinemask.files import naming, write_atomically
 
 
 class Log:
-    """metrics.jsonl and TensorBoard of a run. Lines after the step from which a run goes on are dropped."""
+    """metrics.jsonl and TensorBoard of a run. Lines after the step from which a run resumes are dropped."""
 
     def __init__(self, run: Path, step: int):
         self._path = run / "metrics.jsonl"
-        kept = [line for line in _lines(self._path) if line["step"] <= step]
+        kept = [line for line in read_metrics(run) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomically(self._path, lambda p: p.write_text(text))
         try:
@@ -36,18 +36,32 @@ class Log:
             self._board.close()
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; empty if it has none."""
-    return _lines(run / "metrics.jsonl")
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The lines of a run's metrics.jsonl, of numbers by name, `step` among them; empty if it has none.
 
-
-def _lines(path: Path) -> list[dict[str, Any]]:
+    The last line of a process that was killed while writing is left out. Raises ValueError naming the file and the
+    line for anything else that is not such a line.
+    """
+    path = run / "metrics.jsonl"
     if not path.exists():
         return []
-    out = []
-    for line in path.read_text().splitlines():
+    out: list[dict[str, float]] = []
+    written = path.read_bytes().splitlines()
+    for number, line in enumerate(written, 1):
         try:
-            out.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line of a process that was killed while writing
-            break
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(written):
+                break
+            raise ValueError(f"{path}, line {number}: not JSON") from None
+        numbers = isinstance(values, dict) and all(type(v) in (int, float) for v in values.values())
+        if not numbers or "step" not in values:
+            raise ValueError(f"{path}, line {number}: expected numbers by name, with a step")
+        out.append(values)
     return out
+
+
+def training_seconds(run: Path) -> float | None:
+    """Seconds of a run's optimizer steps, over all its interruptions, without scoring; None where there is no log."""
+    lines = read_metrics(run)
+    return sum(line.get("seconds", 0.0) for line in lines) if lines else None

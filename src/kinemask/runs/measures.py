@@ -1,8 +1,8 @@
-"""Measures of a protocol's scores beside top-1 accuracy. Every share is in percent."""
+"""Measures of a protocol's scores, and how they are called. Every share is in percent."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,28 +14,65 @@ CONFIDENCE = 0.95
 BINS = 15  # of confidence, for the calibration error
 _AT_ONCE = 20_000_000  # numbers of resampled clips in memory
 
+MEASURES = {
+    "accuracy": "accuracy",
+    "mean_average_precision": "mean average precision",
+    "top5": "top-5",
+    "mean_class_accuracy": "mean over classes",
+    "macro_f1": "macro F1",
+    "expected_calibration_error": "calibration error (ECE)",
+}
 
-def measures(scores: Tensor, labels: Tensor) -> dict[str, Any]:
-    """What every result says of its scores (N, classes) against labels (N,): `metrics` and `confidence_interval`.
+BASELINES = {
+    "untrained_encoder": "untrained encoder",
+    "from_scratch": "from scratch",
+    "raw_coordinates_knn": "raw coordinates, 1-NN",
+}
 
-    confidence_interval: of the accuracy, over test clips (see `interval`).
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A measure of scores, in percent: on all test clips, on those that are no copies of training clips, its interval.
+
+    interval: 95 %, by bootstrap over test clips. None where something was not measured.
     """
-    if not len(labels):
-        return {"metrics": {}, "confidence_interval": None}
+
+    value: float
+    unseen: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Top-1 accuracy in percent: scores (N, classes), labels (N,), N > 0."""
+    return 100 * (scores.argmax(1) == labels).float().mean().item()
+
+
+def measure_accuracy(scores: Tensor, labels: Tensor, unseen: Tensor, bootstrap: bool = False) -> Measured:
+    """Top-1 accuracy on all test clips and on the unseen ones (N,) bool; bootstrap adds the interval."""
+    known = accuracy(scores[unseen], labels[unseen]) if unseen.any() else None
+    bounds = interval(100.0 * (scores.argmax(1) == labels).double().numpy()) if bootstrap else None
+    return Measured(value=accuracy(scores, labels), unseen=known, interval=bounds)
+
+
+def measure(scores: Tensor, labels: Tensor, unseen: Tensor) -> dict[str, Measured]:
+    """What every result says of its scores (N, classes) against labels (N,); unseen (N,) as in `measure_accuracy`."""
     from sklearn.metrics import f1_score, recall_score
 
     truth, guess = labels.numpy(), scores.argmax(1).numpy()
-    correct = 100.0 * (truth == guess)
-    return {
-        "metrics": {
-            "top1": float(correct.mean()),
-            "top5": top_k(scores, labels, 5),
-            "mean_class_accuracy": 100 * float(recall_score(truth, guess, labels=np.unique(truth), average="macro")),
-            "macro_f1": 100 * float(f1_score(truth, guess, average="macro", zero_division=0)),  # type: ignore[arg-type]
-            "expected_calibration_error": calibration_error(scores, labels),
-        },
-        "confidence_interval": interval(correct),
+    others: dict[str, float | None] = {
+        "top5": top_k(scores, labels, 5),
+        "mean_class_accuracy": 100 * float(recall_score(truth, guess, labels=np.unique(truth), average="macro")),
+        "macro_f1": 100 * float(f1_score(truth, guess, average="macro", zero_division=0)),  # type: ignore[arg-type]
+        "expected_calibration_error": calibration_error(scores, labels),
     }
+    found = {"accuracy": measure_accuracy(scores, labels, unseen, bootstrap=True)}
+    return found | {name: Measured(value=value) for name, value in others.items() if value is not None}
+
+
+def per_class(scores: Tensor, labels: Tensor, classes: list[str]) -> dict[str, float]:
+    """Top-1 accuracy in percent of each class that has test clips."""
+    present = labels.unique().tolist()
+    return {classes[i]: accuracy(scores[labels == i], labels[labels == i]) for i in present}
 
 
 def top_k(scores: Tensor, labels: Tensor, k: int) -> float | None:
@@ -69,8 +106,8 @@ def confusion(scores: Tensor, labels: Tensor) -> np.ndarray:
     return confusion_matrix(labels.numpy(), scores.argmax(1).numpy(), labels=np.arange(scores.shape[1]))
 
 
-def interval(values: np.ndarray, seed: int = 0) -> list[float]:
-    """Bootstrap interval [low, high] of the mean of values (N,), one per test clip: 95 %, by percentiles.
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval (low, high) of the mean of values (N,), one per test clip: 95 %, by percentiles.
 
     It speaks of the choice of test clips alone, taken as independent; not of seeds, nor of other subjects.
     """
@@ -81,7 +118,8 @@ def interval(values: np.ndarray, seed: int = 0) -> list[float]:
         means.append(values[generator.integers(0, n, (rows, n), dtype=np.int32)].mean(1))
         left -= rows
     tail = 50 * (1 - CONFIDENCE)
-    return np.percentile(np.concatenate(means), [tail, 100 - tail]).tolist()
+    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail]).tolist()
+    return low, high
 
 
 def average_precisions(gallery: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> Tensor:

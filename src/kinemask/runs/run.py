@@ -1,0 +1,118 @@
+"""A run: the folder that pre-training, fine-tuning and evaluations share, read and written in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinemask.files import write_atomically
+from kinemask.models.encoders import find as find_weights
+from kinemask.runs.log import read_metrics, training_seconds
+from kinemask.runs.result import Result, Results, read_results
+from kinemask.store.format import sha256
+
+# may differ between a run and its continuation: they change where and how often, not what
+_FREE = ("data", "training.device", "training.log_every", "training.save_every", "training.compile")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. What it holds is read when it is asked for.
+
+    config.yaml (settings), metrics.jsonl (log), last.pt and previous.pt (`runs.checkpoint`), encoder files, for
+    fine-tuned runs classifier.safetensors, and evaluations/ (`runs.result`).
+    """
+
+    path: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """All settings, as plain values. Raises ValueError where the folder is not a run, or its settings are damaged."""
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise ValueError(f"{self.path} is not a run: it has no config.yaml")
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        if not isinstance(config, dict) or not isinstance(config.get("method"), str):
+            raise ValueError(f"{path} does not hold the settings of a run")
+        return config
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is of pre-training; else it was fine-tuned on labels."""
+        return "pretext" in self.config
+
+    def encoder(self, name: str = "encoder") -> Path:
+        """The encoder file of that name (without .safetensors), or of the role teacher or student.
+
+        Raises ValueError where it is absent.
+        """
+        if Path(name).name != name or "\\" in name:
+            raise ValueError(f"encoder: the name of a file of the run without its ending, not {name!r}")
+        teacher, student = (self.path / f"{stem}.safetensors" for stem in ("encoder", "encoder-student"))
+        roles = {"teacher": teacher, "student": student}
+        if name in roles and teacher.exists() and not student.exists():
+            raise ValueError(f"encoder: {self.path} has no teacher and student, its method leaves one encoder")
+        return find_weights(roles.get(name, self.path / f"{name}.safetensors"), "encoder")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The lines of its log."""
+        return read_metrics(self.path)
+
+    def training_seconds(self) -> float | None:
+        """Seconds of its optimizer steps; None without a log."""
+        return training_seconds(self.path)
+
+    def results(self) -> Results:
+        """Every evaluation that it keeps."""
+        return read_results(self.path)
+
+    def is_current(self, result: Result) -> bool:
+        """Whether the run still has the encoder that a result is of; also true where it started from none."""
+        known = result.encoder_sha256
+        return known is None or any(sha256(path) == known for path in sorted(self.path.glob("encoder*.safetensors")))
+
+    def claim(self, config: dict[str, Any]) -> None:
+        """Make the folder, or check that it belongs to the same settings; ValueError names those that differ.
+
+        A folder in which nothing was saved yet, neither checkpoint nor encoder, goes over to the new settings.
+        """
+        path = self.path / "config.yaml"
+        if not path.exists() or not [*self.path.glob("*.pt"), *self.path.glob("*.safetensors")]:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False)))
+            return
+        changes = differences(Run(self.path).config, config)
+        for name in ("protocol", "method"):
+            if name in changes:
+                changes = {name: changes[name]}  # its sections have other settings
+        told = ", ".join(f"{k} (was {was!r}, now {now!r})" for k, (was, now) in changes.items() if k not in _FREE)
+        if told:
+            raise ValueError(
+                f"{self.path} holds a run with other settings: {told}; choose another --out, or the same settings"
+            )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the settings in which two nested mappings differ, sorted: name -> (before, now)."""
+    out: dict[str, tuple[Any, Any]] = {}
+    for name in sorted(before.keys() | now.keys()):
+        was, becomes = before.get(name), now.get(name)
+        if isinstance(was, Mapping) or isinstance(becomes, Mapping):
+            sides = (side if isinstance(side, Mapping) else {} for side in (was, becomes))
+            out |= differences(*sides, prefix=f"{prefix}{name}.")
+        elif was != becomes:
+            out[prefix + name] = was, becomes
+    return out
