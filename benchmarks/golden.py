@@ -58,7 +58,7 @@ def scores(folder: Path) -> str:
 
 def baselines(result: Any) -> list[float]:
     """Accuracies of the untrained encoder and of raw coordinates, percent."""
-    return [result["controls"][name] for name in ("untrained_encoder", "raw_coordinates_knn")]
+    return [result.baselines[name].accuracy for name in ("untrained_encoder", "raw_coordinates_knn")]
 
 
 def log(run: Path, *names: str) -> list[list[float]]:
@@ -116,7 +116,7 @@ def measure(folder: Path) -> dict[str, Any]:
         out = folder / f"{name}-finetuned"
         small_head = {"head.hidden": 32, "test_every": 1, "epochs": 2, "warmup_epochs": 0}
         kinemask.evaluate(
-            "finetune", run, store_path, "xview", out=out, device="cpu", seed=2, controls=False, **small_head
+            "finetune", run, store_path, "xview", out=out, device="cpu", seed=2, baselines=False, **small_head
         )
         found[f"{name}/finetune"] = scores(run)
         found[f"{name}/finetune/losses"] = log(out, "loss", "test_accuracy")
@@ -138,7 +138,7 @@ def measure(folder: Path) -> dict[str, Any]:
         ),
         ("semi", {"fraction": 0.3, "epochs": 1, "head.hidden": 32}),
     ):
-        kinemask.evaluate(protocol, run, store_path, "xview", device="cpu", seed=1, controls=False, **options)
+        kinemask.evaluate(protocol, run, store_path, "xview", device="cpu", seed=1, baselines=False, **options)
         found[f"mamp/{protocol}"] = scores(run)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemask.configure import parse
-from kinemask.protocols.protocols import evaluate
+from kinemask.protocols.evaluate import evaluate
 from kinemask.training.pretraining import pretrain as train
 
 __all__ = ["default_run", "evaluate", "pretrain"]

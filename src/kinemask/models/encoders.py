@@ -73,6 +73,7 @@ def describe(name: str, layout: Layout, settings: Any, sampling: SamplingSetting
     """The metadata that rebuilds an encoder."""
     return {
         "method": name,
+        "architecture": name,
         "layout": layout.to_dict(),
         "encoder": asdict(settings),
         "sampling": asdict(sampling),

@@ -1,29 +1,44 @@
-"""What a protocol is, and what it is tried on."""
+"""What a protocol is tried on, and what it finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, get_type_hints
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from kinemask.models.encoders import TrainedEncoder
-from kinemask.pretext.base import Method
-from kinemask.protocols.features import Part, raw_coordinates
-from kinemask.protocols.knn import vote
-from kinemask.runs.results import Outcome, accuracy
+from kinemask.protocols.features import Part
+from kinemask.runs.measures import Measured, measure, measure_accuracy
+from kinemask.runs.result import Curve, Scored, Transfer
+from kinemask.runs.run import Run
 from kinemask.store.store import Store
 from kinemask.training.distributed import World
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """scores (N, classes) of the test clips at the end; the best epoch's accuracy (percent) where there are epochs.
+
+    measures, curves: what the protocol measures beside its scores.
+    """
+
+    scores: Tensor
+    best_epoch: float | None = None
+    measures: dict[str, Measured] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """An encoder, and the two parts of a split of a store.
 
-    unseen (N,) bool: which test clips are no copies of training clips. run: folder that the encoder comes from, and
-    origin the SHA-256 of its file; None where everything starts from random weights. out: folder for what is trained.
+    run: the run that the encoder comes from, and origin the SHA-256 of its file; None where everything starts from
+    random weights. out: folder for what is trained.
     """
 
     model: TrainedEncoder
@@ -31,67 +46,47 @@ class Case:
     split: str
     train: Part
     test: Part
-    unseen: Tensor
-    run: Path | None
+    run: Run | None
     origin: str | None
     out: Path | None
     world: World
     quiet: bool = True
 
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels (N,) of the test clips, on the CPU."""
+        return self.test.labels.cpu()
 
-class Scored(NamedTuple):
-    """A seed's outcome, the seconds it took, its controls (None where not asked for), and the folder of its result."""
+    @cached_property
+    def unseen(self) -> Tensor:
+        """Which test clips are no exact copies of training clips: (N,) bool."""
+        return ~torch.from_numpy(self.store.duplicates(self.train.clips, self.test.clips))
+
+    def measured(self, outcome: Outcome) -> dict[str, Measured]:
+        """Every measure of the encoder under test."""
+        return measure(outcome.scores, self.labels, self.unseen) | outcome.measures
+
+    def baseline(self, outcome: Outcome) -> Scored:
+        """What a baseline scored: its accuracy, and what the protocol measures beside."""
+        own = {"accuracy": measure_accuracy(outcome.scores, self.labels, self.unseen)}
+        return Scored(measures=own | outcome.measures, curves=outcome.curves)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Done:
+    """A seed's outcome, the seconds that it took, its baselines (none where not asked for), the folder of its result.
+
+    The rest is for the result's fields of these names.
+    """
 
     outcome: Outcome
     seconds: float
-    controls: dict[str, Any] | None
-    run: Path
+    baselines: dict[str, Scored]
+    folder: Path
+    training_clips: int | None = None
+    labels: list[str] | None = None
+    transfer: Transfer | None = None
+    weights: str | None = None
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """A protocol: a line about it, and its settings.
-
-    trains: whether it trains the encoder; then it also starts from a recipe, without any run. seeds: by default.
-    """
-
-    title: str
-    settings: type
-
-    trains: ClassVar[bool] = False
-    seeds = (0,)
-
-    def settings_of(self, chosen: Method, scratch: bool) -> type:
-        """The settings for a method's encoder; scratch: without a run."""
-        return self.settings
-
-    def keys(self, case: Case, settings: Any, seed: int) -> dict[str, Any]:
-        """What else decides the result of a seed; stored with it."""
-        return {}
-
-    def score(self, case: Case, settings: Any, seeds: Sequence[int], controls: bool) -> Iterator[Scored]:
-        """The outcome of each seed, in order."""
-        raise NotImplementedError
-
-
-def with_defaults(settings: type, changes: Mapping[str, Any], *fields: tuple[str, type, Any]) -> type:
-    """Settings with other defaults, and with `fields` (name, type, dataclass field) in place of their like."""
-    types = get_type_hints(settings)
-    changed = [(name, types[name], field(default=value)) for name, value in changes.items()]
-    made = make_dataclass(settings.__name__, [*changed, *fields], bases=(settings,), kw_only=True)
-    made.__doc__ = settings.__doc__
-    return made
-
-
-def as_control(name: str, scores: Tensor, case: Case) -> dict[str, float | None]:
-    """A control's accuracy on all and on the unseen test clips: NAME and NAME_unseen."""
-    labels = case.test.labels.cpu()
-    unseen = case.unseen
-    return {name: accuracy(scores, labels), f"{name}_unseen": accuracy(scores[unseen], labels[unseen])}
-
-
-def raw_neighbour(case: Case, train: Part) -> dict[str, float | None]:
-    """The control that knows nothing: one nearest neighbour on raw coordinates."""
-    frames, classes = case.model.sampling.frames, len(case.store.classes)
-    gallery, queries = (raw_coordinates(part, frames) for part in (train, case.test))
-    return as_control("raw_coordinates_knn", vote(gallery, train.labels, queries, classes, 1).cpu(), case)
+Score = Callable[[Case, Any, Sequence[int], bool], Iterator[Done]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,26 +24,41 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The labelled clips of one side of a split: the store, their indices in it, labels (N,) and tracks."""
+    """The labelled clips of one side of a split: the store and their indices in it. Tracks are read when asked for."""
 
     store: Store
     clips: np.ndarray
-    labels: Tensor
-    tracks: Tracks
+    device: torch.device
+    missing: Literal["fill", "zero"]
 
-    @classmethod
-    def of(cls, store: Store, clips: np.ndarray, side: str, device: torch.device | str, missing: str) -> Part:
+    @cached_property
+    def labels(self) -> Tensor:
+        """Class numbers (N,), on the device."""
+        return torch.from_numpy(self.store.labels[self.clips]).to(self.device)
+
+    @cached_property
+    def tracks(self) -> Tracks:
+        """The clips' body tracks, on the device."""
+        return Tracks(self.store, self.clips, self.device, self.missing)
+
+    @property
+    def names(self) -> list[str]:
+        return [self.store.names[i] for i in self.clips]
+
+    def subset(self, positions: np.ndarray) -> Part:
+        """The clips at these positions of the part."""
+        return replace(self, clips=self.clips[positions])
+
+
+def parts(store: Store, split: str, device: torch.device, missing: Literal["fill", "zero"]) -> tuple[Part, Part]:
+    """The training and the test part of a split; ValueError where one has no labelled clip."""
+    found = []
+    for side, clips in zip(("training", "test"), store.split(split), strict=True):
         labelled = clips[store.labels[clips] >= 0]
         if not len(labelled):
             raise ValueError(f"the {side} part of the split has no labelled clips in the store {store.path}")
-        tracks = Tracks(store, labelled, device, missing)  # type: ignore[arg-type]
-        return cls(store, labelled, torch.from_numpy(store.labels[labelled]).to(device), tracks)
-
-
-def parts(store: Store, split: str, device: torch.device | str, missing: str) -> tuple[Part, Part]:
-    """The training and the test part of a split."""
-    train, test = store.split(split)
-    return Part.of(store, train, "training", device, missing), Part.of(store, test, "test", device, missing)
+        found.append(Part(store, labelled, device, missing))
+    return found[0], found[1]
 
 
 class Features:
@@ -50,7 +67,7 @@ class Features:
     def __init__(self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True):
         self.model, self.train, self.test = model.eval(), train, test
         self.quiet = quiet
-        self.device = train.tracks.device
+        self.device = train.device
         self._views: dict[int, Tensor] = {}
 
     def view(self, number: int) -> Tensor:
@@ -70,15 +87,14 @@ class Features:
                 rows = slice(first, min(first + BATCH, count))
                 track, clip_index = tracks.of_clips(torch.arange(count, device=self.device)[rows])
                 draws = Draws(key("view", number, first), rows.stop - first, device=self.device)
-                out.append(
-                    self.model.clip_features(sampler.sample(track, draws, clip_index).x, clip_index, rows.stop - first)
-                )
+                x = sampler.sample(track, draws, clip_index).x
+                out.append(self.model.clip_features(x, clip_index, rows.stop - first))
                 report(rows.stop)
         return torch.cat(out)
 
-    def test_views(self, part: Part) -> list[Tensor]:
-        """Features of each of the `test_clips` test views of a part: a list of (N, D)."""
-        sampler = Sampler(part.tracks, self.model.sampling)
+    def test_views(self, tracks: Tracks) -> list[Tensor]:
+        """Features of each of the `test_clips` test views of a part's tracks: a list of (N, D)."""
+        sampler = Sampler(tracks, self.model.sampling)
         with self.autocast():
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
@@ -87,12 +103,10 @@ class Features:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))
 
 
-def raw_coordinates(part: Part, frames: int) -> Tensor:
-    """Raw control: store coordinates resampled to T, bodies averaged, flattened: (N, T·V·C)."""
-    tracks = part.tracks
-    plain = SamplingSettings(frames=frames, test_crop=1.0)
-    sampler, out = Sampler(tracks, plain), []
-    for positions in torch.arange(len(part.clips), device=tracks.device).split(256):
+def raw_coordinates(tracks: Tracks, frames: int) -> Tensor:
+    """Store coordinates resampled to T, bodies averaged, flattened: (N, T·V·C)."""
+    sampler, out = Sampler(tracks, SamplingSettings(frames=frames, test_crop=1.0)), []
+    for positions in torch.arange(len(tracks.clips), device=tracks.device).split(256):
         track, clip_index = tracks.of_clips(positions)
         x = sampler.test_view(track).flatten(1)
         total = x.new_zeros(len(positions), x.shape[1]).index_add_(0, clip_index, x)
@@ -107,8 +121,3 @@ def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:
             f"{source} was trained on layout {model.layout.name} ({model.layout.num_joints} joints), "
             f"but the store {store.path} has layout {store.layout.name} ({store.layout.num_joints} joints)"
         )
-
-
-def with_sampling(model: TrainedEncoder, **changes: object) -> TrainedEncoder:
-    """The same encoder, sampled otherwise."""
-    return TrainedEncoder(model.encoder, model.layout, replace(model.sampling, **changes), model.record)

@@ -1,10 +1,9 @@
-"""Protocols on frozen features, and their controls: untrained encoders and raw coordinates."""
+"""Protocols on frozen features, and their baselines: untrained encoders and raw coordinates."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -12,69 +11,78 @@ import torch
 
 from kinemask.draws import key
 from kinemask.models.encoders import TrainedEncoder, build_encoder
-from kinemask.pretext.base import Method
-from kinemask.protocols.case import Case, Protocol, Scored, as_control, raw_neighbour, with_defaults
-from kinemask.protocols.features import Features, Part
-from kinemask.protocols.linear import LinearSettings
-from kinemask.runs.results import Outcome, mean_details
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.protocols.case import Case, Done, Outcome
+from kinemask.protocols.features import Features, Part, raw_coordinates
+from kinemask.protocols.neighbours import vote
+from kinemask.runs.measures import Measured
+from kinemask.runs.result import Curve, Scored
 
 UNTRAINED_SEEDS = 3
 
-
-@dataclass(frozen=True)
-class FrozenProtocol(Protocol):
-    """A protocol on frozen features. run: features, number of classes, settings, seed -> outcome.
-
-    raw: the outcome's details as raw coordinates have them, where it has any: training part, test part, sampling,
-    settings, seed -> details.
-    """
-
-    run: Callable[[Features, int, Any, int], Outcome]
-    raw: Callable[[Part, Part, SamplingSettings, Any, int], dict[str, Any]] | None = None
-
-    def settings_of(self, chosen: Method, scratch: bool) -> type:
-        return with_defaults(self.settings, chosen.linear if issubclass(self.settings, LinearSettings) else {})
-
-    def score(self, case: Case, settings: Any, seeds: Sequence[int], controls: bool) -> Iterator[Scored]:
-        """Features are computed once, for all seeds."""
-        assert case.run is not None
-        start = time.monotonic()
-        outcomes = self._outcomes(case, case.model, settings, seeds)
-        seconds = (time.monotonic() - start) / len(seeds)
-        found = self._controls(case, settings, seeds) if controls else [None] * len(seeds)
-        for outcome, control in zip(outcomes, found, strict=True):
-            yield Scored(outcome, seconds, control, case.run)
-
-    def _outcomes(self, case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[int]) -> list[Outcome]:
-        features = Features(model, case.train, case.test, quiet=case.quiet)
-        return [self.run(features, len(case.store.classes), settings, seed) for seed in seeds]
-
-    def _controls(self, case: Case, settings: Any, seeds: Sequence[int]) -> list[dict[str, Any]]:
-        """Per seed: the same protocol on untrained encoders (mean of three), and 1-NN on raw coordinates.
-
-        Where the protocol's outcome has details of its own, so have the controls.
-        """
-        model = case.model
-        untrained = []
-        for number in range(UNTRAINED_SEEDS):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(key(number, "weights"))
-                fresh = build_encoder(model.record).encoder
-            fresh = TrainedEncoder(fresh, model.layout, model.sampling, model.record).to(case.world.device)
-            untrained.append(self._outcomes(case, fresh, settings, seeds))
-        raw, found = raw_neighbour(case, case.train), []
-        for i, seed in enumerate(seeds):
-            each = [as_control("untrained_encoder", outcomes[i].scores, case) for outcomes in untrained]
-            control: dict[str, Any] = {name: _mean(one[name] for one in each) for name in each[0]} | raw
-            if self.raw is not None:
-                details = mean_details([outcomes[i].details for outcomes in untrained])
-                own = self.raw(case.train, case.test, model.sampling, settings, seed)
-                control["details"] = {"untrained_encoder": details, "raw_coordinates": own}
-            found.append(control)
-        return found
+Run = Callable[[Features, int, Any, int], Outcome]  # features, number of classes, settings, seed
+Raw = Callable[
+    [Case, Any, int, Outcome], Outcome
+]  # case, settings, seed, 1-NN's scores -> with what is measured beside
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return fmean(known) if known else None
+def score(
+    case: Case, settings: Any, seeds: Sequence[int], baselines: bool, *, run: Run, raw: Raw | None = None
+) -> Iterator[Done]:
+    """A protocol's outcome for each seed; features are computed once. raw: what it measures of raw coordinates."""
+    assert case.run is not None
+    start = time.monotonic()
+    outcomes = _outcomes(case, case.model, settings, seeds, run)
+    seconds = (time.monotonic() - start) / len(seeds)
+    found = _baselines(case, settings, seeds, run, raw) if baselines else [{}] * len(seeds)
+    for outcome, beside in zip(outcomes, found, strict=True):
+        yield Done(outcome=outcome, seconds=seconds, baselines=beside, folder=case.run.path)
+
+
+def _outcomes(case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
+    features = Features(model, case.train, case.test, quiet=case.quiet)
+    return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
+
+
+def _baselines(case: Case, settings: Any, seeds: Sequence[int], run: Run, raw: Raw | None) -> list[dict[str, Scored]]:
+    """Per seed: the same protocol on untrained encoders (mean of three), and 1-NN on raw coordinates."""
+    model, untrained = case.model, []
+    for number in range(UNTRAINED_SEEDS):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(number, "weights"))
+            fresh = build_encoder(model.record).encoder
+        fresh = TrainedEncoder(fresh, model.layout, model.sampling, model.record).to(case.world.device)
+        untrained.append(_outcomes(case, fresh, settings, seeds, run))
+    neighbour, out = raw_neighbour(case, case.train), []
+    for i, seed in enumerate(seeds):
+        fresh = mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])
+        plain = neighbour if raw is None else raw(case, settings, seed, neighbour)
+        out.append({"untrained_encoder": fresh, "raw_coordinates_knn": case.baseline(plain)})
+    return out
+
+
+def raw_neighbour(case: Case, train: Part) -> Outcome:
+    """The baseline that knows nothing: one nearest neighbour on raw coordinates."""
+    frames, classes = case.model.sampling.frames, len(case.store.classes)
+    gallery, queries = (raw_coordinates(part.tracks, frames) for part in (train, case.test))
+    return Outcome(vote(gallery, train.labels, queries, classes, 1).cpu())
+
+
+def mean_scored(scored: Sequence[Scored]) -> Scored:
+    """Means of measures and curves of the same names; intervals have none."""
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [v for v in values if v is not None]
+        return fmean(known) if known else None
+
+    def measured(found: Sequence[Measured]) -> Measured:
+        return Measured(value=fmean(m.value for m in found), unseen=mean([m.unseen for m in found]))
+
+    def curve(found: Sequence[Curve]) -> Curve:
+        accuracies = zip(*(c.accuracy for c in found), strict=True)
+        return Curve(title=found[0].title, levels=found[0].levels, accuracy=tuple(map(fmean, accuracies)))
+
+    first: Mapping[str, Any] = scored[0].measures
+    return Scored(
+        measures={name: measured([s.measures[name] for s in scored]) for name in first},
+        curves={name: curve([s.curves[name] for s in scored]) for name in scored[0].curves},
+    )

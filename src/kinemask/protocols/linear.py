@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinemask.draws import key
+from kinemask.protocols import frozen
+from kinemask.protocols.case import Outcome
 from kinemask.protocols.features import Features
-from kinemask.runs.results import Outcome
-
-
-@dataclass(kw_only=True)
-class LinearSettings:
-    """Linear evaluation.
-
-    Args:
-        epochs: epochs of the head
-        batch_size: clips of a step; 256 by default for Skeleton2vec and MaskSem
-        lr: learning rate, cosine to 0
-        momentum: of SGD
-        views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
-            epoch, as the papers do
-    """
-
-    epochs: int = 100
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    views: int = 8
-
-    def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
-            raise ValueError("linear: epochs must be at least 1, batch_size at least 2, views at least 0")
-        if not 0 <= self.lr < math.inf:
-            raise ValueError(f"linear: lr must be a number, 0 or more, not {self.lr}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"linear: momentum must be at least 0 and below 1, not {self.momentum}")
+from kinemask.protocols.settings import LinearSettings
 
 
 class LinearHead(nn.Module):
@@ -59,14 +33,14 @@ class LinearHead(nn.Module):
 
 def linear(features: Features, classes: int, settings: LinearSettings, seed: int) -> Outcome:
     """Train the head and score the test part after every epoch. Scores are softmax, averaged over test views."""
-    test, truth = features.test_views(features.test), features.test.labels
+    test, truth = features.test_views(features.test.tracks), features.test.labels
     accuracies: list[float] = []
 
     def note(head: LinearHead) -> None:
         accuracies.append((class_scores(head, test).argmax(1) == truth).float().mean().item())
 
     head = train_head(features, classes, settings, seed, note)
-    return Outcome(class_scores(head, test).cpu(), best_epoch=max(accuracies))
+    return Outcome(class_scores(head, test).cpu(), best_epoch=100 * max(accuracies))
 
 
 def train_head(
@@ -106,3 +80,6 @@ def train_head(
 def class_scores(head: LinearHead, views: list[Tensor]) -> Tensor:
     """Softmax scores averaged over views, each (N, D): (N, classes)."""
     return torch.stack([head(x).softmax(-1) for x in views]).mean(0)
+
+
+score = partial(frozen.score, run=linear)

@@ -1,47 +1,46 @@
-"""Retrieval protocol: the test clips' features look for their like among the training clips'."""
+"""Retrieval protocol: training clips ranked by their features' similarity to each test clip's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
-from kinemask.protocols.features import Features, Part, raw_coordinates
-from kinemask.protocols.knn import pooled, vote
-from kinemask.runs.metrics import average_precisions, interval
-from kinemask.runs.results import Outcome
-from kinemask.windows.sampling import SamplingSettings
-
-
-@dataclass(kw_only=True)
-class RetrievalSettings:
-    """Retrieval: cosine similarity of frozen features, gallery = training part. It has no options of its own."""
+from kinemask.protocols import frozen
+from kinemask.protocols.case import Case, Outcome
+from kinemask.protocols.features import Features, raw_coordinates
+from kinemask.protocols.neighbours import pooled, vote
+from kinemask.protocols.settings import RetrievalSettings
+from kinemask.runs.measures import Measured, average_precisions, interval
 
 
 def retrieval(features: Features, classes: int, settings: RetrievalSettings, seed: int) -> Outcome:
-    """Accuracy is precision at 1; `mean_average_precision` (percent) and its interval are details.
+    """Accuracy is precision at 1, beside the mean average precision. The seed changes nothing here.
 
-    Features are averaged over test views. The seed changes nothing here.
+    Features are averaged over test views.
     """
     gallery, queries = pooled(features)
     scores = vote(gallery, features.train.labels, queries, classes, 1).cpu()
-    return Outcome(scores, details=_precision(gallery, features.train.labels, queries, features.test.labels))
+    return Outcome(
+        scores, measures=mean_average_precision(gallery, features.train.labels, queries, features.test.labels)
+    )
 
 
-def raw_retrieval(
-    train: Part, test: Part, sampling: SamplingSettings, settings: RetrievalSettings, seed: int
-) -> dict[str, Any]:
-    """The same numbers of raw coordinates."""
-    gallery, queries = (raw_coordinates(part, sampling.frames) for part in (train, test))
-    return _precision(gallery, train.labels, queries, test.labels)
+def raw_retrieval(case: Case, settings: RetrievalSettings, seed: int, neighbour: Outcome) -> Outcome:
+    """The same measure of raw coordinates."""
+    gallery, queries = (raw_coordinates(part.tracks, case.model.sampling.frames) for part in (case.train, case.test))
+    return replace(neighbour, measures=mean_average_precision(gallery, case.train.labels, queries, case.test.labels))
 
 
-def _precision(gallery: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> dict[str, Any]:
-    """Queries whose class the gallery lacks cannot be answered, and are left out."""
+def mean_average_precision(gallery: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> dict[str, Measured]:
+    """Over test clips, with its interval; clips whose class the gallery lacks cannot be answered, and are left out."""
     found = average_precisions(gallery, labels, queries, truth).cpu().double().numpy()
     found = found[np.isfinite(found)]
     if not len(found):
         raise ValueError("retrieval: no class of the test part has a training clip, so there is nothing to find")
-    return {"mean_average_precision": float(found.mean()), "mean_average_precision_interval": interval(found)}
+    return {"mean_average_precision": Measured(value=float(found.mean()), interval=interval(found))}
+
+
+score = partial(frozen.score, run=retrieval, raw=raw_retrieval)

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from kinemask.checks import warn_unused
 from kinemask.draws import key
+from kinemask.protocols import finetune
 from kinemask.protocols.case import Case
-from kinemask.protocols.finetune import FinetuneSettings
+from kinemask.protocols.features import Part
+from kinemask.protocols.settings import SemiSettings
+from kinemask.runs.result import read_result
 
 
-@dataclass(kw_only=True)
-class SemiSettings(FinetuneSettings):
-    """Fine-tuning with few labels; a seed is a draw of them.
-
-    Args:
-        fraction: share of each class's training clips whose labels are used, one clip at least
-        per_class: labels of each class, in place of a fraction; 0 takes the fraction
-        labels: an earlier result file whose labelled clips are taken; then the seed decides the training alone
-        test_every: epochs between scores of the test part, of which the best is reported beside the last; 0 has none
-    """
-
-    fraction: float = 0.1
-    per_class: int = 0
-    labels: str | None = None
-    test_every: int = 10
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"semi.fraction must be above 0 and at most 1, not {self.fraction}")
-        if self.per_class < 0:
-            raise ValueError(f"semi.per_class must not be negative, not {self.per_class}")
-        if self.labels is not None:
-            warn_unused("semi", self, "where labels are given", "fraction", "per_class")
-        elif self.per_class:
-            warn_unused("semi", self, "where per_class is given", "fraction")
+def part(case: Case, settings: SemiSettings, seed: int) -> Part:
+    """The training clips whose labels a seed draws."""
+    return case.train.subset(draw_labels(case, settings, seed))
 
 
 def draw_labels(case: Case, settings: SemiSettings, seed: int) -> np.ndarray:
@@ -65,15 +43,18 @@ def _earlier(case: Case, path: Path) -> np.ndarray:
     if not path.is_file():
         raise ValueError(f"semi.labels: there is no file {path}")
     try:
-        names = json.loads(path.read_text())["labels"]
-        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-            raise TypeError
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"semi.labels: {path} is not a result of `evaluate semi`: it has no list `labels`") from None
-    place = {case.store.names[clip]: i for i, clip in enumerate(case.train.clips)}
+        names = read_result(path).labels
+    except ValueError as error:
+        raise ValueError(f"semi.labels: {error}") from None
+    if not names:
+        raise ValueError(f"semi.labels: {path} is not a result of `evaluate semi`: it has no labels")
+    place = {name: i for i, name in enumerate(case.train.names)}
     if unknown := [name for name in names if name not in place]:
         raise ValueError(
             f"semi.labels: {path} names {unknown[0]!r}, which is no labelled training clip of split {case.split} "
             f"of {case.store.path}"
         )
     return np.sort([place[name] for name in names])
+
+
+score = partial(finetune.score, choose=part)

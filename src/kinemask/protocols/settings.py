@@ -1,104 +1,140 @@
-"""Parsing a protocol's options, from the command line or from Python."""
+"""The protocols' settings. Nothing here imports PyTorch: the command line reads them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import math
+from dataclasses import dataclass, field
 
-from jsonargparse import ArgumentParser
+from kinemask.checks import warn_unused
+from kinemask.skeleton import PARTS
+from kinemask.training.settings import FinetuneSettings
 
-from kinemask.models.encoders import find, read_weights
-from kinemask.pretext import method
-from kinemask.protocols.case import Protocol
-from kinemask.recipes import load_recipe
-from kinemask.training.settings import Device, instantiate, nest, read_arguments
-
-
-def read_protocol(name: str, protocol: Protocol, arguments: Sequence[str]) -> dict[str, Any]:
-    """Command-line arguments of `evaluate NAME` as the arguments of `evaluate`; raises ValueError."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--run", "--recipe", "--encoder"):
-        first.add_argument(option)
-    try:
-        given = first.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from None
-    settings = protocol.settings
-    if given.run or given.recipe:
-        settings = settings_of(protocol, given.run, given.recipe, given.encoder or "encoder")
-    return read_arguments(protocol_parser(name, protocol, settings), arguments).as_dict()
+__all__ = [
+    "FinetuneSettings",
+    "KNNSettings",
+    "LinearSettings",
+    "RetrievalSettings",
+    "RobustnessSettings",
+    "SemiSettings",
+]
 
 
-def settings_of(protocol: Protocol, run: str | Path | None, recipe: str | None, encoder: str) -> type:
-    """A protocol's settings for the method of a run's encoder, or of a recipe.
+@dataclass(kw_only=True)
+class LinearSettings:
+    """Linear evaluation.
 
-    Raises ValueError unless one of the two is given, and for a recipe where the protocol needs a run.
+    Args:
+        epochs: epochs of the head
+        batch_size: clips of a step
+        lr: learning rate, cosine to 0
+        momentum: of SGD
+        views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
+            epoch, as the papers do
     """
-    if recipe is not None and not protocol.trains:
-        raise ValueError("recipe: this protocol trains no encoder, so it needs a run")
-    if (run is None) == (recipe is None):
-        raise ValueError("either a run or a recipe is needed" if protocol.trains else "a run is needed")
-    if run is None and encoder != "encoder":
-        raise ValueError(f"encoder: without a run there is no file {encoder} to start from")
-    if run is not None:
-        chosen = read_weights(encoder_file(run, encoder), "an encoder")[0].get("method", "")
-    else:
-        chosen = load_recipe(recipe or "")["method"]
-    return protocol.settings_of(method(chosen), scratch=run is None)
+
+    epochs: int = 100
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    views: int = 8
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
+            raise ValueError("linear: epochs must be at least 1, batch_size at least 2, views at least 0")
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"linear: lr must be a number, 0 or more, not {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"linear: momentum must be at least 0 and below 1, not {self.momentum}")
 
 
-def encoder_file(run: str | Path, name: str) -> Path:
-    """The encoder file of that name, without its ending, in a run's folder; raises ValueError where it is absent.
+@dataclass(kw_only=True)
+class KNNSettings:
+    """Nearest neighbours.
 
-    teacher and student are the two that some methods leave.
+    Args:
+        neighbours: training clips that vote; a tie goes to the more similar ones
     """
-    if Path(name).name != name or "\\" in name:
-        raise ValueError(f"encoder: the name of a file of the run without its ending, not {name!r}")
-    teacher, student = (Path(run) / f"{stem}.safetensors" for stem in ("encoder", "encoder-student"))
-    roles = {"teacher": teacher, "student": student}
-    if name in roles and teacher.exists() and not student.exists():
-        raise ValueError(f"encoder: {run} has no teacher and student, its method leaves one encoder")
-    return find(roles.get(name, Path(run) / f"{name}.safetensors"), "encoder")
+
+    neighbours: int = 1
+
+    def __post_init__(self):
+        if self.neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, not {self.neighbours}")
 
 
-def protocol_parser(name: str, protocol: Protocol, settings: type) -> ArgumentParser:
-    """The parser of `evaluate NAME`: what every protocol takes, then its own settings."""
-    about = (settings.__doc__ or "").split("\n")[0]
-    parser = ArgumentParser(
-        prog=f"kinemask evaluate {name}", description=about, exit_on_error=False, allow_abbrev=False
-    )
-    parser.add_argument("--run", type=str, required=not protocol.trains, help="folder of a run that pretrain wrote")
-    if protocol.trains:
-        parser.add_argument("--recipe", type=str, help="in place of a run: train a recipe's encoder from scratch")
-        parser.add_argument("--out", type=str, help="folder of the fine-tuned run (default: one in RUN/finetune)")
-        usual = "(default: as in the run or recipe)"
-        parser.add_argument(
-            "--rotation", type=float | tuple[float, float, float] | None, help=f"largest rotation, radians {usual}"
-        )
-        parser.add_argument(
-            "--crop", type=tuple[float, float] | None, help=f"a crop's share of the clip, from and to {usual}"
-        )
-        parser.add_argument("--min_crop_frames", type=int | None, help=f"frames that a crop has at least {usual}")
-    parser.add_argument("--data", type=str, required=True, help="the store")
-    parser.add_argument("--split", type=str, required=True, help="a split of the store")
-    seeds = protocol.seeds[0] if len(protocol.seeds) == 1 else list(protocol.seeds)
-    about = "of the protocol's training: one, or [0,1,2]"
-    parser.add_argument("--seed", type=int | list[int], default=seeds, help=about)
-    parser.add_argument("--encoder", type=str, default="encoder", help="a file of the run, or teacher or student")
-    parser.add_argument("--test_clips", type=int | None, help="windows sampled per test clip (default: the recipe's)")
-    parser.add_argument("--controls", type=bool, default=True, help="also score what knows less, to compare with")
-    parser.add_argument("--device", type=Device, default="auto", help="auto takes CUDA where there is one")
-    parser.add_class_arguments(settings)
-    return parser
+@dataclass(kw_only=True)
+class RetrievalSettings:
+    """Retrieval: cosine similarity of frozen features, gallery = training part. It has no options of its own."""
 
 
-def parse_protocol(settings: type, values: Mapping[str, Any]) -> Any:
-    """A protocol's settings from plain values; raises ValueError for unknown names and wrong types."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(settings)
-    try:
-        return settings(**vars(instantiate(parser, parser.parse_object(nest(values)))))
-    except Exception as error:
-        raise ValueError(str(error)) from None
+@dataclass(kw_only=True)
+class RobustnessSettings(LinearSettings):
+    """Robustness: the linear protocol's head, trained on clean clips, on test clips that are corrupted more and more.
+
+    Args:
+        epochs: epochs of the head
+        batch_size: clips of a step
+        lr: learning rate, cosine to 0
+        momentum: of SGD
+        views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
+            epoch
+        joints: shares of a body's joints that are missing throughout; [] leaves a corruption out
+        parts: numbers of body parts that are missing throughout
+        noise: standard deviations of Gaussian noise, in the store's units (metres in 3D)
+        dropped: shares of the frames that are lost
+        rate: multiples of the frame rate
+        camera: angles in radians by which the camera is turned about the vertical
+    """
+
+    joints: list[float] = field(default_factory=lambda: [0.1, 0.25, 0.5, 0.75])
+    parts: list[float] = field(default_factory=lambda: [1, 2, 3, 4])
+    noise: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.2])
+    dropped: list[float] = field(default_factory=lambda: [0.25, 0.5, 0.75, 0.9])
+    rate: list[float] = field(default_factory=lambda: [0.5, 0.25, 0.125])
+    camera: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 1.5])
+
+    def __post_init__(self):
+        super().__post_init__()
+        within = {"joints": (0, 1), "dropped": (0, 1), "parts": (0, len(PARTS) - 1)}
+        for kind, levels in self.levels().items():
+            low, high = within.get(kind, (0, float("inf")))
+            if not all(low < level <= high and level < float("inf") for level in levels):
+                to = f" and at most {high}" if kind in within else ""
+                raise ValueError(f"robustness: levels of {kind} must be above {low}{to}, not {levels}")
+        if any(level != int(level) for level in self.parts):
+            raise ValueError(f"robustness: levels of parts are whole numbers of body parts, not {self.parts}")
+        if not any(self.levels().values()):
+            raise ValueError("robustness: every list of levels is empty, so there is nothing to measure")
+
+    def levels(self) -> dict[str, list[float]]:
+        """Levels of each kind of corruption (`windows.corruption.KINDS`)."""
+        kinds = ("joints", "parts", "noise", "dropped", "rate", "camera")
+        return {kind: getattr(self, kind) for kind in kinds}
+
+
+@dataclass(kw_only=True)
+class SemiSettings(FinetuneSettings):
+    """Fine-tuning with few labels; a seed is a draw of them.
+
+    Args:
+        fraction: share of each class's training clips whose labels are used, one clip at least
+        per_class: labels of each class, in place of a fraction; 0 takes the fraction
+        labels: an earlier result file whose labelled clips are taken; then the seed decides the training alone
+        test_every: epochs between scores of the test part, of which the best is reported beside the last; 0 has none
+    """
+
+    fraction: float = 0.1
+    per_class: int = 0
+    labels: str | None = None
+    test_every: int = 10
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"semi.fraction must be above 0 and at most 1, not {self.fraction}")
+        if self.per_class < 0:
+            raise ValueError(f"semi.per_class must not be negative, not {self.per_class}")
+        if self.labels is not None:
+            warn_unused("semi", self, "where labels are given", "fraction", "per_class")
+        elif self.per_class:
+            warn_unused("semi", self, "where per_class is given", "fraction")

@@ -14,7 +14,7 @@ import torch
 
 from kinemask.files import write_atomically
 
-STATE = {"step", "task", "optimizer", "source"}
+STATE = {"step", "task", "optimizer", "sources"}
 
 
 def save_checkpoint(run: Path, state: dict[str, Any]) -> None:

@@ -64,6 +64,14 @@ class Trained:
     epochs: float = 0.0
     pretraining: Trained | None = None
 
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Trained:
+        """From an encoder file's record, as plain values; ValueError for another one."""
+        try:
+            return msgspec.convert(record, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"the encoder's record of its training: {error}") from None
+
     @property
     def datasets(self) -> list[str]:
         """Names of the data sets it was trained on."""

@@ -32,7 +32,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """All settings, as plain values. Raises ValueError where the folder is not a run, or its settings are damaged."""
+        """All settings, as plain values. Raises ValueError where this is no run, or its settings are damaged."""
         path = self.path / "config.yaml"
         if not path.is_file():
             raise ValueError(f"{self.path} is not a run: it has no config.yaml")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,15 +15,31 @@ from torch import Tensor, nn
 from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
 from kinemask.models.encoders import write_weights
-from kinemask.protocols.features import Part
+from kinemask.runs.result import Source
 from kinemask.store.store import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
-from kinemask.training.settings import TrainingSettings
+from kinemask.training.settings import FinetuneSettings, TrainingSettings
 from kinemask.windows.sampling import Sampler
+from kinemask.windows.tracks import Tracks
 
 _SAVE_EVERY = 10  # epochs between checkpoints
+
+
+class Labelled(Protocol):
+    """Labelled clips of one store: their indices in it and names, labels (N,) and tracks on the device."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def clips(self) -> np.ndarray: ...
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def tracks(self) -> Tracks: ...
 
 
 @dataclass
@@ -50,7 +67,7 @@ class Recognition(nn.Module):
 class Finetuning(Job):
     """A classifier around an encoder, trained on the clips of one part and scored on those of another.
 
-    settings: FinetuneSettings. An epoch is cut into steps of nearly equal size, so that no step is of a single clip.
+    An epoch is cut into steps of nearly equal size, so that no step is of a single clip.
     `scores` are the last ones that were measured on the test part: (N, classes).
     """
 
@@ -60,16 +77,15 @@ class Finetuning(Job):
         self,
         model: TrainedClassifier,
         encoder: Any,
-        store: Store,
-        train: Part,
-        test: Part,
-        settings: Any,
+        train: Labelled,
+        test: Labelled,
+        settings: FinetuneSettings,
         config: dict[str, Any],
         world: World,
     ):
         s, count = settings, len(train.clips)
         self.model, self.encoder, self.settings = model.to(world.device), encoder, settings
-        self.store, self.train, self.config, self.seed = store, train, config, config["seed"]
+        self.train, self.config, self.seed = train, config, config["seed"]
         if count < 2 * world.size:
             raise ValueError(
                 f"fine-tuning needs at least {2 * world.size} labelled training clips, two a process for batch "
@@ -95,8 +111,7 @@ class Finetuning(Job):
             self.optimizer = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
         else:
             self.optimizer = torch.optim.SGD(groups, s.lr, s.momentum)
-        data = {"dataset": store.name, "sha256": store.identity, "split": config["split"]}
-        self.source = {"data": data, "settings": config}
+        self.sources = [Source(dataset=train.store.name, sha256=train.store.identity)]
 
     def learning_rate(self, step: int) -> float:
         s = self.settings
@@ -119,7 +134,7 @@ class Finetuning(Job):
         return Clips(self.sampler.sample(track, draws, clip_index).x, clip_index, self.train.labels[positions])
 
     def names(self, step: int) -> list[str]:
-        return [self.store.names[i] for i in self.train.clips[self.clips(step).numpy()]]
+        return [self.train.names[i] for i in self.clips(step).tolist()]
 
     def measure(self, epoch: float) -> dict[str, float]:
         every, last = self.settings.test_every, epoch == self.training.epochs
@@ -130,7 +145,6 @@ class Finetuning(Job):
         return {"test_accuracy": (self.scores.argmax(1) == self.truth).float().mean().item()}
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
-        record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
-        self.model.record["record"] |= record
+        self.model.record["record"] = self.record(step) | {"pretraining": self.model.record["record"]["pretraining"]}
         write_weights(run / f"encoder{suffix}.safetensors", self.encoder, self.model.record)
         save_classifier(run / f"classifier{suffix}.safetensors", self.model, self.settings.head)

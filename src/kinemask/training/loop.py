@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from kinemask.errors import Stopped
 from kinemask.progress import Report, progress
 from kinemask.runs import checkpoint
 from kinemask.runs.log import Log
+from kinemask.runs.result import Source, Trained
+from kinemask.runs.run import Run
 from kinemask.training import distributed
 from kinemask.training.settings import TrainingSettings
 
@@ -28,7 +31,7 @@ class Job:
     """What a loop trains, on which batches, and what it leaves behind. Pre-training and fine-tuning each are one.
 
     task: a module whose forward(batch) returns {"loss": …} and named parts for the log. unit: what batches count.
-    config: all settings, as config.yaml has them; source: which data, as checkpoints and encoders have it.
+    config: all settings, as config.yaml has them; sources: the stores that it is trained on (`runs.result.Source`).
     """
 
     unit = "tracks"
@@ -38,10 +41,22 @@ class Job:
     optimizer: torch.optim.Optimizer
     steps_per_epoch: int
     config: dict[str, Any]
-    source: dict[str, Any]
+    sources: list[Source]
+
+    def record(self, step: int) -> dict[str, Any]:
+        """How what is saved at a step came about, as plain values (`runs.result.Trained`)."""
+        trained = Trained(
+            method=self.config["method"],
+            settings=self.config,
+            sources=self.sources,
+            split=self.config["split"],
+            steps=step,
+            epochs=step / self.steps_per_epoch,
+        )
+        return asdict(trained)
 
     def prepare(self) -> None:
-        """Called once before the first step, unless the run goes on from a checkpoint."""
+        """Called once before the first step, unless the run resumes from a checkpoint."""
 
     def learning_rate(self, step: int) -> float:
         """Of a step; a parameter group that has a `scale` takes that multiple of it."""
@@ -68,7 +83,7 @@ class Job:
 
 
 def run_job(job: Job, run: Path, world: distributed.World, quiet: bool) -> None:
-    """Do a job, or go on with it, in the folder `run`. Raises what the job and the loop raise.
+    """Do a job, or resume it, in the folder `run`. Raises what the job and the loop raise.
 
     Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped.
     """
@@ -99,7 +114,7 @@ class Loop:
         self.total = s.epochs * job.steps_per_epoch
         self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
         if world.main:
-            checkpoint.claim_run(run, job.config)
+            Run(run).claim(job.config)
         world.barrier()
         self._resume()
 
@@ -108,9 +123,9 @@ class Loop:
         if state is None:
             self.job.prepare()
             return
-        store = self.job.config["data"]
-        if state["source"]["data"]["sha256"] != self.job.source["data"]["sha256"]:
-            raise ValueError(f"{self.run} was trained on another store than {store}; choose another --out")
+        if state["sources"] != [source.sha256 for source in self.job.sources]:
+            stores = ", ".join(self.job.config["data"])
+            raise ValueError(f"{self.run} was trained on another store than {stores}; choose another --out")
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
@@ -149,10 +164,12 @@ class Loop:
                 self.check_finite()
                 sums, steps = self.summed(), (self.step - self.since) * world.size
                 means = {name: value / steps for name, value in sums.items()}
-                rate = (self.step - first) * s.batch_size / (time.monotonic() - began)
+                seconds = time.monotonic() - began
+                rate = (self.step - first) * s.batch_size / seconds
                 if log:
                     line = {"epoch": self.step / job.steps_per_epoch, **means, "lr": job.learning_rate(self.step - 1)}
-                    log.write(self.step, {**line, f"{job.unit}_per_second": rate, **self.measure()})
+                    pace = {"seconds": seconds, f"{job.unit}_per_second": rate}
+                    log.write(self.step, {**line, **pace, **self.measure()})
                 self.sums, self.since = {}, self.step
                 first, began = self.step, time.monotonic()
                 note = f"loss {means['loss']:.4f}"
@@ -166,7 +183,7 @@ class Loop:
                 self.check_finite(weights=True)
                 self.save_result(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
-                raise Stopped(f"stopped at step {self.step} of {self.total}; the same command goes on from there")
+                raise Stopped(f"stopped at step {self.step} of {self.total}; run the same command to resume")
 
     def measure(self) -> dict[str, float]:
         """The job's own numbers for the log."""
@@ -242,7 +259,7 @@ class Loop:
                 "task": self.task.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "log": {"since": self.since, "sums": sums},
-                "source": self.job.source,
+                "sources": [source.sha256 for source in self.job.sources],
             }
             checkpoint.save_checkpoint(self.run, state)
         self.world.barrier()

@@ -14,6 +14,7 @@ from kinemask.draws import Draws, key
 from kinemask.models.encoders import describe, load_encoder, write_weights
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
+from kinemask.runs.result import Source
 from kinemask.store.format import EVERY
 from kinemask.store.store import Store, open_store
 from kinemask.training import distributed, optim
@@ -67,8 +68,7 @@ class Pretraining(Job):
         self.optimizer = optim.adamw(self.task, s)
         self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
         self.config = settings.to_dict()
-        about = {"dataset": self.store.name, "sha256": self.store.identity}
-        self.source = {"data": about | {"split": settings.split}, "settings": self.config}
+        self.sources = [Source(dataset=self.store.name, sha256=self.store.identity)]
 
     def prepare(self) -> None:
         self.task.prepare(self.sampler)
@@ -100,7 +100,7 @@ class Pretraining(Job):
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
         s = self.settings
-        record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
+        record = self.record(step)
         for name, encoder in self.task.encoders().items():
             path = run / f"{name}{suffix}.safetensors"
             write_weights(path, encoder, describe(s.method, self.store.layout, s.encoder, s.sampling, record))

@@ -11,6 +11,8 @@ from typing import Any, Literal, cast
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from kinemask.checks import check_not_negative, check_positive, warn_unused
+from kinemask.nn.heads import HeadSettings
 from kinemask.pretext import method
 from kinemask.windows.sampling import SamplingSettings
 
@@ -67,6 +69,62 @@ class TrainingSettings:
                 raise ValueError(f"training.{name} must be a number, 0 or more, not {getattr(self, name)}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"training.betas must be at least 0 and below 1, not {list(self.betas)}")
+
+
+@dataclass(kw_only=True)
+class FinetuneSettings:
+    """Fine-tuning.
+
+    Args:
+        epochs: passes over the labelled training clips
+        batch_size: most clips of a step
+        optimizer: adamw or sgd
+        lr: highest learning rate
+        min_lr: learning rate at the end of the cosine
+        warmup_epochs: epochs of linear warm-up from 0 to lr
+        schedule: after the warm-up a cosine to min_lr, or steps down to a tenth at every milestone
+        milestones: epochs at which schedule steps goes down
+        weight_decay: on matrices only
+        betas: of adamw
+        momentum: of sgd
+        layer_decay: a block's learning rate as a multiple of the next one's; by default 0.8 from a run, 1 from scratch
+        drop_path: chance of skipping a half of the last block in training; less below, none in the first block
+        label_smoothing: share of a label that goes to all classes alike
+        test_every: epochs between scores of the test part, of which the best is reported beside the last; 0 has none
+        head: the classifier's head
+    """
+
+    epochs: int = 100
+    batch_size: int = 48
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 3e-4
+    min_lr: float = 1e-5
+    warmup_epochs: float = 5
+    schedule: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    layer_decay: float | None = None
+    drop_path: float = 0.3
+    label_smoothing: float = 0.1
+    test_every: int = 1
+    head: HeadSettings = field(default_factory=HeadSettings)
+
+    def __post_init__(self):
+        self.betas, self.milestones = (self.betas[0], self.betas[1]), tuple(self.milestones)
+        check_positive("finetune", self, "epochs", "lr")
+        check_not_negative("finetune", self, "min_lr", "warmup_epochs", "weight_decay", "test_every")
+        if self.batch_size < 2:
+            raise ValueError(f"finetune.batch_size must be at least 2, for batch normalisation, not {self.batch_size}")
+        for name in ("momentum", "drop_path", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"finetune.{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"finetune.betas must be at least 0 and below 1, not {list(self.betas)}")
+        unused = {"adamw": "momentum", "sgd": "betas", "cosine": "milestones", "steps": "min_lr"}
+        warn_unused("finetune", self, f"with optimizer {self.optimizer}", unused[self.optimizer])
+        warn_unused("finetune", self, f"with schedule {self.schedule}", unused[self.schedule])
 
 
 @dataclass(kw_only=True)

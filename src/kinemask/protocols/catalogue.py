@@ -1,0 +1,94 @@
+"""Which protocols there are, as values. Nothing here imports PyTorch: the command line reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from kinemask.protocols.settings import (
+    FinetuneSettings,
+    KNNSettings,
+    LinearSettings,
+    RetrievalSettings,
+    RobustnessSettings,
+    SemiSettings,
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol: its name, a line about it, its settings, and the module that runs it.
+
+    section: which section of a recipe (linear, finetune) changes its defaults; "" for none. trains: whether it trains
+    the encoder; then it also starts from a recipe, without a run. augments: whether it draws augmented windows.
+    seeds: by default.
+    """
+
+    name: str
+    title: str
+    settings: type
+    module: str
+    section: str = ""
+    trains: bool = False
+    augments: bool = False
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def implementation(self) -> Any:
+        """Its module: `score(case, settings, seeds, baselines)` gives a `case.Done` for each seed, in order.
+
+        Where it trains the encoder, `part(case, settings, seed)` is the part that a seed is trained on.
+        """
+        return import_module(f"kinemask.protocols.{self.module}")
+
+
+_ALL = (
+    Protocol(
+        "linear", "a linear classifier on frozen features", LinearSettings, "linear", section="linear", augments=True
+    ),
+    Protocol("knn", "nearest neighbours in feature space, no training", KNNSettings, "knn"),
+    Protocol(
+        "finetune",
+        "encoder and classifier trained on the labels",
+        FinetuneSettings,
+        "finetune",
+        section="finetune",
+        trains=True,
+        augments=True,
+    ),
+    Protocol(
+        "semi",
+        "fine-tuning with few labels; each seed draws others",
+        SemiSettings,
+        "semi",
+        section="finetune",
+        trains=True,
+        augments=True,
+        seeds=(0, 1, 2, 3, 4),
+    ),
+    Protocol("retrieval", "rank training clips by similarity to each test clip", RetrievalSettings, "retrieval"),
+    Protocol(
+        "robustness",
+        "linear accuracy under growing corruption of the test clips",
+        RobustnessSettings,
+        "robustness",
+        section="linear",
+        augments=True,
+    ),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
+SECTIONS = {
+    "linear": LinearSettings,
+    "finetune": FinetuneSettings,
+}  # of recipes: the settings whose defaults they change
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name; raises ValueError with the known ones."""
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    close = get_close_matches(name, PROTOCOLS, 1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PROTOCOLS)}"
+    raise ValueError(f"unknown protocol {name!r}; {hint}")
