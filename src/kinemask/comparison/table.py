@@ -84,7 +84,8 @@ def lines(entries: Sequence[Entry]) -> list[Line]:
 
 def _value(row: Row, name: str) -> float:
     cell = row.cells[name]
-    assert isinstance(cell, Cell) and cell.value is not None
+    assert isinstance(cell, Cell)
+    assert cell.value is not None
     return cell.value
 
 
