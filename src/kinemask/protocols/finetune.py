@@ -27,7 +27,7 @@ from kinemask.runs.log import read_metrics
 from kinemask.runs.results import Outcome, hash8
 from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import bf16_pays, precision, run_job
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from kinemask.protocols.case import Case, Protocol, Scored, as_control, raw_neig
 from kinemask.protocols.features import Features, Part
 from kinemask.protocols.linear import LinearSettings
 from kinemask.runs.results import Outcome, mean_details
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 
 UNTRAINED_SEEDS = 3
 

@@ -12,7 +12,7 @@ from kinemask.protocols.features import Features, Part, raw_coordinates
 from kinemask.protocols.knn import pooled, vote
 from kinemask.runs.metrics import average_precisions, interval
 from kinemask.runs.results import Outcome
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 
 
 @dataclass(kw_only=True)

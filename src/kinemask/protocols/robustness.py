@@ -14,8 +14,8 @@ from kinemask.protocols.knn import vote
 from kinemask.protocols.linear import LinearSettings, class_scores, train_head
 from kinemask.runs.results import Outcome, accuracy
 from kinemask.skeleton import PARTS
-from kinemask.windows.corruption import KINDS, corrupt
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.corruption import corrupt
+from kinemask.windows.settings import CORRUPTIONS, SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 _CLEAN = {"rate": 1.0}  # the level that changes nothing; 0 for the others
@@ -62,7 +62,7 @@ class RobustnessSettings(LinearSettings):
 
     def levels(self) -> dict[str, list[float]]:
         """Levels of each kind of corruption."""
-        return {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: getattr(self, kind) for kind in CORRUPTIONS}
 
 
 def robustness(features: Features, classes: int, settings: RobustnessSettings, seed: int) -> Outcome:

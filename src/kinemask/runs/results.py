@@ -16,7 +16,7 @@ from torch import Tensor
 from kinemask.files import write_atomically
 from kinemask.runs.metrics import confusion
 from kinemask.store.format import sha256
-from kinemask.windows.corruption import KINDS
+from kinemask.windows.settings import CORRUPTIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,5 +205,5 @@ def _curves(results: list[dict[str, Any]]) -> list[str]:
     for kind, curve in results[0].get("curves", {}).items():
         means = [fmean(values) for values in zip(*(r["curves"][kind]["accuracy"] for r in results), strict=True)]
         points = [f"{level:g}: {mean:.1f}" for level, mean in zip(curve["levels"], means, strict=True)]
-        lines.append(f"  {KINDS[kind][0]:46} {'  '.join(points)}")
+        lines.append(f"  {CORRUPTIONS[kind]:46} {'  '.join(points)}")
     return lines

@@ -20,7 +20,7 @@ from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
 from kinemask.training.settings import TrainingSettings
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 
 _SAVE_EVERY = 10  # epochs between checkpoints
 

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from kinemask.pretext import method
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 
 Device = Literal["auto", "cpu", "cuda"]
 
