@@ -26,7 +26,7 @@ from kinemask.store.store import Store
 from kinemask.training.distributed import World
 from kinemask.training.loop import bf16_pays
 from kinemask.training.pretraining import Pretraining
-from kinemask.windows.sampling import Batch
+from kinemask.windows.sampler import Batch
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 WARM_UP = 3 if torch.cuda.is_available() else 1  # steps that are not counted; compiling may take more than one

@@ -32,7 +32,7 @@ from kinemask.synthetic.recordings import write_recordings
 from kinemask.training.distributed import World
 from kinemask.training.loop import run_job
 from kinemask.training.pretraining import Pretraining
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
 
 FIGURES = Path(__file__).parent / "figures"

@@ -27,8 +27,8 @@ from kinemask.skeleton import layout
 from kinemask.store.store import Clip, open_store, write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import Settings, TrainingSettings
-from kinemask.windows import sampling
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows import sampler
+from kinemask.windows.settings import SamplingSettings
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 QUICK = {"epochs": 5, "batch_size": 16, "views": 2}
@@ -397,7 +397,7 @@ def test_controls_do_not_depend_on_the_weights_under_test(run, tiny, tmp_path):
 def test_shear_is_of_pretraining_alone(protocol, tiny, tmp_path, monkeypatch):
     run = make_run(tiny, tmp_path / "run", sampling={"shear": 0.5}, epochs=1)
     seen = []
-    monkeypatch.setattr(sampling, "augment", lambda x, draws, clip_index, s: seen.append(s.shear) or x)
+    monkeypatch.setattr(sampler, "augment", lambda x, draws, clip_index, s: seen.append(s.shear) or x)
     evaluate(protocol, run, tiny.path, "xsub", device="cpu", controls=False, epochs=1)
     assert set(seen) == {0.0}
 

@@ -29,7 +29,8 @@ from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
 from kinemask.store.store import Clip, write_store
 from kinemask.training.settings import flatten
-from kinemask.windows.sampling import Batch, Sampler, SamplingSettings
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 T, B, D = 6, 3, 8

@@ -30,7 +30,7 @@ from kinemask.skeleton import layout
 from kinemask.store.store import Clip, write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import flatten
-from kinemask.windows.sampling import difference
+from kinemask.windows.streams import difference
 from test_training import make_settings
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")

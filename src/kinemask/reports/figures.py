@@ -17,7 +17,7 @@ from kinemask.reports.runs import Run, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
 from kinemask.store.store import Store, open_store
 from kinemask.training.settings import from_dict
-from kinemask.windows.corruption import KINDS
+from kinemask.windows.settings import CORRUPTIONS
 
 _NOT_CURVES = ("step", "epoch", "tracks_per_second", "clips_per_second")
 
@@ -86,7 +86,7 @@ def robustness(run: Run) -> Markup:
                 for name, mark, where in names
                 if (found := e.lists(f"{where}curves.{kind}.accuracy"))
             ]
-            title, _, unit = KINDS[kind][0].partition(", ")
+            title, _, unit = CORRUPTIONS[kind].partition(", ")
             panels.append(charts.curves(title, [f"{level:g}" for level in curve["levels"]], series, unit))
         about = f"{e.about['data']}, split {e.about['split']}"
         seeds = f", mean of {len(e.results)} seeds" if len(e.results) > 1 else ""

@@ -21,7 +21,7 @@ from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
 from kinemask.training.settings import FinetuneSettings, TrainingSettings
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
 
 _SAVE_EVERY = 10  # epochs between checkpoints

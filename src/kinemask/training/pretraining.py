@@ -20,7 +20,7 @@ from kinemask.store.store import Store, open_store
 from kinemask.training import distributed, optim
 from kinemask.training.loop import Job, run_job
 from kinemask.training.settings import Settings
-from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.tracks import Tracks
 
 
