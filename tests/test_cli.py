@@ -15,7 +15,7 @@ import pytest
 from kinemask import cli
 from kinemask.errors import Stopped
 from kinemask.protocols.protocols import PROTOCOLS
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {

@@ -34,7 +34,7 @@ from kinemask.runs.cost import cost, flops, training_seconds
 from kinemask.runs.metrics import measures
 from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 from kinemask.skeleton import layout
-from kinemask.store.store import write_store
+from kinemask.store.writer import write_store
 from test_training import make_settings
 
 TINY = {

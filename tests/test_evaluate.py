@@ -24,7 +24,9 @@ from kinemask.protocols.linear import LinearHead, LinearSettings, linear
 from kinemask.protocols.protocols import PROTOCOLS, evaluate
 from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, open_store, write_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import open_store
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import Settings, TrainingSettings
 from kinemask.windows import sampling

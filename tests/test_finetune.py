@@ -33,7 +33,8 @@ from kinemask.reports.reproduce import commands, evaluate_command
 from kinemask.reports.runs import Evaluation, read_runs
 from kinemask.runs.log import read_metrics
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.finetuning import Finetuning

@@ -22,7 +22,9 @@ from kinemask.preparation.prepare import info, prepare
 from kinemask.progress import progress
 from kinemask.readers import READERS, Catalogue, Reader, Rejected, Row, SplitRule
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, StoreWriter, open_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import open_store
+from kinemask.store.writer import StoreWriter
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 

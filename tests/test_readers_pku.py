@@ -14,7 +14,7 @@ from kinemask.readers import READERS, Failure, ReadOptions
 from kinemask.readers.cleaning import Rejected
 from kinemask.readers.pku_mmd import CLASSES
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 NAMES = {"pku-mmd-1": ["0002-L", "0002-M", "0007-R"], "pku-mmd-2": ["A01N01-L", "A01N01-M", "A26N13-R"]}
 LABELS = "3,0,10,2\n51,12,400,1\n\n12,410,420,2\n"

@@ -13,7 +13,7 @@ from kinemask.readers import READERS, ReadOptions, Row
 from kinemask.readers.cleaning import Rejected
 from kinemask.readers.tracking import MEMORY, MOST, follow
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 FRAMES = 24
 POSES = {"openpose25": 25, "coco18": 18, "coco17": 17}

@@ -17,7 +17,7 @@ from kinemask.preparation.prepare import info, prepare
 from kinemask.readers import READERS, Failure, ReadOptions, pickle_file
 from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 READER = READERS["pyskl"]
 

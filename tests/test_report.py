@@ -27,7 +27,8 @@ from kinemask.reports.runs import read_runs
 from kinemask.reports.skeletons import recognise
 from kinemask.runs.checkpoint import read_config
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import flatten
 from kinemask.windows.sampling import difference

@@ -18,7 +18,8 @@ from kinemask.reports import figures
 from kinemask.reports.runs import read_runs
 from kinemask.runs.results import accuracy, table
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows.corruption import KINDS, corrupt
 from kinemask.windows.tracks import Recordings, Tracks

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kinemask.protocols.ensemble import ensemble
     from kinemask.reports import report
     from kinemask.skeleton import layout, layouts
-    from kinemask.store.store import open_store
+    from kinemask.store.opening import open_store
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,7 @@ _HOME = {
     "layouts": "skeleton",
     "load_classifier": "models.classifiers",
     "load_encoder": "models.encoders",
-    "open_store": "store.store",
+    "open_store": "store.opening",
     "prepare": "preparation.prepare",
     "pretrain": "api",
     "report": "reports",

@@ -19,8 +19,9 @@ from kinemask.progress import progress as show_progress
 from kinemask.readers import Catalogue, Failure, Reader, ReadOptions, SplitRule, reader
 from kinemask.skeleton import Layout
 from kinemask.skeleton import layout as find_layout
-from kinemask.store.format import EVERY, SPLIT
-from kinemask.store.store import Clip, Store, StoreWriter, open_store
+from kinemask.store.format import EVERY, SPLIT, Clip
+from kinemask.store.opening import Store, open_store
+from kinemask.store.writer import StoreWriter
 
 _LONGEST_NAME = 100
 

@@ -14,7 +14,7 @@ from kinemask.pretext.base import Method
 from kinemask.protocols.features import Part, raw_coordinates
 from kinemask.protocols.knn import vote
 from kinemask.runs.results import Outcome, accuracy
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 
 

@@ -25,7 +25,7 @@ from kinemask.protocols.semi import SemiSettings, draw_labels
 from kinemask.protocols.settings import encoder_file, parse_protocol, settings_of
 from kinemask.runs.metrics import measures
 from kinemask.runs.results import accuracy, hash8, per_class, write_result
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.loop import precision
 from kinemask.training.settings import Device

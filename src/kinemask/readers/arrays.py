@@ -13,7 +13,7 @@ from kinemask.readers.files import name_file
 from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
 from kinemask.readers.tables import load_arrays, load_table
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 SUFFIXES = (".npy", ".npz", ".csv")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kinemask.readers.cleaning import Rejected
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 Side = Literal["train", "test", ""]
 

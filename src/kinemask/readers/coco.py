@@ -24,7 +24,7 @@ from kinemask.readers.detections import Person, followed, gather
 from kinemask.readers.files import as_numbers, brief, find_files, name_file, parse_json
 from kinemask.readers.own import UNITS, list_clips, positive
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _JOINTS = 17
 _CONFIDENCES = ("score", "bbox_score", "confidence")  # of a person as a whole

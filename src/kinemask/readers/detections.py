@@ -13,7 +13,7 @@ from kinemask.readers.own import make_clip
 from kinemask.readers.tables import SPARSE
 from kinemask.readers.tracking import follow
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 SHARE = 0.1  # of the frames with people: who is seen in fewer is taken for a false detection
 

@@ -26,7 +26,7 @@ from kinemask.readers.files import as_numbers, brief, find_files, name_file, par
 from kinemask.readers.own import UNITS, existing, list_clips, make_clip, positive
 from kinemask.readers.tables import load_table
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _SUFFIXES = (".json", ".csv")
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")

@@ -12,7 +12,7 @@ from kinemask.readers.files import find_files, match_name, name_file, unique_nam
 from kinemask.readers.ntu_classes import CLASSES
 from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 from kinemask.synthetic.recordings import CLASSES as SYNTHETIC_CLASSES
 
 _SHAPE = "SsssCcccPpppRrrrAaaa.skeleton"

@@ -9,7 +9,7 @@ from kinemask.readers.base import Reader, ReadOptions, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_json, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = {  # by the number in the file's name; labels count them without gaps
     1: "pick up with one hand",

@@ -20,7 +20,7 @@ from kinemask.readers.detections import Person, followed, gather
 from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_json
 from kinemask.readers.own import UNITS, list_clips, positive
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _FILES = "*_keypoints.json"
 _SHAPE = "NAME_000000000000_keypoints.json"

@@ -19,7 +19,7 @@ from kinemask.readers.base import Catalogue, Row
 from kinemask.readers.cleaning import clean_2d, clean_3d
 from kinemask.readers.files import read_text
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 LIST = "clips.csv"
 UNITS = "metres in 3D; in 2D half image heights, or torso lengths where the image's height is unknown"

@@ -11,7 +11,7 @@ from kinemask.readers.base import Reader, ReadOptions, SplitRule
 from kinemask.readers.cleaning import clean_2d, mark_missing
 from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_mat, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = (  # as the files call them
     "baseball_pitch",

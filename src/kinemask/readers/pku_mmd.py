@@ -18,7 +18,7 @@ from kinemask.readers.base import Catalogue, Failure, Reader, ReadOptions, Row
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import find_files, name_file, read_text, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 # fmt: off
 CLASSES = (

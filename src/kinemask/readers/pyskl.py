@@ -25,7 +25,7 @@ from kinemask.readers.ntu import name_fields
 from kinemask.readers.own import UNITS, make_clip
 from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 LAYOUTS: dict[tuple[int, ...], str] = {(17, 2): "coco17", (25, 3): "ntu25"}  # by joints and channels
 BOX_SCORE = 0.5

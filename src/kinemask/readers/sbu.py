@@ -12,7 +12,7 @@ from kinemask.readers.base import Reader, ReadOptions, Side, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import find_files, name_file
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = (
     "approaching",

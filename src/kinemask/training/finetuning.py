@@ -15,7 +15,7 @@ from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
 from kinemask.models.encoders import write_weights
 from kinemask.protocols.features import Part
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job

@@ -15,7 +15,7 @@ from kinemask.models.encoders import describe, load_encoder, write_weights
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.store.format import EVERY
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed, optim
 from kinemask.training.loop import Job, run_job
 from kinemask.training.settings import Settings

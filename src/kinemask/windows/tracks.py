@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 
 _CHUNK_ROWS = 200_000
 
