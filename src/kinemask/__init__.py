@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from kinemask.comparison.compare import compare
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
-    from kinemask.preparation.prepare import info, prepare
+    from kinemask.preparation.info import info
+    from kinemask.preparation.prepare import prepare
     from kinemask.protocols.ensemble import ensemble
     from kinemask.reports import report
     from kinemask.skeleton import layout, layouts
@@ -22,7 +23,7 @@ _HOME = {
     "compare": "comparison.compare",
     "ensemble": "protocols.ensemble",
     "evaluate": "api",
-    "info": "preparation.prepare",
+    "info": "preparation.info",
     "layout": "skeleton",
     "layouts": "skeleton",
     "load_classifier": "models.classifiers",
