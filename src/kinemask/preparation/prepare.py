@@ -12,7 +12,7 @@ from typing import Any
 
 from kinemask.preparation.completeness import what_lacks
 from kinemask.preparation.reading import Source, name_item, open_source
-from kinemask.preparation.splits import split_rules as all_rules
+from kinemask.preparation.splits import all_rules
 from kinemask.progress import progress as show_progress
 from kinemask.readers import Failure, Item, SplitRule, reader
 from kinemask.skeleton import Layout

@@ -10,7 +10,7 @@ from kinemask.readers.base import Side
 from kinemask.store.format import EVERY
 
 
-def split_rules(source: Source, texts: Sequence[str]) -> dict[str, SplitRule]:
+def all_rules(source: Source, texts: Sequence[str]) -> dict[str, SplitRule]:
     """The reader's split rules and the caller's; ValueError where two splits have one name, or one a taken name."""
     rules = dict(source.reader.splits)
     for text in texts:
