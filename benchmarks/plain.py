@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.windows.settings import SamplingSettings
 
 

@@ -22,7 +22,7 @@ from common import arguments, finish, one_person_store
 from kinemask.configure import parse
 from kinemask.draws import Draws, key
 from kinemask.nn import transformer
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 from kinemask.training.loop import bf16_pays
 from kinemask.training.pretraining import Pretraining

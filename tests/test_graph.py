@@ -27,7 +27,8 @@ from kinemask.pretext.skeletonmae import METHOD, SkeletonMAE, SkeletonMAESetting
 from kinemask.protocols.finetune import FinetuneSettings
 from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.settings import flatten
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.settings import SamplingSettings

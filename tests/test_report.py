@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.protocols.protocols import evaluate
 
 from conftest import recordings
 from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
-from kinemask.protocols.protocols import evaluate
 from kinemask.recipes import recipes
 from kinemask.reports import charts, figures, report, reproduce, skeletons
 from kinemask.reports.published import place, published
@@ -27,7 +27,8 @@ from kinemask.reports.runs import read_runs
 from kinemask.reports.skeletons import recognise
 from kinemask.runs.checkpoint import read_config
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import flatten
 from kinemask.windows.streams import difference

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kinemask.protocols.protocols import evaluate
+from kinemask.runs.results import accuracy, table
 
 from kinemask.protocols.features import parts
-from kinemask.protocols.protocols import evaluate
 from kinemask.protocols.robustness import RobustnessSettings, curves
 from kinemask.reports import figures
 from kinemask.reports.runs import read_runs
-from kinemask.runs.results import accuracy, table
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows.corruption import corrupt
 from kinemask.windows.settings import CORRUPTIONS

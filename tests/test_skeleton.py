@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -257,7 +258,7 @@ def changed(**changes):
         (changed(parents__hip=None) | {1: 2}, ("unknown key 1",)),
         (changed(torso_length=["hip"]), ("torso_length", "two lists")),
         (changed(colour="red"), ("unknown key colour",)),
-        (changed(pairs=None), ("lacks pairs",)),
+        (changed(dims=None), ("lacks dims",)),
         ([1, 2], ("mapping",)),
         (None, ("mapping",)),
     ],
@@ -268,6 +269,16 @@ def test_a_fault_in_an_own_layout_names_file_and_joint(content, words, tmp_path)
     with pytest.raises(ValueError) as error:
         layout(path)
     assert all(word in str(error.value) for word in (str(path), *words)), error.value
+
+
+def test_pairs_that_are_not_given_follow_from_the_joints_names():
+    assert Layout.from_dict(changed(pairs=None)).pairs == ()
+    renamed = json.loads(json.dumps(OWN).replace("hand_l", "left_hand").replace("hand_r", "right_hand"))
+    del renamed["pairs"]
+    it = Layout.from_dict(renamed)
+    assert [(it.joints[left], it.joints[right]) for left, right in it.pairs] == [("left_hand", "right_hand")]
+    renamed["parts"] |= {"left_arm": ["left_hand", "right_hand"], "right_arm": []}
+    assert Layout.from_dict(renamed).pairs == ()
 
 
 @pytest.mark.parametrize(

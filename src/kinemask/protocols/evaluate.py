@@ -20,7 +20,7 @@ from kinemask.runs.measures import per_class
 from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, same_key, write_result
 from kinemask.runs.run import Run
 from kinemask.store.format import sha256
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision

@@ -14,7 +14,7 @@ from torch import Tensor
 from kinemask.draws import Draws, key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.loop import bf16_pays
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings

@@ -14,7 +14,7 @@ from kinemask.files import write_atomically
 from kinemask.reports import figures, tables
 from kinemask.reports.html import Markup, join, tag
 from kinemask.reports.runs import Run, read_runs
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 __all__ = ["report"]
 

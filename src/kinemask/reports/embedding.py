@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.protocols.features import Part
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.windows.sampler import Sampler
 
 MOST_CLIPS = 1500

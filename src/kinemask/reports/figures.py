@@ -15,7 +15,7 @@ from kinemask.reports.embedding import embed_test_clips
 from kinemask.reports.html import Markup, data, join, note, tag, void
 from kinemask.reports.runs import Run, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training.settings import from_dict
 from kinemask.windows.settings import CORRUPTIONS
 

@@ -16,7 +16,7 @@ from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
 from kinemask.models.encoders import write_weights
 from kinemask.runs.result import Source
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job

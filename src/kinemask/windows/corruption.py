@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from kinemask.draws import key
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.windows.augment import rotation_matrix
 from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Recordings

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.windows.fill import fill
 from kinemask.windows.scale import torso_scale
 
