@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
-from kinemask.models.encoders import load_encoder, mean_by
-from kinemask.nn.decoder import DecoderSettings
+from kinemask.models.encoders import load_encoder
+from kinemask.nn.readouts import mean_by
+from kinemask.nn.settings import DecoderSettings
 from kinemask.preparation.prepare import prepare
 from kinemask.pretext import method
 from kinemask.protocols.features import Features, check_fit, parts, raw_coordinates, with_sampling

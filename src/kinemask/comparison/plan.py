@@ -16,8 +16,7 @@ import torch
 
 from kinemask import __version__
 from kinemask.configure import parse
-from kinemask.pretext import NAMES, method
-from kinemask.pretext.base import Method
+from kinemask.pretext import NAMES, Method, method
 from kinemask.protocols.protocols import find_protocol
 from kinemask.protocols.settings import parse_protocol
 from kinemask.recipes import load_recipe, recipes
@@ -237,7 +236,7 @@ def _own_code(chosen: Method) -> str:
     """The version of the file that a registered method is defined in; nothing for the package's own."""
     if chosen.name in NAMES:
         return ""
-    source = getattr(sys.modules.get(chosen.build.__module__), "__file__", None)
+    source = getattr(sys.modules.get(chosen.task_class.__module__), "__file__", None)
     if source is None:
         raise ValueError(f"compare: method {chosen.name} is defined in no file, so its versions look alike")
     return f", {chosen.name} {sha256(Path(source))[:8]}"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, get_type_hints
 from torch import Tensor
 
 from kinemask.models.encoders import TrainedEncoder
-from kinemask.pretext.base import Method
+from kinemask.pretext import Method
 from kinemask.protocols.features import Part, raw_coordinates
 from kinemask.protocols.knn import vote
 from kinemask.runs.results import Outcome, accuracy

@@ -111,4 +111,4 @@ def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:
 
 def with_sampling(model: TrainedEncoder, **changes: object) -> TrainedEncoder:
     """The same encoder, sampled otherwise."""
-    return TrainedEncoder(model.encoder, model.layout, replace(model.sampling, **changes), model.record)
+    return TrainedEncoder(model.encoder, replace(model.sampling, **changes), model.record, model.readout)

@@ -15,11 +15,10 @@ import torch
 from kinemask import __version__
 from kinemask.checks import check_not_negative, check_positive, warn_unused
 from kinemask.draws import key
-from kinemask.models.classifiers import TrainedClassifier, load_classifier
-from kinemask.models.encoders import build_encoder
-from kinemask.nn.heads import HeadSettings
-from kinemask.pretext import method
-from kinemask.pretext.base import Method
+from kinemask.models.classifiers import TrainedClassifier, build_classifier, load_classifier
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.settings import HeadSettings
+from kinemask.pretext import Method
 from kinemask.protocols.case import Case, Protocol, Scored, as_control, raw_neighbour, with_defaults
 from kinemask.protocols.features import Part
 from kinemask.runs.checkpoint import claim_run
@@ -97,7 +96,8 @@ class TrainedProtocol(Protocol):
 
     def settings_of(self, chosen: Method, scratch: bool) -> type:
         changes = {**chosen.finetune, **({"layer_decay": 1.0} if scratch else {})}
-        head = ("head", chosen.head_settings, field(default_factory=chosen.head_settings))
+        usual = changes.pop("head", {})
+        head = ("head", HeadSettings, field(default_factory=lambda: HeadSettings(**usual)))
         return with_defaults(self.settings, changes, head)
 
     def keys(self, case: Case, settings: Any, seed: int) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def finetune(
         "origin": None if scratch else case.origin,
         "layout": store.layout.name,
         "sampling": asdict(case.model.sampling),
-        "encoder": record["encoder"],
+        "encoder": asdict(case.model.encoder.settings),
         "finetune": asdict(settings),
         "training_clips": hash8({"names": [store.names[i] for i in train.clips]}),
         "store": store.identity,
@@ -152,14 +152,9 @@ def finetune(
         hashed = hash8({k: v for k, v in config.items() if k != "data"})
         folder = (case.run or Path("runs")) / "finetune" / f"{store.path.resolve().name}-{case.split}-{hashed}"
     encoder, details = start(case, seed, scratch or case.origin is None)
-    chosen = method(record["method"])
-    classifier = chosen.build_classifier(encoder, len(store.classes), settings.head)
-    about = record | {
-        "layout": store.layout.to_dict(),
-        "sampling": config["sampling"],
-        "record": {"pretraining": None if config["origin"] is None else record["record"]},
-    }
-    model = TrainedClassifier(classifier, store.layout, case.model.sampling, store.classes, about)
+    classifier = build_classifier(encoder, len(store.classes), settings.head)
+    about = {"method": record["method"], "pretraining": None if config["origin"] is None else record}
+    model = TrainedClassifier(classifier, case.model.sampling, store.classes, about)
     scores = None
     if (folder / "classifier.safetensors").is_file():
         claim_run(folder, config)
@@ -180,16 +175,15 @@ def finetune(
     return Outcome(scores.cpu(), best, details), folder
 
 
-def start(case: Case, seed: int, scratch: bool) -> tuple[Any, dict[str, Any]]:
+def start(case: Case, seed: int, scratch: bool) -> tuple[Encoder, dict[str, Any]]:
     """The encoder that fine-tuning starts from, for the store's layout, and what to say of the move to another one."""
     model, layout = case.model, case.store.layout
     torch.manual_seed(key(seed, "weights"))
     if scratch:
-        return build_encoder(model.record | {"layout": layout.to_dict()}).encoder, {}
+        return model.encoder.fresh(layout, model.sampling.frames), {}
     if model.layout.to_dict() == layout.to_dict():
         return deepcopy(model.encoder), {}
-    before: Any = model.encoder
-    moved, matched = before.moved_to(layout, model.sampling.frames)
+    moved, matched = model.encoder.transfer(layout, model.sampling.frames)
     kept = [layout.joints[j] for j in moved.joints]
     new = [name for name in kept if name not in matched]
     return moved, {"moved_from": model.layout.name, "joints_matched": matched, "joints_new": new}

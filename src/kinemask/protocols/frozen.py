@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from kinemask.draws import key
-from kinemask.models.encoders import TrainedEncoder, build_encoder
-from kinemask.pretext.base import Method
+from kinemask.models.encoders import TrainedEncoder
+from kinemask.pretext import Method
 from kinemask.protocols.case import Case, Protocol, Scored, as_control, raw_neighbour, with_defaults
 from kinemask.protocols.features import Features, Part
 from kinemask.protocols.linear import LinearSettings
@@ -60,8 +60,8 @@ class FrozenProtocol(Protocol):
         for number in range(UNTRAINED_SEEDS):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(key(number, "weights"))
-                fresh = build_encoder(model.record).encoder
-            fresh = TrainedEncoder(fresh, model.layout, model.sampling, model.record).to(case.world.device)
+                fresh = model.encoder.fresh(model.layout, model.sampling.frames)
+            fresh = TrainedEncoder(fresh, model.sampling, model.record, model.readout).to(case.world.device)
             untrained.append(self._outcomes(case, fresh, settings, seeds))
         raw, found = raw_neighbour(case, case.train), []
         for i, seed in enumerate(seeds):

@@ -12,7 +12,8 @@ import torch
 
 from kinemask import __version__
 from kinemask.configure import parse
-from kinemask.models.encoders import TrainedEncoder, build_encoder, describe, load_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.pretext import method
 from kinemask.protocols.case import Case, Protocol
 from kinemask.protocols.features import check_fit, parts, with_sampling
 from kinemask.protocols.finetune import FinetuneSettings, TrainedProtocol
@@ -123,7 +124,7 @@ def evaluate(
         if augmentation:
             about["augmentation"] = {name: getattr(model.sampling, name) for name in augmentation}
         if path is None:
-            about["recipe"] = {k: model.record[k] for k in ("method", "encoder", "sampling")}
+            about["recipe"] = {k: model.record["settings"][k] for k in ("method", "encoder", "sampling")}
         return _results(chosen, case, about, own, seeds, controls)
 
 
@@ -149,7 +150,7 @@ def _results(
             "classes": store.classes,
             "controls": control,
             "seconds": seconds,
-            "run": case.model.record["record"] | {"method": case.model.record["method"]},
+            "run": case.model.record,
         }
         if case.world.main:
             result["path"] = str(write_result(run, result, outcome.scores, labels, names, unseen))
@@ -168,6 +169,7 @@ def from_recipe(recipe: str, store: Store, split: str) -> TrainedEncoder:
     """A recipe's encoder for a store, with random weights."""
     s, _ = parse(None, {"data": str(store.path), "split": split}, recipe)
     data = {"dataset": store.name, "sha256": store.identity, "split": split}
-    record = {"data": data, "settings": s.to_dict()}
+    record = {"method": s.method, "data": data, "settings": s.to_dict()}
     with torch.random.fork_rng(devices=[]):
-        return build_encoder(describe(s.method, store.layout, s.encoder, s.sampling, record))
+        encoder = method(s.method).build_encoder(store.layout, s.sampling.frames, s.encoder)
+    return TrainedEncoder(encoder, s.sampling, record)

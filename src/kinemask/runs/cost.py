@@ -16,7 +16,7 @@ from kinemask.runs.log import read_metrics
 def cost(run: Path) -> dict[str, Any]:
     """Of a finished run: `parameters` and `flops` of its encoder, and `pretraining_seconds`."""
     model = load_encoder(run)
-    seconds = training_seconds(run, model.record["record"]["settings"]["training"]["batch_size"])
+    seconds = training_seconds(run, model.record["settings"]["training"]["batch_size"])
     parameters = sum(p.numel() for p in model.encoder.parameters())
     return {"parameters": parameters, "flops": flops(model), "pretraining_seconds": seconds}
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
-from kinemask.models.encoders import write_weights
+from kinemask.models.encoders import save_encoder
+from kinemask.nn.encoder import Encoder
 from kinemask.protocols.features import Part
 from kinemask.store.store import Store
 from kinemask.training import optim
@@ -59,7 +60,7 @@ class Finetuning(Job):
     def __init__(
         self,
         model: TrainedClassifier,
-        encoder: Any,
+        encoder: Encoder,
         store: Store,
         train: Part,
         test: Part,
@@ -89,8 +90,7 @@ class Finetuning(Job):
         self.scores: Tensor | None = None
         self.task = Recognition(model.classifier, s.label_smoothing)
         encoder.set_drop_path(s.drop_path)
-        classifier: Any = model.classifier
-        groups = optim.layer_groups(self.task, classifier.depth_groups(), s.weight_decay, s.layer_decay)
+        groups = optim.layer_groups(self.task, model.classifier.depth_groups(), s.weight_decay, s.layer_decay)
         if s.optimizer == "adamw":
             self.optimizer = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
         else:
@@ -131,6 +131,6 @@ class Finetuning(Job):
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
         record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
-        self.model.record["record"] |= record
-        write_weights(run / f"encoder{suffix}.safetensors", self.encoder, self.model.record)
-        save_classifier(run / f"classifier{suffix}.safetensors", self.model, self.settings.head)
+        self.model.record |= record
+        save_encoder(run / f"encoder{suffix}.safetensors", self.encoder, self.model.sampling, self.model.record)
+        save_classifier(run / f"classifier{suffix}.safetensors", self.model)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kinemask.draws import Draws, key
-from kinemask.models.encoders import describe, load_encoder, write_weights
+from kinemask.models.encoders import load_encoder, save_encoder
+from kinemask.nn.encoder import Encoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.store.format import EVERY
@@ -100,15 +100,14 @@ class Pretraining(Job):
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
         s = self.settings
-        record = self.source | {"steps": step, "epochs": step / self.steps_per_epoch}
+        record = self.source | {"method": s.method, "steps": step, "epochs": step / self.steps_per_epoch}
         for name, encoder in self.task.encoders().items():
-            path = run / f"{name}{suffix}.safetensors"
-            write_weights(path, encoder, describe(s.method, self.store.layout, s.encoder, s.sampling, record))
+            save_encoder(run / f"{name}{suffix}.safetensors", encoder, s.sampling, record)
 
 
-def warm_start(encoder: Any, path: str) -> None:
+def warm_start(encoder: Encoder, path: str) -> None:
     """Give a fresh encoder the weights of another run's; ValueError unless layout, window and settings are the same."""
-    given: Any = load_encoder(path).encoder
+    given = load_encoder(path).encoder
     if given.layout.to_dict() != encoder.layout.to_dict():
         raise ValueError(f"training.init_from {path} has layout {given.layout.name}, the store {encoder.layout.name}")
     there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))
