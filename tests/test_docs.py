@@ -128,7 +128,7 @@ def dry(monkeypatch):
         raise Reached("compare", compare_plan.plan(*args), {})
 
     def weights(path, what):
-        return {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}, {}
+        return {"record": {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}}, {}
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),

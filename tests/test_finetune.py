@@ -397,7 +397,7 @@ def test_a_changed_encoder_is_trained_again(own, tiny, monkeypatch):
     assert not steps
     file = own / "encoder.safetensors"
     weights, about = load_file(file), metadata(file)
-    save_file(weights | {"norm.bias": weights["norm.bias"] + 1}, file, metadata=about)
+    save_file(weights | {"trunk.norm.bias": weights["trunk.norm.bias"] + 1}, file, metadata=about)
     evaluate("finetune", own, tiny.path, "xsub", controls=False, **QUICK)
     assert steps
 
@@ -476,7 +476,7 @@ def test_the_test_part_is_scored_so_often(every, epochs, run, tiny, tmp_path):
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"optimizer": "lion"}, "optimizer"),
         ({"head.dropout": 1.0}, r"head\.dropout"),
-        ({"head.layers": 2}, "layers"),
+        ({"head.layers": 0}, "layers"),
         ({"nonsense": 2}, "nonsense"),
         ({"test_every": -1}, "test_every"),
     ],

@@ -43,7 +43,7 @@ def settings_of(protocol: Protocol, run: str | Path | None, recipe: str | None, 
     if run is None and encoder != "encoder":
         raise ValueError(f"encoder: without a run there is no file {encoder} to start from")
     if run is not None:
-        chosen = read_weights(encoder_file(run, encoder), "an encoder")[0]["record"].get("method", "")
+        chosen = read_weights(encoder_file(run, encoder), "an encoder")[0].get("record", {}).get("method", "")
     else:
         chosen = load_recipe(recipe or "")["method"]
     return protocol.settings_of(method(chosen), scratch=run is None)
