@@ -206,6 +206,14 @@ def test_parameters_by_depth():
     body.set_drop_path(0.0)
 
 
+def test_intermediates_end_with_what_the_encoder_gives():
+    body, batch = encoder(), make_batch()
+    layers = body.intermediates(body.embed(batch.x).flatten(1, 2))
+    assert len(layers) == body.settings.layers
+    assert torch.equal(layers[-1].view(B, T, 17, D), body(batch.x))
+    assert not torch.equal(layers[-2], layers[-1])
+
+
 @pytest.mark.parametrize("kind", ["gin", "gat"])
 def test_moved_to_another_skeleton_the_weights_stay(kind):
     body = encoder(kind=kind)
