@@ -20,6 +20,7 @@ from kinemask.training.settings import from_dict
 from kinemask.windows.settings import CORRUPTIONS
 
 _NOT_CURVES = ("step", "epoch", "tracks_per_second", "clips_per_second")
+DRAWN = ("motion", "acceleration", "coordinates")  # kinds of targets whose predictions the players show
 
 
 def curves(run: Run) -> Markup:
@@ -154,7 +155,7 @@ def _player(name: str, i: int, clip: dict[str, Any], scene: dict[str, Any]) -> M
         share = f"{clip['explained']:.0f} %" if clip["explained"] >= 0.5 else "none"
         facts.append(f"prediction explains {share} of the target's variance")
     head = tag("figcaption", tag("b", clip["label"] or clip["name"]), f" {clip['name']}; " + "; ".join(facts))
-    views = ["seen"] + (["predicted"] if scene["kind"] in ("motion", "coordinates") else [])
+    views = ["seen"] + (["predicted"] if scene["kind"] in DRAWN else [])
     canvases = [
         tag("div", tag("canvas", data_view=view, role="img", aria_label=f"skeleton, {view}"), tag("span", caption))
         for view, caption in zip(views, ("input", "prediction"), strict=False)
@@ -178,7 +179,7 @@ def _legend(scene: dict[str, Any]) -> Markup:
     entries = [("kept", "kept: the encoder sees it"), ("masked", "masked")]
     if any("2" in body.get("state", "") for clip in scene["clips"] for body in clip["bodies"]):
         entries.append(("unused", "joint that the encoder leaves out"))
-    if scene["kind"] in ("motion", "coordinates"):
+    if scene["kind"] in DRAWN:
         entries += [("true", "true"), ("predicted", "predicted")]
     return tag(
         "p", *(tag("span", tag("i", class_=kind), words) for kind, words in entries if scene["kind"]), class_="key"
@@ -192,6 +193,8 @@ def _caption(scene: dict[str, Any], stream: str) -> str:
     if scene["kind"] == "motion":
         over = "to the next frame" if scene["stride"] == 1 else f"over {scene['stride']} frames"
         words.append(f"Arrows are the displacement of masked joints {over}, enlarged alike in both colours.")
+    elif scene["kind"] == "acceleration":
+        words.append("Arrows are the acceleration of masked joints, enlarged alike in both colours.")
     elif scene["kind"] == "coordinates":
         words.append("Predicted joints stand where the prediction puts them, beside the true skeleton in grey.")
     elif scene["kind"] == "features":
@@ -200,7 +203,7 @@ def _caption(scene: dict[str, Any], stream: str) -> str:
         words.append("This method's task has no masked tokens to show.")
     if stream != "joint":
         words.append(f"The model works on the {stream} stream; it is drawn at the joints.")
-    if scene["kind"] in ("motion", "coordinates"):
+    if scene["kind"] in DRAWN:
         if scene["normalised"]:
             words.append(
                 "The target is normalised; its mean and scale, which the loss does not see, are the true ones here."
