@@ -79,10 +79,8 @@ _ALL = (
     ),
 )
 PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
-SECTIONS = {
-    "linear": LinearSettings,
-    "finetune": FinetuneSettings,
-}  # of recipes: the settings whose defaults they change
+# sections of recipes, and the settings whose defaults they change
+SECTIONS = {"linear": LinearSettings, "finetune": FinetuneSettings}
 
 
 def find_protocol(name: str) -> Protocol:

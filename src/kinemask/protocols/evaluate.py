@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,9 @@ def evaluate(
         keys = {one: subject.key(case, own, one, baselines) for one in seeds}
         found: dict[int, Result] = {}
         if not overwrite:
-            there = {
-                one: find_result(_folder(case, chosen, own, one, len(seeds) > 1), key) for one, key in keys.items()
-            }
-            found = {one: result for one, result in there.items() if result is not None}
+            for one, key in keys.items():
+                if result := find_result(_folder(case, chosen, own, one, len(seeds) > 1), key):
+                    found[one] = result
         left = [one for one in seeds if one not in found]
         if left:
             for one, done in zip(left, chosen.implementation.score(case, own, left, baselines), strict=True):
@@ -244,7 +243,7 @@ def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: b
 def _result(case: Case, key: Key, done: Done, trained: Trained) -> Result:
     outcome, labels, unseen = done.outcome, case.labels, case.unseen
     result = Result(
-        **{f.name: getattr(key, f.name) for f in fields(Key)},
+        **key.fields(),
         measures=case.measured(outcome),
         curves=outcome.curves,
         best_epoch=outcome.best_epoch,

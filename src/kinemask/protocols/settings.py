@@ -9,15 +9,6 @@ from kinemask.checks import warn_unused
 from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings
 
-__all__ = [
-    "FinetuneSettings",
-    "KNNSettings",
-    "LinearSettings",
-    "RetrievalSettings",
-    "RobustnessSettings",
-    "SemiSettings",
-]
-
 
 @dataclass(kw_only=True)
 class LinearSettings:

@@ -130,7 +130,11 @@ class Key:
     @property
     def key(self) -> Key:
         """The key alone."""
-        return Key(**{f.name: getattr(self, f.name) for f in fields(Key)})
+        return Key(**self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """The key's fields by name."""
+        return {f.name: getattr(self, f.name) for f in fields(Key)}
 
     @property
     def hash(self) -> str:
