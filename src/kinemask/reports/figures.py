@@ -14,7 +14,7 @@ from kinemask.protocols.features import check_fit
 from kinemask.reports import charts
 from kinemask.reports.embedding import embed_test_clips
 from kinemask.reports.pages import Note
-from kinemask.reports.runs import Evaluation, Shown, without_paths
+from kinemask.reports.runs import Evaluation, Shown, mark, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
 from kinemask.runs.result import Scored
 from kinemask.runs.text import baseline_names, baseline_title
@@ -83,9 +83,9 @@ def robustness(run: Shown) -> list[Robustness]:
 def _robustness(e: Evaluation) -> Robustness:
     first = e.first
     everyone: list[tuple[str, str, list[Scored]]] = [("own", "this encoder", list(e.results))]
-    for i, name in enumerate(baseline_names(e.results)):
+    for name in baseline_names(e.results):
         scored = [r.baselines[name] for r in e.results if name in r.baselines]
-        everyone.append((f"m{i}", baseline_title(name), [s for s in scored if s.curves]))
+        everyone.append((f"m{mark(name)}", baseline_title(name), [s for s in scored if s.curves]))
     everyone = [one for one in everyone if one[2]]
     drawn = []
     for kind, curve in first.curves.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinemask.runs.measures import MEASURES
+from kinemask.runs.measures import BASELINES, MEASURES
 from kinemask.runs.result import Result, Results, group_seeds
 from kinemask.runs.run import Run
 from kinemask.runs.text import measured
@@ -52,6 +52,11 @@ def ordered(measures: Iterable[str]) -> list[str]:
 
 def measure_title(name: str) -> str:
     return MEASURES.get(name, name.replace("_", " "))
+
+
+def mark(baseline: str) -> int:
+    """Number of a baseline's colour in style.css (m0 … m5)."""
+    return ([*BASELINES, baseline].index(baseline)) % 6
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ from typing import Any
 
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.reports.charts import Bar, Mark, bar
-from kinemask.reports.pages import Note, Table
+from kinemask.reports.pages import Table
 from kinemask.reports.published import Place, place, published
 from kinemask.reports.reproduce import commands
-from kinemask.reports.runs import Evaluation, Shown, measure_title, ordered
+from kinemask.reports.runs import Evaluation, Shown, mark, measure_title, ordered
 from kinemask.runs.run import differences
 from kinemask.runs.text import baseline_names, baseline_title, distinct, measured, summary
 from kinemask.version import __version__
@@ -113,9 +113,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsView:
-    """Bars and tables of all evaluations. baselines, measures: titles of the columns."""
+    """Bars and tables of all evaluations. baselines, measures: titles of the columns; key: of the marks on bars."""
 
     bars: list[Bar]
+    key: list[tuple[str, str]]
     baselines: list[str]
     measures: list[str]
     best_epoch: bool
@@ -132,6 +133,7 @@ def results(runs: Sequence[Shown]) -> ResultsView | None:
     columns = baselines, measures
     return ResultsView(
         bars=[_bar(run, e, baselines, len(runs) > 1) for run, e in every if not e.stale],
+        key=[(f"m{mark(name)}", baseline_title(name)) for name in baselines],
         baselines=[baseline_title(name) for name in baselines],
         measures=[measure_title(name) for name in measures],
         best_epoch=any(e.first.best_epoch is not None for _, e in every),
@@ -142,8 +144,8 @@ def results(runs: Sequence[Shown]) -> ResultsView | None:
 def _bar(run: Shown, e: Evaluation, baselines: Sequence[str], named: bool) -> Bar:
     """The accuracy, and its baselines as marks."""
     first, label = e.first, f"{run.name}: " if named else ""
-    found = [(i, name, e.values(baseline=name)) for i, name in enumerate(baselines)]
-    marks = [Mark(baseline_title(name), fmean(values), i) for i, name, values in found if values]
+    found = [(name, e.values(baseline=name)) for name in baselines]
+    marks = [Mark(baseline_title(name), fmean(values), mark(name)) for name, values in found if values]
     return bar(f"{label}{first.protocol}, {first.data} {first.split}", fmean(e.values()), marks=marks)
 
 
@@ -221,31 +223,39 @@ def _over_seeds(
 
 @dataclass(frozen=True)
 class Beside:
-    """A place and its table, or what there is to say instead. long: whether the table scrolls by itself."""
+    """Published numbers of a place, and the runs' own among them. long: whether the table scrolls by itself."""
 
     title: str
-    table: Table | Note
-    long: bool = False
+    table: Table
+    long: bool
 
 
-def beside_published(runs: Sequence[Shown]) -> list[Beside]:
+@dataclass(frozen=True)
+class PublishedView:
+    """Tables; places of which nothing is on record; splits that are for choosing settings."""
+
+    places: list[Beside]
+    unknown: list[str]
+    chosen: list[str]
+
+
+def beside_published(runs: Sequence[Shown]) -> PublishedView:
     """Per data set, split and protocol: the published numbers and the runs' own, highest first."""
-    groups: dict[Place | None, list[tuple[Shown, Evaluation]]] = {}
+    groups: dict[Place, list[tuple[Shown, Evaluation]]] = {}
+    chosen: dict[str, None] = {}
     for run in runs:
         for e in run.evaluations:
-            groups.setdefault(place(e.first), []).append((run, e))
-    out = []
-    for where, own in groups.items():
-        if where is None:
-            said = f"Split {own[0][1].first.split} is for choosing settings; nothing is published on it."
-            out.append(Beside("", Note(said)))
-        elif not published(where):
-            nothing = Note("No published numbers of this data set, split and protocol are on record.")
-            out.append(Beside(" · ".join(where), nothing))
-        else:
-            table = _published_table(where, own)
-            out.append(Beside(" · ".join(where), table, len(table.rows) > LONG))
-    return out
+            where = place(e.first)
+            if where is None:
+                chosen[f"{e.first.data} {e.first.split}"] = None
+            else:
+                groups.setdefault(where, []).append((run, e))
+    tables = {where: _published_table(where, own) for where, own in groups.items() if published(where)}
+    return PublishedView(
+        places=[Beside(" · ".join(where), found, len(found.rows) > LONG) for where, found in tables.items()],
+        unknown=[" · ".join(where) for where in groups if where not in tables],
+        chosen=list(chosen),
+    )
 
 
 def _published_table(where: Place, own: Sequence[tuple[Shown, Evaluation]]) -> Table:
