@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kinemask.runs.measures import measure, per_class
-from kinemask.runs.result import Key, Member, Result, Results, write_result
+from kinemask.runs.result import Member, Result, Results, write_result
 from kinemask.runs.run import Run
 from kinemask.store.format import sha256
 from kinemask.version import NUMERICS, __version__
@@ -70,7 +70,7 @@ class Voice:
             current = [r for r in found if run.is_current(r)]
             if found and not current:
                 raise ValueError(
-                    f"{run.path}: its encoder has changed since these evaluations; evaluate it again, or name one by its "
+                    f"{run.path}: its encoder has changed since these evaluations; evaluate again, or name one by its "
                     f"hash: {_list(found)}"
                 )
             found = current
