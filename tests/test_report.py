@@ -19,13 +19,14 @@ from conftest import recordings
 from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
-from kinemask.protocols.protocols import evaluate
+from kinemask.protocols.evaluate import evaluate
 from kinemask.recipes import recipes
 from kinemask.reports import charts, figures, report, reproduce, skeletons
 from kinemask.reports.published import place, published
 from kinemask.reports.runs import read_runs
 from kinemask.reports.skeletons import recognise
-from kinemask.runs.checkpoint import read_config
+from kinemask.runs.result import Result, read_result
+from kinemask.runs.run import Run, differences
 from kinemask.skeleton import layout
 from kinemask.store.store import Clip, write_store
 from kinemask.training.pretraining import pretrain
@@ -90,7 +91,7 @@ def make(store, tmp_path_factory):
             folder = tmp_path_factory.mktemp("runs") / f"{name}{seed}"
             pretrain(make_settings(store, name, seed=seed, training_epochs=2), folder, quiet=True)
             evaluate("linear", folder, store.path, "xsub", seed=[0, 1], epochs=2, views=1)
-            evaluate("knn", folder, store.path, "xcam", controls=False)
+            evaluate("knn", folder, store.path, "xcam", baselines=False)
             made[name, seed] = folder
         return made[name, seed]
 
@@ -149,7 +150,7 @@ def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind):
     assert scene["kind"] == kind
     assert (scene["deviation"] > 1e-6) == (name == "hacm")  # its target is a mapping of the motion
     T, S, V, C = scene["T"], scene["S"], scene["joints"], scene["dims"]
-    encoder = layout("sbu15").kept(read_config(run)["encoder"]["joints"])
+    encoder = layout("sbu15").kept(Run(run).config["encoder"]["joints"])
     for clip in scene["clips"]:
         i = store.names.index(clip["name"])
         assert clip["label"] == store.classes[store.labels[i]]
@@ -211,7 +212,7 @@ def test_two_dimensions(tmp_path, name):
 def test_a_run_may_lack_anything_but_its_settings(make, tmp_path):
     run = tmp_path / "bare"
     run.mkdir()
-    config = read_config(make("mamp")) | {"data": str(tmp_path / "away" / "gone")}
+    config = Run(make("mamp")).config | {"data": str(tmp_path / "away" / "gone")}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     page = report(run, tmp_path / "pages" / "page.html").read_text()
     check_alone(page, tmp_path)
@@ -228,7 +229,7 @@ def test_a_run_may_lack_anything_but_its_settings(make, tmp_path):
 def test_a_moved_store_can_be_given(make, store, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(make("mamp"), run)
-    config = read_config(run) | {"data": str(tmp_path / "gone")}
+    config = Run(run).config | {"data": str(tmp_path / "gone")}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     whole = (run / "last.pt").read_bytes()
     (run / "last.pt").write_bytes(whole[: len(whole) // 2])
@@ -298,7 +299,7 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
 
 @pytest.mark.parametrize("name", [*NAMES, "own"])
 def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch, name):
-    config = read_config(make("mamp" if name == "own" else name))
+    config = dict(Run(make("mamp" if name == "own" else name)).config)
     config["sampling"]["rotation"] = [0.1, 0.5, 0.1]
     if name == "own":
         monkeypatch.setattr(reproduce, "recipes", dict)
