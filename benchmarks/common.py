@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, Store, write_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import Store
+from kinemask.store.writer import write_store
 
 
 def machine() -> dict[str, object]:

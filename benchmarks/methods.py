@@ -20,7 +20,7 @@ import torch
 
 from common import arguments, finish, one_person_store
 from kinemask.pretext.base import MaskedPrediction
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 from throughput import Trial, all_measures
 
 RECIPES = ("mamp-ntu60", "mae-ntu60", "hacm-ntu60", "skeleton2vec-ntu60", "masksem-ntu60")

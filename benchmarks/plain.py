@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.store.store import Store
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.store.opening import Store
+from kinemask.windows.settings import SamplingSettings
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from common import arguments, finish, one_person_store
-from kinemask.readers import READERS, ReadOptions
+from kinemask.readers import ReadOptions, reader
 from kinemask.synthetic.recordings import write_recordings
 
 PEAK = """
@@ -45,9 +45,9 @@ def preparing() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         recordings = Path(folder) / "recordings"
         written = timed(lambda: write_recordings(recordings, subjects=8))
-        files = sorted(recordings.iterdir())
-        size = sum(f.stat().st_size for f in files) / 1e6
-        source = READERS["synthetic"]
+        source = reader("synthetic")
+        files = source.scan(recordings).items
+        size = sum(f.path.stat().st_size for f in files) / 1e6
         options = ReadOptions(layout=source.choose_layout(None))
         read = min(timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
         stores = iter(range(100))

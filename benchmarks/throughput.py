@@ -22,11 +22,11 @@ from common import arguments, finish, one_person_store
 from kinemask.configure import parse
 from kinemask.draws import Draws, key
 from kinemask.nn import transformer
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 from kinemask.training.loop import bf16_pays
 from kinemask.training.pretraining import Pretraining
-from kinemask.windows.sampling import Batch
+from kinemask.windows.sampler import Batch
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
 WARM_UP = 3 if torch.cuda.is_available() else 1  # steps that are not counted; compiling may take more than one

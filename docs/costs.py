@@ -22,7 +22,7 @@ from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.runs.cost import flops
 from kinemask.skeleton import layout
-from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.tracks import Recordings, Tracks
 
 PAGES = Path(__file__).parent / "methods"

@@ -27,12 +27,12 @@ from kinemask.configure import parse
 from kinemask.draws import Draws
 from kinemask.preparation.prepare import prepare
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.synthetic.recordings import write_recordings
 from kinemask.training.distributed import World
 from kinemask.training.loop import run_job
 from kinemask.training.pretraining import Pretraining
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
 
 FIGURES = Path(__file__).parent / "figures"

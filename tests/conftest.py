@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip, Store, write_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import Store
+from kinemask.store.writer import write_store
 
 torch.set_num_threads(1)  # the machine is shared, and bitwise comparisons need one order of sums
 

@@ -16,9 +16,9 @@ from kinemask.readers.cleaning import (
     drop_unseen,
     find_origin,
     mark_missing,
-    merge_actors,
     torso_length,
 )
+from kinemask.readers.ntu_actors import merge_actors
 from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.runs.metrics import measures
+from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 
 from conftest import recordings
 from kinemask import cli
@@ -31,10 +33,8 @@ from kinemask.reports.published import place
 from kinemask.reports.reproduce import commands
 from kinemask.reports.runs import read_runs
 from kinemask.runs.cost import cost, flops, training_seconds
-from kinemask.runs.metrics import measures
-from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 from kinemask.skeleton import layout
-from kinemask.store.store import write_store
+from kinemask.store.writer import write_store
 from test_training import make_settings
 
 TINY = {

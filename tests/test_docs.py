@@ -25,7 +25,8 @@ from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
 from kinemask.draws import Draws
 from kinemask.pretext import NAMES, masks, method, register
-from kinemask.readers import READERS
+from kinemask.readers import NAMES as DATASETS
+from kinemask.readers import reader
 from kinemask.skeleton import layout
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,7 @@ def shape_of(recipe: str, data: str) -> str:
     dataset = Path(data).name
     if recipe.startswith("skeletonmae"):
         return "coco17"
-    return (dataset in READERS and READERS[dataset].layout) or "ntu25"
+    return (dataset in DATASETS and reader(dataset).layout) or "ntu25"
 
 
 def build(recipe: str, settings: Any) -> None:
@@ -130,7 +131,7 @@ def dry(monkeypatch):
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
         ("kinemask.preparation.prepare.prepare", "prepare"),
-        ("kinemask.preparation.prepare.info", "info"),
+        ("kinemask.preparation.info.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
         ("kinemask.protocols.protocols.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),

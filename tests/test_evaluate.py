@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemask.protocols.protocols import PROTOCOLS, evaluate
+from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from sklearn.neighbors import KNeighborsClassifier
 
 from kinemask.models.encoders import load_encoder, mean_by
@@ -21,14 +23,14 @@ from kinemask.pretext import method
 from kinemask.protocols.features import Features, check_fit, parts, raw_coordinates, with_sampling
 from kinemask.protocols.knn import KNNSettings, knn, vote
 from kinemask.protocols.linear import LinearHead, LinearSettings, linear
-from kinemask.protocols.protocols import PROTOCOLS, evaluate
-from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, open_store, write_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import open_store
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import Settings, TrainingSettings
-from kinemask.windows import sampling
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows import sampler
+from kinemask.windows.settings import SamplingSettings
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 QUICK = {"epochs": 5, "batch_size": 16, "views": 2}
@@ -397,7 +399,7 @@ def test_controls_do_not_depend_on_the_weights_under_test(run, tiny, tmp_path):
 def test_shear_is_of_pretraining_alone(protocol, tiny, tmp_path, monkeypatch):
     run = make_run(tiny, tmp_path / "run", sampling={"shear": 0.5}, epochs=1)
     seen = []
-    monkeypatch.setattr(sampling, "augment", lambda x, draws, clip_index, s: seen.append(s.shear) or x)
+    monkeypatch.setattr(sampler, "augment", lambda x, draws, clip_index, s: seen.append(s.shear) or x)
     evaluate(protocol, run, tiny.path, "xsub", device="cpu", controls=False, epochs=1)
     assert set(seen) == {0.0}
 

@@ -27,9 +27,11 @@ from kinemask.pretext.skeletonmae import METHOD, SkeletonMAE, SkeletonMAESetting
 from kinemask.protocols.finetune import FinetuneSettings
 from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.settings import flatten
-from kinemask.windows.sampling import Batch, Sampler, SamplingSettings
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 T, B, D = 6, 3, 8

@@ -16,7 +16,8 @@ from kinemask.nn.average import MovingAverage
 from kinemask.pretext import masks, targets
 from kinemask.pretext.masksem import MaskSemSettings
 from kinemask.skeleton import layout
-from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 from test_pretext import FRAMES, B, S, again, make, make_batch, outcome, train
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +19,34 @@ import pytest
 
 from kinemask.preparation import workers as reading
 from kinemask.preparation.completeness import what_lacks
-from kinemask.preparation.prepare import info, prepare
+from kinemask.preparation.info import info
+from kinemask.preparation.prepare import prepare
+from kinemask.preparation.reading import open_source, read_clips
 from kinemask.progress import progress
-from kinemask.readers import READERS, Catalogue, Reader, Rejected, Row, SplitRule
+from kinemask.readers import NAMES, Complete, Item, Reader, Rejected, Scan, SplitRule, reader, register
+from kinemask.readers.ntu import absent_setups
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, StoreWriter, open_store
+from kinemask.store.format import Clip
+from kinemask.store.opening import open_store
+from kinemask.store.writer import StoreWriter
 
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
-def find(src, options):
+def find(src):
     files = sorted(src.rglob("*.txt"))
     if not files:
         raise ValueError(f"{src} holds no .txt files")
     return files
 
 
-def read(path, options):
+def scan(src):
+    return Scan.of_files(find(src), ("one", "two", "three"))
+
+
+def read(item, options):
     """A clip of as many frames as the file says; words in its place stand for what can go wrong."""
+    path = item.path
     word = path.read_text().strip()
     if word == "empty":
         raise Rejected(f"{path}: zero throughout")
@@ -52,8 +63,8 @@ def read(path, options):
     data = np.random.default_rng(seed).normal(size=(1, int(word), 15, 3))
     fields = {"subject": str(seed % 5), "room": "ab"[seed % 2]}
     notes = ("dropped body 2: a chair",) if seed == 3 else ()
-    row = options.row
-    return Clip(path.stem, data, row.label if row else seed % 3, {**fields, **(row.fields if row else {})}, notes)
+    label = seed % 3 if item.label is None else item.label
+    return Clip(path.stem, data, label, {**fields, **item.fields}, notes)
 
 
 reading_parent = os.getpid()
@@ -65,14 +76,14 @@ FAKE = Reader(
     layout="sbu15",
     classes=("one", "two", "three"),
     splits={"xsub": RULE},
-    find=find,
+    scan=scan,
     read=read,
 )
 
 
 @pytest.fixture
-def src(tmp_path, monkeypatch):
-    monkeypatch.setitem(READERS, "fake", FAKE)
+def src(tmp_path):
+    register(FAKE)
     for i in range(40):
         file = tmp_path / "raw" / f"room{i % 2}" / f"c{i:02d}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +114,7 @@ def test_a_data_set_becomes_a_store(src):
     summary = run(src, workers=1)
     store = open_store(summary.path, verify=True)
     assert (summary.clips, summary.files, summary.rejected, summary.notes) == (40, 40, 0, 1)
-    assert store.names == [path.stem for path in find(src, None)]
+    assert store.names == [path.stem for path in find(src)]
     assert store.classes == ["one", "two", "three"]
     assert store.splits == ("xsub", "xsub-val")
     assert rejected(summary) == [["body", "c03", "dropped body 2: a chair"]]
@@ -276,14 +287,14 @@ def test_bad_places_are_refused_at_once(src, tmp_path):
         run(src, "raw", overwrite=False)
     with pytest.raises(ValueError, match="not a store"):
         run(src, "raw", overwrite=True)
-    for file in find(src, None):
+    for file in find(src):
         file.write_text("junk")
     with pytest.raises(ValueError, match=r"no clip of .* is left to store; 40 files rejected.*c00.txt: line 1"):
         run(src)
     assert beside(src) == ["nothing"]
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if READERS[name].catalogue is None])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("exists", [False, True])
 def test_every_reader_refuses_a_folder_without_its_files(name, exists, tmp_path):
     if exists:
@@ -339,14 +350,13 @@ def test_a_dead_worker_is_told(src):
     assert beside(src) == []
 
 
-def test_a_source_with_a_catalogue_brings_its_own_names(src, monkeypatch):
-    def catalogue(folder):
+def test_a_source_that_lists_its_clips_brings_its_own_names(src):
+    def scan(folder):
         side = lambda i: {"split:default": ("train", "test")[i % 4 == 0]}
-        rows = {path: Row(path.stem, i % 2, side(i)) for i, path in enumerate(sorted(folder.rglob("*.txt")))}
-        return Catalogue(("no", "yes"), rows)
+        items = [Item(path, path.stem, i % 2, side(i)) for i, path in enumerate(find(folder))]
+        return Scan(items, ("no", "yes"), splits=frozenset({"default"}))
 
-    own = Reader("own", "Own", "", None, (), {}, find, read, catalogue=catalogue)
-    monkeypatch.setitem(READERS, "own", own)
+    register(Reader("own", "Own", "", None, scan, read))
     with pytest.raises(ValueError, match="needs a layout"):
         prepare("own", src, src.parent / "store", progress=False)
     summary = prepare("own", src, src.parent / "store", layout=layout("sbu15"), progress=False)
@@ -360,20 +370,39 @@ def test_a_source_with_a_catalogue_brings_its_own_names(src, monkeypatch):
 
 
 def test_what_a_copy_lacks_is_said():
-    expected = {
-        "files": 1440,
-        "clips": 1430,
-        "setups": (1, 2, 3, 4, 5, 6),
-        "files_per_setup_and_subject": 360,
-    }
+    expected = Complete(1440, 1430, {"x": (3, 4)}, partial(absent_setups, setups=range(1, 7)))
     files = [Path(f"S{s:03d}C001P{p:03d}R001A{a:03d}.skeleton") for s, p in ((1, 1), (3, 2)) for a in range(360)]
-    lines = what_lacks({**expected, "splits": {"x": (3, 4)}}, files[:-1], 1430, {"x": (2, 4)})
-    assert lines == [
+    assert what_lacks(expected, files[:-1], 1430, {"x": (2, 4)}) == [
         "719 files; a complete copy has 1,440 (721 missing); no file of setups 2, 4-6; too few files of setups 3",
         "split x: 2/4 clips for training/test; a complete copy has 3/4",
     ]
-    assert what_lacks({"clips": 3}, [], 5, {}) == ["5 clips; a complete copy has 3 (2 too many)"]
-    assert what_lacks({}, files, 5, {"x": (1, 1)}) == []
+    assert what_lacks(Complete(0, 3, {}), [], 5, {}) == ["5 clips; a complete copy has 3 (2 too many)"]
+
+
+def test_clips_are_read_without_being_written(src):
+    (src / "c90.txt").write_text("junk")
+    (src / "c91.txt").write_text("empty")
+    failures = {}
+    clips = list(read_clips(src, "fake", failed=lambda item, failure: failures.update({item.path.name: failure})))
+    assert [(name, failure.by_rule) for name, failure in failures.items()] == [("c90.txt", False), ("c91.txt", True)]
+    store = open_store(run(src).path)
+    assert [clip.name for clip in clips] == store.names
+    assert all(np.array_equal(clip.data.astype(np.float32), store.clip(i)) for i, clip in enumerate(clips))
+    assert beside(src) == ["store"]
+    parallel = list(read_clips(src, "fake", workers=2, failed=lambda item, failure: None))
+    assert [clip.name for clip in parallel] == store.names
+    with pytest.raises(ValueError, match=r"c90\.txt: line 1: expected a number of frames"):
+        list(read_clips(src, "fake"))
+    with pytest.raises(ValueError, match="gives no confidences"):
+        read_clips(src, "fake", min_score=0.5)
+    source = open_source(src, "fake")
+    assert (source.layout, source.scan.classes, len(source.scan.items)) == (layout("sbu15"), FAKE.classes, 42)
+
+
+def test_readers_of_other_packages_are_registered(src):
+    assert reader("fake") is FAKE
+    with pytest.raises(ValueError, match="one of kinemask's own"):
+        register(reader("ntu60"))
 
 
 def test_info_counts_what_a_store_holds(src):

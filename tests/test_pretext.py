@@ -23,7 +23,9 @@ from kinemask.pretext.hacm import HACMSettings
 from kinemask.pretext.mamp import MAMPSettings
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
-from kinemask.windows.sampling import Batch, Sampler, SamplingSettings, difference
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.settings import SamplingSettings
+from kinemask.windows.streams import difference
 from kinemask.windows.tracks import Recordings, Tracks
 
 LAYOUTS = ("ntu25", "sbu15", "coco17")

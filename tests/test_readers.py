@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse
 from scipy.io import loadmat, savemat
 
-from kinemask.readers import READERS, ReadOptions, Rejected, Row, reader
+from kinemask.readers import NAMES, Item, ReadOptions, Rejected, reader
 from kinemask.readers.files import read_mat
 from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
@@ -27,6 +27,14 @@ NTU = sorted((DATA / "ntu-rgbd").rglob("*.skeleton"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data in {DATA}")
 needs_ntu = pytest.mark.skipif(not NTU, reason=f"no NTU RGB+D files in {DATA}")
 PLAIN = ReadOptions()
+
+
+def item(path, *known):
+    return Item(path, path.stem, *known)
+
+
+def files_of(source, folder):
+    return [found.path for found in source.scan(folder).items]
 
 
 # ---- a small valid file of each format, of joints (T, V, C) of one person ----
@@ -142,11 +150,11 @@ def sample(request, tmp_path):
     """(reader, write(joints) -> path, valid joints (T, V, C), options) of every reader and format."""
     name, write, joints, channels, options = FORMATS[request.param]
     data = np.random.default_rng(0).normal(1, 0.2, (14, joints, channels))
-    return READERS[name], lambda data: write(tmp_path, data), data, options
+    return reader(name), lambda data: write(tmp_path, data), data, options
 
 
 def test_every_reader_is_in_the_contract():
-    assert {name for name, *_ in FORMATS.values()} | OF_THEIR_OWN == set(READERS)
+    assert {name for name, *_ in FORMATS.values()} | OF_THEIR_OWN == set(NAMES)
     with pytest.raises(ValueError, match=r"no reader 'ntu61'.*ntu60.*arrays"):
         reader("ntu61")
 
@@ -155,7 +163,7 @@ class TestContract:
     def test_reads_a_clip_in_the_store_convention(self, sample):
         source, write, joints, options = sample
         path = write(joints)
-        clip = source.read(path, options)
+        clip = source.read(item(path), options)
         own = source.choose_layout(options.layout)
         assert clip.data.shape[1:] == (14, own.num_joints, own.dims)
         assert clip.data.dtype == np.float32
@@ -167,21 +175,21 @@ class TestContract:
 
     def test_finds_files_at_any_depth_and_says_what_it_looked_for(self, sample, tmp_path):
         source, write, joints, _ = sample
-        if source.catalogue is not None:
+        if source.is_format:
             pytest.skip("its clips are listed, or all files are")
         path = write(joints)
         (tmp_path / "._hidden.skeleton").write_text("")
-        assert source.find(tmp_path, PLAIN) == [path]
+        assert files_of(source, tmp_path) == [path]
         path.unlink()
         with pytest.raises(ValueError, match=r"holds no files .*, at any depth"):
-            source.find(tmp_path, PLAIN)
+            files_of(source, tmp_path)
         with pytest.raises(ValueError, match="does not exist"):
-            source.find(tmp_path / "absent", PLAIN)
+            files_of(source, tmp_path / "absent")
 
     def test_nan_and_zero_joints_are_missing(self, sample):
         source, write, joints, options = sample
         joints[3, 4], joints[5, 6, 1] = 0, np.nan
-        clip = source.read(write(joints), options)
+        clip = source.read(item(write(joints)), options)
         assert np.array_equal(np.argwhere(np.isnan(clip.data[0]).all(-1)), [[3, 4], [5, 6]])
         assert np.isnan(clip.data[0]).sum() == 2 * joints.shape[-1]
 
@@ -190,13 +198,13 @@ class TestContract:
         joints[3, 4, 1] = -np.inf
         path = write(joints)
         with pytest.raises(ValueError, match=f"{path}.*finite") as caught:
-            source.read(path, options)
+            source.read(item(path), options)
         assert not isinstance(caught.value, Rejected)
 
     def test_zero_throughout_is_rejected_by_rule(self, sample):
         source, write, joints, options = sample
         with pytest.raises(Rejected, match=r"is seen in any frame"):
-            source.read(write(joints * 0), options)
+            source.read(item(write(joints * 0)), options)
 
     @pytest.mark.parametrize(
         "content",
@@ -208,7 +216,7 @@ class TestContract:
         path = write(joints)
         path.write_bytes(content)
         with pytest.raises(ValueError, match=str(path)) as caught:
-            source.read(path, options)
+            source.read(item(path), options)
         assert not isinstance(caught.value, Rejected)
 
     def test_truncated_anywhere(self, sample):
@@ -221,7 +229,7 @@ class TestContract:
                 continue
             path.write_bytes(whole[:size])
             with pytest.raises(ValueError, match=str(path)):
-                source.read(path, options)
+                source.read(item(path), options)
 
     def test_wrong_number_of_joints(self, sample):
         source, write, joints, options = sample
@@ -229,7 +237,7 @@ class TestContract:
         if path.suffix == ".csv":
             pytest.skip("a joint without a line in a table is missing")
         with pytest.raises(ValueError, match=str(path)):
-            source.read(path, options)
+            source.read(item(path), options)
 
 
 # ---- real data ----
@@ -242,12 +250,12 @@ def real():
 
     def load(name):
         if name not in cache:
-            source = READERS[name]
-            files = source.find(DATA / name, PLAIN)
+            source = reader(name)
+            files = files_of(source, DATA / name)
             clips, reasons = {}, {}
             for path in files:
                 try:
-                    clip = source.read(path, PLAIN)
+                    clip = source.read(item(path), PLAIN)
                     clips[clip.name] = clip
                 except ValueError as error:
                     reasons[path.name] = error
@@ -262,11 +270,11 @@ class TestRealData:
     @pytest.mark.filterwarnings("ignore:All-NaN slice")  # a head that is never seen
     @pytest.mark.parametrize("name", REAL)
     def test_counts_splits_and_convention(self, real, name):
-        source, (files, clips, _) = READERS[name], real(name)
-        assert {"files": len(files), "clips": len(clips)} == {k: source.expected[k] for k in ("files", "clips")}
+        source, (files, clips, _) = reader(name), real(name)
+        assert (len(files), len(clips)) == (source.expected.files, source.expected.clips)
         for split, rule in source.splits.items():
             sides = Counter(rule.side(clip.fields) for clip in clips.values())
-            assert (sides["train"], sides["test"]) == source.expected["splits"][split]
+            assert (sides["train"], sides["test"]) == source.expected.splits[split]
             assert sides.total() == len(clips)
         assert {clip.label for clip in clips.values()} == set(range(len(source.classes)))
         own = source.choose_layout()
@@ -297,7 +305,7 @@ class TestRealData:
     def test_mat_files_as_scipy_reads_them(self):
         """Among them two that MATLAB wrote without the end of a compressed stream."""
         files = [*(DATA / "penn-action" / "labels" / f"{n}.mat" for n in ("0001", "1605", "1833"))]
-        files += READERS["utd-mhad"].find(DATA / "utd-mhad", PLAIN)[::100]
+        files += files_of(reader("utd-mhad"), DATA / "utd-mhad")[::100]
         for path in files:
             expected = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
             found = read_mat(path, tuple(expected))
@@ -314,19 +322,19 @@ class TestRealData:
         assert 0.3 < np.median(np.concatenate([x.ravel() for x in lengths])) < 0.6
 
     def test_utd_in_either_joint_order(self):
-        path = READERS["utd-mhad"].find(DATA / "utd-mhad", PLAIN)[0]
-        own, other = (READERS["utd-mhad"].read(path, o).data for o in (PLAIN, OWN))
+        path = files_of(reader("utd-mhad"), DATA / "utd-mhad")[0]
+        own, other = (reader("utd-mhad").read(item(path), o).data for o in (PLAIN, OWN))
         order = [layout("utd20").index(joint) for joint in OWN.layout.joints]
         assert np.array_equal(own[:, :, order], other)
         with pytest.raises(ValueError, match="utd20 or kinect20, not ntu25"):
-            READERS["utd-mhad"].choose_layout(layout("ntu25"))
+            reader("utd-mhad").choose_layout(layout("ntu25"))
 
 
 @needs_ntu
 class TestNtu:
     def test_real_files(self):
-        found = READERS["ntu60"].find(DATA / "ntu-rgbd", PLAIN)
-        clips = {path.stem: READERS["ntu60"].read(path, PLAIN) for path in found}
+        found = files_of(reader("ntu60"), DATA / "ntu-rgbd")
+        clips = {path.stem: reader("ntu60").read(item(path), PLAIN) for path in found}
         assert {name: clip.data.shape[:2] for name, clip in clips.items()} == {
             "S001C001P001R001A001": (1, 103),
             "S001C001P001R001A050": (2, 74),
@@ -334,7 +342,7 @@ class TestNtu:
             "S003C001P015R001A034": (1, 71),
         }
         clip = clips["S003C001P015R001A034"]
-        assert READERS["ntu60"].classes[clip.label] == "rub two hands together"
+        assert reader("ntu60").classes[clip.label] == "rub two hands together"
         assert clip.fields == {"subject": "15", "camera": "1", "setup": "3", "replication": "1"}
         assert not any(clip.notes for clip in clips.values())
 
@@ -351,7 +359,7 @@ class TestNtu:
             cut = tmp_path / path.name
             cut.write_bytes(b"".join(lines[:n]))
             with pytest.raises(ValueError, match=f"{cut}, line {n + 1}: expected .* found the end of the file"):
-                READERS["ntu60"].read(cut, PLAIN)
+                reader("ntu60").read(item(cut), PLAIN)
 
     def test_numbers_as_numpy_reads_them(self):
         lines = NTU[0].read_text().splitlines()
@@ -364,7 +372,7 @@ def test_ntu_splits_are_the_owners():
     fields = [{"subject": str(s), "camera": str(c), "setup": str(k)} for s, c, k in np.ndindex(107, 4, 33)]
 
     def train(name, split, column):
-        rule = READERS[name].splits[split]
+        rule = reader(name).splits[split]
         return {int(f[column]) for f in fields if rule.side(f) == "train"} - {0}
 
     sixty = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}
@@ -374,9 +382,9 @@ def test_ntu_splits_are_the_owners():
     assert train("ntu120", "xsub", "subject") > sixty
     assert train("ntu120", "xset", "setup") == set(range(2, 33, 2))
     for name in ("ntu60", "ntu120"):
-        expected = READERS[name].expected
-        assert all(sum(counts) == expected["clips"] for counts in expected["splits"].values())
-        assert len(set(READERS[name].classes)) == int(name[3:])
+        expected = reader(name).expected
+        assert all(sum(counts) == expected.clips for counts in expected.splits.values())
+        assert len(set(reader(name).classes)) == int(name[3:])
 
 
 SKELETON = skeleton_text(np.random.default_rng(1).normal(1, 0.2, (1, 3, 25, 3))).splitlines()
@@ -427,7 +435,7 @@ class TestSkeletonFiles:
         content, words = BAD_SKELETONS[name]
         path.write_text(content)
         with pytest.raises(ValueError, match=f"{path}, {words}"):
-            READERS["ntu60"].read(path, PLAIN)
+            reader("ntu60").read(item(path), PLAIN)
 
     @pytest.mark.parametrize(
         "variant",
@@ -453,17 +461,17 @@ class TestSkeletonFiles:
     @pytest.mark.parametrize("word", ["nan", "NaN", "-1.#IND", "1.#QNAN"])
     def test_nan_is_missing(self, path, word):
         path.write_text(change(9, f"1 {word} 3 0 0 0 0 0 0 0 0 2"))
-        clip = READERS["ntu60"].read(path, PLAIN)
+        clip = reader("ntu60").read(item(path), PLAIN)
         assert np.array_equal(np.argwhere(np.isnan(clip.data).all(-1)), [[0, 0, 4]])
 
     def test_frames_without_bodies_are_cut_and_nobody_is_rejected(self, path):
         frame = SKELETON[1:29]
         path.write_text("\n".join(["5", "0", *frame, "0", "0", *frame]))
-        assert READERS["ntu60"].read(path, PLAIN).data.shape == (1, 2, 25, 3)
+        assert reader("ntu60").read(item(path), PLAIN).data.shape == (1, 2, 25, 3)
         for text in ("0\n", "3\n0\n0\n0\n"):
             path.write_text(text)
             with pytest.raises(Rejected, match="no body is seen in any frame"):
-                READERS["ntu60"].read(path, PLAIN)
+                reader("ntu60").read(item(path), PLAIN)
 
     def test_file_names(self, tmp_path):
         text = "\n".join(SKELETON)
@@ -475,15 +483,15 @@ class TestSkeletonFiles:
             path = tmp_path / f"S001C001P001R001{name}.skeleton"
             path.write_text(text)
             with pytest.raises(ValueError, match=words):
-                READERS["ntu60"].read(path, PLAIN)
+                reader("ntu60").read(item(path), PLAIN)
         later = tmp_path / "S018C001P001R001A061.skeleton"
         later.write_text(text)
-        assert later not in READERS["ntu60"].find(tmp_path, PLAIN)
-        assert later in READERS["ntu120"].find(tmp_path, PLAIN)
+        assert later not in files_of(reader("ntu60"), tmp_path)
+        assert later in files_of(reader("ntu120"), tmp_path)
         (tmp_path / "again").mkdir()
         (tmp_path / "again" / later.name).write_text(text)
         with pytest.raises(ValueError, match="two files are called S018"):
-            READERS["ntu120"].find(tmp_path, PLAIN)
+            files_of(reader("ntu120"), tmp_path)
 
 
 class TestOtherFormats:
@@ -508,7 +516,7 @@ class TestOtherFormats:
         path = tmp_path / "a08_s01_e01_v01.json"
         path.write_text(content)
         with pytest.raises(ValueError, match=f"{path}.*{words}"):
-            READERS["nw-ucla"].read(path, PLAIN)
+            reader("nw-ucla").read(item(path), PLAIN)
 
     def test_unknown_classes(self, tmp_path):
         for name, source in (
@@ -517,10 +525,10 @@ class TestOtherFormats:
             ("s01s02/09/001/skeleton_pos.txt", "sbu"),
         ):
             with pytest.raises(ValueError, match="no class"):
-                READERS[source].read(tmp_path / name, PLAIN)
+                reader(source).read(item(tmp_path / name), PLAIN)
         path = write_penn(tmp_path, self.joints[:, :13, :2], action="yoga")
         with pytest.raises(ValueError, match="no class 'yoga'"):
-            READERS["penn-action"].read(path, PLAIN)
+            reader("penn-action").read(item(path), PLAIN)
 
     @pytest.mark.parametrize(
         "content, words",
@@ -538,19 +546,19 @@ class TestOtherFormats:
         path = tmp_path / "a1_s1_t1_skeleton.mat"
         savemat(path, content)
         with pytest.raises(ValueError, match=f"{path}.*{words}"):
-            READERS["utd-mhad"].read(path, PLAIN)
+            reader("utd-mhad").read(item(path), PLAIN)
 
     def test_mat_of_one_frame_and_of_other_versions(self, tmp_path):
         path = tmp_path / "a1_s1_t1_skeleton.mat"
         savemat(path, {"d_skel": self.joints[0]})
-        assert READERS["utd-mhad"].read(path, PLAIN).data.shape == (1, 1, 20, 3)
+        assert reader("utd-mhad").read(item(path), PLAIN).data.shape == (1, 1, 20, 3)
         savemat(path, {"d_skel": self.joints[0]}, format="4")
-        assert READERS["utd-mhad"].read(path, PLAIN).data.shape == (1, 1, 20, 3)
+        assert reader("utd-mhad").read(item(path), PLAIN).data.shape == (1, 1, 20, 3)
         savemat(path, {"d_skel": self.joints.transpose(1, 2, 0)}, do_compression=True)
-        assert READERS["utd-mhad"].read(path, PLAIN).data.shape == (1, 5, 20, 3)
+        assert reader("utd-mhad").read(item(path), PLAIN).data.shape == (1, 5, 20, 3)
         path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" * 99)
         with pytest.raises(ValueError, match=r"7\.3"):
-            READERS["utd-mhad"].read(path, PLAIN)
+            reader("utd-mhad").read(item(path), PLAIN)
 
     @pytest.mark.parametrize(
         "changes, words",
@@ -565,20 +573,20 @@ class TestOtherFormats:
     def test_penn_action_of_another_shape(self, tmp_path, changes, words):
         path = write_penn(tmp_path, self.joints[:, :13, :2], **changes)
         with pytest.raises(ValueError, match=words):
-            READERS["penn-action"].read(path, PLAIN)
+            reader("penn-action").read(item(path), PLAIN)
 
     def test_penn_action_visibility(self, tmp_path):
         visible = np.ones((5, 13), np.uint8)
         visible[2, 3] = 0
         path = write_penn(tmp_path, self.joints[:, :13, :2], visibility=visible, train=-1)
-        clip = READERS["penn-action"].read(path, PLAIN)
+        clip = reader("penn-action").read(item(path), PLAIN)
         assert np.array_equal(np.argwhere(np.isnan(clip.data).all(-1)), [[0, 2, 3]])
-        assert READERS["penn-action"].splits["official"].side(clip.fields) == "test"
+        assert reader("penn-action").splits["official"].side(clip.fields) == "test"
 
     def test_sbu_units_and_bad_lines(self, tmp_path):
         joints = self.joints[:, :15].copy()
         path = write_sbu(tmp_path, joints)
-        clip = READERS["sbu"].read(path, PLAIN)
+        clip = reader("sbu").read(item(path), PLAIN)
         x, y, z = np.moveaxis(joints, -1, 0)
         millimetres = np.stack([1280 - 2560 * x, 960 - 1920 * y, 10000 * z / 7.8125], -1)
         torso = layout("sbu15").index("torso")
@@ -587,9 +595,9 @@ class TestOtherFormats:
         for bad in (lines[2] + ",1", lines[2].rpartition(",")[0], lines[2].replace(",", ",x", 1), ""):
             path.write_text("\n".join([*lines[:2], bad, *lines[3:]]))
             with pytest.raises(ValueError, match=f"{path}, line 3: expected 91 numbers"):
-                READERS["sbu"].read(path, PLAIN)
+                reader("sbu").read(item(path), PLAIN)
         with pytest.raises(ValueError, match="should lie at sXXsYY"):
-            READERS["sbu"].read(tmp_path / "skeleton_pos.txt", PLAIN)
+            reader("sbu").read(item(tmp_path / "skeleton_pos.txt"), PLAIN)
 
 
 def test_flipped_bytes_are_errors_or_other_numbers_never_worse(sample):
@@ -602,7 +610,7 @@ def test_flipped_bytes_are_errors_or_other_numbers_never_worse(sample):
             damaged[at] = rng.integers(256)
         path.write_bytes(damaged)
         try:
-            found = source.read(path, options).data
+            found = source.read(item(path), options).data
         except ValueError as error:
             found = str(error)
         assert str(path) in found if isinstance(found, str) else not np.isinf(found).any()
@@ -614,7 +622,7 @@ class Harm:
 
 
 class TestArrays:
-    source = READERS["arrays"]
+    source = reader("arrays")
     joints = np.random.default_rng(3).normal(1, 0.2, (5, 20, 3))
 
     def listing(self, folder, text, files=("one.npy", "two.npz", "deep/three.csv")):
@@ -626,23 +634,23 @@ class TestArrays:
         (folder / "clips.csv").write_text(text)
         return folder
 
-    def test_catalogue(self, tmp_path):
+    def test_listing(self, tmp_path):
         self.listing(
             tmp_path,
             "clip,label,subject,split,split:b\none.npy,10,anna,train,\ntwo,9,ben,test,train\ndeep/three.csv,,,,test\n",
         )
-        found = self.source.catalogue(tmp_path)
+        found = self.source.scan(tmp_path)
         assert found.classes == ("9", "10")
-        assert list(found.rows) == [tmp_path / n for n in ("one.npy", "two.npz", "deep/three.csv")]
-        assert list(found.rows.values()) == [
-            Row("one", 1, {"subject": "anna", "split:default": "train", "split:b": ""}),
-            Row("two", 0, {"subject": "ben", "split:default": "test", "split:b": "train"}),
-            Row("deep/three", None, {"subject": "", "split:default": "", "split:b": "test"}),
+        assert found.splits == {"default", "b"}
+        columns = ("subject", "split:default", "split:b")
+        assert found.items == [
+            Item(tmp_path / "one.npy", "one", 1, dict(zip(columns, ("anna", "train", ""), strict=True))),
+            Item(tmp_path / "two.npz", "two", 0, dict(zip(columns, ("ben", "test", "train"), strict=True))),
+            Item(tmp_path / "deep/three.csv", "deep/three", None, dict(zip(columns, ("", "", "test"), strict=True))),
         ]
-        clips = [self.source.read(p, ReadOptions(OWN.layout, row)) for p, row in found.rows.items()]
+        clips = [self.source.read(one, OWN) for one in found.items]
         assert [clip.label for clip in clips] == [1, 0, None]
         assert all(np.array_equal(clip.data, clips[0].data) for clip in clips)
-        assert self.source.find(tmp_path, OWN) == list(found.rows)
 
     @pytest.mark.parametrize(
         "text, words",
@@ -664,13 +672,13 @@ class TestArrays:
             ('clip\n"one\n' + "two\n" * 50_000, "field larger than field limit.*is a quote left open"),
         ],
     )
-    def test_bad_catalogues(self, tmp_path, text, words):
+    def test_bad_lists(self, tmp_path, text, words):
         with pytest.raises(ValueError, match=f"clips.csv.*{words}"):
-            self.source.catalogue(self.listing(tmp_path, text))
+            self.source.scan(self.listing(tmp_path, text))
 
-    def test_no_catalogue(self, tmp_path):
+    def test_no_list(self, tmp_path):
         with pytest.raises(ValueError, match=r"holds no clips\.csv"):
-            self.source.catalogue(tmp_path)
+            self.source.scan(tmp_path)
         with pytest.raises(ValueError, match="needs a layout"):
             self.source.choose_layout(None)
 
@@ -682,7 +690,7 @@ class TestArrays:
         (tmp_path / "d.npy").write_bytes(pickle.dumps(Harm()))
         for path in sorted(tmp_path.iterdir()):
             with pytest.raises(ValueError, match=f"{path}.*(Python objects|not a whole)"):
-                self.source.read(path, OWN)
+                self.source.read(item(path), OWN)
 
     @pytest.mark.parametrize(
         "write, words",
@@ -707,7 +715,7 @@ class TestArrays:
         write(tmp_path, self.joints)
         (path,) = tmp_path.iterdir()
         with pytest.raises(ValueError, match=f"{path}.*{words}"):
-            self.source.read(path, OWN)
+            self.source.read(item(path), OWN)
 
     @pytest.mark.parametrize("frames", [10**6, 10**12, 10**18])
     def test_a_header_that_promises_too_much(self, tmp_path, frames):
@@ -720,17 +728,17 @@ class TestArrays:
             file.write(path, "keypoints.npy")
         for bad in (path, packed):
             with pytest.raises(ValueError, match=f"{bad}.*not a whole"):
-                self.source.read(bad, OWN)
+                self.source.read(item(bad), OWN)
 
     def test_scores_and_bodies(self, tmp_path):
         score = np.ones((2, 5, 20))
         score[0, 1, 2], score[0, 3, 4], score[1] = 0.2, np.nan, 0
         path = write_npz(tmp_path, np.stack([self.joints, self.joints]), score=score)
-        clip = self.source.read(path, ReadOptions(OWN.layout, min_score=0.3))
+        clip = self.source.read(item(path), ReadOptions(OWN.layout, min_score=0.3))
         assert clip.data.shape == (1, 5, 20, 3)
         assert clip.notes == ("dropped body 2: no joint is seen in any frame",)
         assert np.array_equal(np.argwhere(np.isnan(clip.data[0]).all(-1)), [[1, 2], [3, 4]])
-        assert np.isnan(self.source.read(path, OWN).data[0]).all(-1).sum() == 1
+        assert np.isnan(self.source.read(item(path), OWN).data[0]).all(-1).sum() == 1
         assert np.array_equal(clip.score, score[:1], equal_nan=True)
 
     @pytest.mark.parametrize("name", ["score", "confidence", "visibility"])
@@ -738,7 +746,7 @@ class TestArrays:
         lines = [f"{t},{v},1,{t},3,{0.2 if v == 4 else '' if v == 5 else 0.9}" for t in range(3) for v in range(20)]
         path = tmp_path / "mine.csv"
         path.write_text("\n".join([f"frame,landmark,x,y,z,{name}", *lines]))
-        clip = self.source.read(path, ReadOptions(OWN.layout, min_score=0.3))
+        clip = self.source.read(item(path), ReadOptions(OWN.layout, min_score=0.3))
         assert (clip.data.shape, clip.score.shape) == ((1, 3, 20, 3), (1, 3, 20))
         assert np.array_equal(np.argwhere(np.isnan(clip.data[0, 0]).all(-1)), [[4], [5]])
         assert np.isnan(clip.score[0, :, 5]).all()
@@ -747,7 +755,7 @@ class TestArrays:
     def test_data_centred_at_the_root_keep_it(self, tmp_path):
         centred = self.joints - self.joints[:, :1]
         centred[3] = 0
-        clip = self.source.read(write_npy(tmp_path, centred), OWN)
+        clip = self.source.read(item(write_npy(tmp_path, centred)), OWN)
         assert np.array_equal(clip.data[0, [0, 1, 2, 4], 0], np.zeros((4, 3)))
         assert np.isnan(clip.data[0, 3]).all()
         assert clip.notes == ("body 1: hip_centre is zero in every frame, so it is the origin",)
@@ -756,14 +764,14 @@ class TestArrays:
     def test_two_dimensions(self, tmp_path, height):
         pixels = 240 + 100 * np.random.default_rng(4).normal(size=(5, 17, 2))
         path = write_npy(tmp_path, pixels)
-        options = ReadOptions(layout("coco17"), Row("mine", 0, {"image_height": height}))
-        clip = self.source.read(path, options)
+        options = ReadOptions(layout("coco17"))
+        clip = self.source.read(Item(path, "mine", 0, {"image_height": height}), options)
         scale = float(clip.fields["scale"])
         assert scale == 240 if height else 0 < scale < 1000
         assert np.allclose(np.diff(clip.data[0], axis=0) * [1, -1] * scale, np.diff(pixels, axis=0), atol=0.01)
         for bad in ("-1", "tall", "nan"):
             with pytest.raises(ValueError, match="image_height should be a positive number"):
-                self.source.read(path, ReadOptions(layout("coco17"), Row("mine", 0, {"image_height": bad})))
+                self.source.read(Item(path, "mine", 0, {"image_height": bad}), options)
 
     @pytest.mark.parametrize(
         "text, words",
@@ -787,17 +795,19 @@ class TestArrays:
         path = tmp_path / "mine.csv"
         path.write_text(text)
         with pytest.raises(ValueError, match=f"{path}.*{words}"):
-            self.source.read(path, OWN)
+            self.source.read(item(path), OWN)
 
     def test_tables_may_have_gaps_names_and_bodies(self, tmp_path):
         lines = ["﻿frame, body, joint, x, y, z"]
         lines += [f"{t},{who},{j},1,{t},3" for t in (7, 9) for who in ("b", "a") for j in ("head", "0")]
         (tmp_path / "mine.csv").write_text("\n".join([*lines, "9,a,1,,,"]))
-        clip = self.source.read(tmp_path / "mine.csv", OWN)
+        clip = self.source.read(item(tmp_path / "mine.csv"), OWN)
         assert clip.data.shape == (2, 3, 20, 3)
         assert np.array_equal(np.argwhere(~np.isnan(clip.data[1]).any(-1)), [[0, 0], [0, 3], [2, 0], [2, 3]])
 
 
 def test_readers_need_neither_torch_nor_scipy_to_be_listed():
-    code = "import sys, kinemask.readers; assert not {'torch', 'scipy'} & set(sys.modules)"
+    code = (
+        "import sys; from kinemask import readers as r; r.readers(); assert not {'torch', 'scipy'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,12 +9,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from kinemask.preparation.prepare import info, prepare
-from kinemask.readers import READERS, Failure, ReadOptions
+from kinemask.preparation.info import info
+from kinemask.preparation.prepare import prepare
+from kinemask.readers import Failure, ReadOptions, reader
 from kinemask.readers.cleaning import Rejected
 from kinemask.readers.pku_mmd import CLASSES
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 NAMES = {"pku-mmd-1": ["0002-L", "0002-M", "0007-R"], "pku-mmd-2": ["A01N01-L", "A01N01-M", "A26N13-R"]}
 LABELS = "3,0,10,2\n51,12,400,1\n\n12,410,420,2\n"
@@ -55,12 +56,11 @@ def write(folder, dataset, skeletons="Data/SKELETON_VIDEO", labels="Train_Label_
 
 @pytest.fixture(params=NAMES)
 def source(request, tmp_path):
-    return READERS[request.param], write(tmp_path / "raw", request.param)
+    return reader(request.param), write(tmp_path / "raw", request.param)
 
 
-def read(reader, src, video=0):
-    path, row = list(reader.catalogue(src).rows.items())[video]
-    return list(reader.read(path, ReadOptions(row=row)))
+def read(source, src, video=0):
+    return list(source.read(source.scan(src).items[video], ReadOptions()))
 
 
 def test_the_owners_classes():
@@ -71,9 +71,9 @@ def test_the_owners_classes():
 
 
 def test_videos_are_cut_by_their_labels_whatever_their_length(source):
-    reader, src = source
-    clips = read(reader, src)
-    name = NAMES[reader.name][0]
+    part, src = source
+    clips = read(part, src)
+    name = NAMES[part.name][0]
     assert [clip.name for clip in clips] == [f"{name}_01", f"{name}_02", f"{name}_04"]
     assert [clip.label for clip in clips] == [2, 50, 11]
     assert [clip.data.shape for clip in clips] == [(1, n, 25, 3) for n in (10, 388, 10)]
@@ -83,12 +83,12 @@ def test_videos_are_cut_by_their_labels_whatever_their_length(source):
     assert clips[0].notes == ("dropped body 2: no joint is seen in any frame",)
     assert clips[0].fields["recording"] == name[:-2]
     assert clips[0].fields["camera"] == "L"
-    assert read(reader, src, video=1)[0].data.shape == (2, 10, 25, 3)
+    assert read(part, src, video=1)[0].data.shape == (2, 10, 25, 3)
 
 
 def test_a_store_with_the_lists_splits(source, tmp_path):
-    reader, src = source
-    summary = prepare(reader.name, src, tmp_path / "store", progress=False)
+    part, src = source
+    summary = prepare(part.name, src, tmp_path / "store", progress=False)
     store = open_store(summary.path)
     assert (summary.files, summary.clips, summary.rejected, summary.rejected_clips) == (3, 9, 0, 0)
     facts = info(store)
@@ -97,7 +97,7 @@ def test_a_store_with_the_lists_splits(source, tmp_path):
     assert facts["splits"]["xsub"]["train"] == 6
     assert set(store.fields["camera"][store.split("xview")[1]]) == {"L"}
     assert store.classes == list(CLASSES)
-    missing = {"pku-mmd-1": "1,073 missing", "pku-mmd-2": "1,006 missing"}[reader.name]
+    missing = {"pku-mmd-1": "1,073 missing", "pku-mmd-2": "1,006 missing"}[part.name]
     assert any(missing in line for line in summary.warnings)
     # clips of one performance, from all views, are held out together
     held = store.split("xview-val")
@@ -116,10 +116,10 @@ def test_the_parts_are_told_apart_by_their_names_and_clips_may_be_excluded(tmp_p
 
 
 def test_a_copy_without_lists_says_so(source, tmp_path):
-    reader, src = source
+    part, src = source
     for path in (src / "Split").iterdir():
         path.unlink()
-    summary = prepare(reader.name, src, tmp_path / "store", progress=False)
+    summary = prepare(part.name, src, tmp_path / "store", progress=False)
     assert "no split xsub: the files that define it are not in this copy" in summary.warnings
     assert open_store(summary.path).splits == ()
 
@@ -134,7 +134,7 @@ def test_a_copy_without_lists_says_so(source, tmp_path):
 def test_the_owners_slips_are_mended_with_a_note(tmp_path, label, words):
     src = write(tmp_path, "pku-mmd-1")
     (src / "Train_Label_PKU_final" / "0002-L.txt").write_text(label)
-    (clip,) = read(READERS["pku-mmd-1"], src)
+    (clip,) = read(reader("pku-mmd-1"), src)
     assert [word for word in words if any(word in note for note in clip.notes)] == words
     assert clip.data.shape[1] in (4, 10)
 
@@ -145,7 +145,7 @@ def test_bad_actions_are_named_and_the_others_kept(tmp_path):
     joints[:, 100:110] = 0
     (src / "Data/SKELETON_VIDEO/0002-L.txt").write_text(text(joints))
     (src / "Train_Label_PKU_final/0002-L.txt").write_text("1,0,5,1\n2,500,600,1\n2,7,7,1\n3,100,110,2\n4,5,9,1\n")
-    found = read(READERS["pku-mmd-1"], src)
+    found = read(reader("pku-mmd-1"), src)
     assert [clip.name for clip in found if not isinstance(clip, Failure)] == ["0002-L_01", "0002-L_05"]
     bad = [failure for failure in found if isinstance(failure, Failure)]
     assert [(f.name, f.by_rule) for f in bad] == [("0002-L_02", False), ("0002-L_03", False), ("0002-L_04", True)]
@@ -181,7 +181,7 @@ def test_bad_label_files(tmp_path, content, words):
     path = src / "Train_Label_PKU_final" / "0002-L.txt"
     path.unlink() if content is None else path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=f"0002-L.txt.*{words}"):
-        read(READERS["pku-mmd-1"], src)
+        read(reader("pku-mmd-1"), src)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_bad_videos(tmp_path, change, words):
     path = src / "Data/SKELETON_VIDEO/0002-L.txt"
     path.write_text("\n".join(change(path.read_text().splitlines())))
     with pytest.raises(ValueError, match=f"{path}.*{words}") as caught:
-        read(READERS["pku-mmd-1"], src)
+        read(reader("pku-mmd-1"), src)
     assert not isinstance(caught.value, Rejected)
 
 
@@ -212,7 +212,7 @@ def test_an_infinite_number_spoils_its_clip_only(tmp_path, number):
     lines = path.read_text().splitlines()
     lines[11] = lines[15] = re.sub(r"^\S+", number, lines[15])  # between two labels, and in the second
     path.write_text("\n".join(lines))
-    one, two, three = read(READERS["pku-mmd-1"], src)
+    one, two, three = read(reader("pku-mmd-1"), src)
     assert isinstance(two, Failure)
     assert re.search(f"{path}, clip 0002-L_02: coordinate .* is not a finite length", two.reason)
     assert (one.name, three.name, two.by_rule) == ("0002-L_01", "0002-L_04", False)
@@ -223,7 +223,7 @@ def test_nan_and_zero_joints_are_missing(tmp_path):
     joints = video()
     joints[0, 3, 4], joints[0, 5, 6, 1] = 0, np.nan
     (src / "Data/SKELETON_VIDEO/0002-L.txt").write_text(text(joints))
-    clip = read(READERS["pku-mmd-1"], src)[0]
+    clip = read(reader("pku-mmd-1"), src)[0]
     assert np.array_equal(np.argwhere(np.isnan(clip.data[0]).all(-1)), [[3, 4], [5, 6]])
 
 
@@ -241,7 +241,7 @@ def test_bad_sources(tmp_path, spoil, words):
     src = write(tmp_path, "pku-mmd-1")
     spoil(src)
     with pytest.raises(ValueError, match=words):
-        READERS["pku-mmd-1"].catalogue(src)
+        reader("pku-mmd-1").scan(src)
 
 
 def test_absent_sources(tmp_path):

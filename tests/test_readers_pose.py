@@ -8,15 +8,21 @@ import json
 import numpy as np
 import pytest
 
-from kinemask.preparation.prepare import info, prepare
-from kinemask.readers import READERS, ReadOptions, Row
+from kinemask.preparation.info import info
+from kinemask.preparation.prepare import prepare
+from kinemask.readers import Item, ReadOptions
+from kinemask.readers import reader as find_reader
 from kinemask.readers.cleaning import Rejected
 from kinemask.readers.tracking import MEMORY, MOST, follow
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 FRAMES = 24
 POSES = {"openpose25": 25, "coco18": 18, "coco17": 17}
+
+
+def item(path):
+    return Item(path, path.stem)
 
 
 def people(joints, count=1, frames=FRAMES, seed=0):
@@ -186,16 +192,16 @@ class TestFollowing:
 
 
 class TestOpenPose:
-    reader = READERS["openpose"]
+    reader = find_reader("openpose")
 
     @pytest.mark.parametrize("name", ["openpose25", "coco18"])
     @pytest.mark.parametrize("height", ["480", ""])
     def test_a_folder_of_frames_is_a_clip(self, name, height, tmp_path):
         data = people(POSES[name], 2)
         path = write_openpose(tmp_path / "walk", shuffled(data), first=40)
-        found = self.reader.catalogue(tmp_path)
-        assert (found.layout.name, list(found.rows)) == (name, [path])
-        clip = self.reader.read(path, ReadOptions(found.layout, Row("walk", 0, {"image_height": height})))
+        found = self.reader.scan(tmp_path)
+        assert (found.layout.name, found.items) == (name, [Item(path, "walk")])
+        clip = self.reader.read(Item(path, "walk", 0, {"image_height": height}), ReadOptions(found.layout))
         assert matches(clip, data, height and 480)
         assert clip.score.shape == clip.data.shape[:3]
         assert np.allclose(clip.score, 0.8)
@@ -205,7 +211,7 @@ class TestOpenPose:
         frames[3], frames[5] = [], []
         path = write_openpose(tmp_path / "walk", frames)
         (path / f"walk_{5:012d}_keypoints.json").unlink()
-        clip = self.reader.read(path, ReadOptions())
+        clip = self.reader.read(item(path), ReadOptions())
         assert clip.data.shape == (1, FRAMES, 25, 2)
         assert np.flatnonzero(np.isnan(clip.data[0]).all((1, 2))).tolist() == [3, 5]
 
@@ -218,16 +224,16 @@ class TestOpenPose:
         content["people"][0]["pose_keypoints_2d"][3 * 5 : 3 * 6] = [0, 0, 0]
         file.write_text(json.dumps(content))
         for threshold, lost in ((0.0, [5]), (0.3, [4, 5])):
-            clip = self.reader.read(path, ReadOptions(min_score=threshold))
+            clip = self.reader.read(item(path), ReadOptions(min_score=threshold))
             assert np.argwhere(np.isnan(clip.data[0]).all(-1)).tolist() == [[2, joint] for joint in lost]
             assert clip.score[0, 2, 4:6].tolist() == [0.2, 0]
         with pytest.raises(Rejected, match="no joint is seen"):
-            self.reader.read(path, ReadOptions(min_score=0.9))
+            self.reader.read(item(path), ReadOptions(min_score=0.9))
 
     def test_flickering_people_are_dropped_with_a_note(self, tmp_path):
         frames = shuffled(people(25))
         frames[7].append(people(25, seed=9)[0, 0] + 900)
-        clip = self.reader.read(write_openpose(tmp_path / "walk", frames), ReadOptions())
+        clip = self.reader.read(item(write_openpose(tmp_path / "walk", frames)), ReadOptions())
         assert len(clip.data) == 1
         assert clip.notes == ("dropped body 2: seen in 1 frames only",)
 
@@ -237,7 +243,7 @@ class TestOpenPose:
         for t in range(FRAMES):  # the same number for whoever is seen
             file = path / f"walk_{t:012d}_keypoints.json"
             file.write_text(file.read_text().replace("[-1]", "[3]"))
-        assert len(self.reader.read(path, ReadOptions()).data) == 1
+        assert len(self.reader.read(item(path), ReadOptions()).data) == 1
 
     def test_old_names_and_bodies_without_a_pose(self, tmp_path):
         data = people(18)
@@ -246,7 +252,7 @@ class TestOpenPose:
         content = json.loads(file.read_text())
         content["people"].append({"pose_keypoints_2d": [], "face_keypoints_2d": [1, 2, 0.5]})
         file.write_text(json.dumps(content))
-        assert matches(self.reader.read(path, ReadOptions()), data, None)
+        assert matches(self.reader.read(item(path), ReadOptions()), data, None)
 
     def test_a_store_with_and_without_a_list(self, tmp_path):
         src = tmp_path / "raw"
@@ -290,7 +296,7 @@ class TestOpenPose:
         file = path / f"walk_{3:012d}_keypoints.json"
         file.write_text(json.dumps(change(json.loads(file.read_text()))))
         with pytest.raises(ValueError, match=f"{path}.*{words}") as caught:
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         assert not isinstance(caught.value, Rejected)
 
     @pytest.mark.parametrize(
@@ -310,7 +316,7 @@ class TestOpenPose:
         file = path / f"walk_{0:012d}_keypoints.json"
         file.write_bytes(raw)
         with pytest.raises(ValueError, match=f"{file}: not a JSON file"):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
 
     def test_flipped_bytes_are_errors_or_other_numbers_never_worse(self, tmp_path):
         path = write_openpose(tmp_path / "walk", shuffled(people(25, 2, 4)))
@@ -319,7 +325,7 @@ class TestOpenPose:
         for _ in range(60):
             file.write_bytes(damage(whole, rng))
             try:
-                found = self.reader.read(path, ReadOptions()).data
+                found = self.reader.read(item(path), ReadOptions()).data
             except ValueError as error:
                 found = str(error)
             assert str(path) in found if isinstance(found, str) else not np.isinf(found).any()
@@ -328,34 +334,34 @@ class TestOpenPose:
         with pytest.raises(ValueError, match=r"holds no files NAME_000000000000_keypoints\.json"):
             prepare("openpose", tmp_path, tmp_path / "store")
         with pytest.raises(ValueError, match="expected a folder of files"):
-            self.reader.read(dump(tmp_path / "x_0_keypoints.json", {"people": []}), ReadOptions())
+            self.reader.read(item(dump(tmp_path / "x_0_keypoints.json", {"people": []})), ReadOptions())
         path = write_openpose(tmp_path / "walk", shuffled(people(25)))
         (path / f"run_{90:012d}_keypoints.json").write_text('{"people": []}')
         with pytest.raises(ValueError, match=r"walk: frames of several videos \(run, walk\)"):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         (path / f"run_{90:012d}_keypoints.json").rename(path / "walk_keypoints.json")
         with pytest.raises(ValueError, match=r"the file's name should read NAME_0+_keypoints\.json"):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         (path / "walk_keypoints.json").rename(path / f"walk_{10**14}_keypoints.json")
         (path / f"walk_{10**14}_keypoints.json").write_text((path / f"walk_{0:012d}_keypoints.json").read_text())
         with pytest.raises(ValueError, match=r"walk: .*expected consecutive frames"):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         with pytest.raises(ValueError, match="delivers layout openpose25 or coco18, not coco17"):
             prepare("openpose", tmp_path, tmp_path / "store", layout="coco17")
         empty = write_openpose(tmp_path / "empty", [[], []])
         with pytest.raises(Rejected, match=f"{empty}: nobody is seen"):
-            self.reader.read(empty, ReadOptions())
+            self.reader.read(item(empty), ReadOptions())
 
 
 class TestCoco:
-    reader = READERS["coco17"]
+    reader = find_reader("coco17")
 
     @pytest.mark.parametrize("kind", COCO)
     @pytest.mark.parametrize("count", [1, 3])
     def test_every_form_gives_the_same_clip(self, kind, count, tmp_path):
         data = people(17, count)
         path = COCO[kind](tmp_path / "walk.json", shuffled(data))
-        clip = self.reader.read(path, ReadOptions())
+        clip = self.reader.read(item(path), ReadOptions())
         assert matches(clip, data, 480 if kind == "coco_data_set" else None)
         assert np.allclose(clip.score, 0.8)
         assert clip.name == "walk"
@@ -364,7 +370,7 @@ class TestCoco:
     def test_frames_without_people_are_gaps(self, kind, tmp_path):
         frames = shuffled(people(17))
         frames[4] = frames[5] = []
-        clip = self.reader.read(COCO[kind](tmp_path / "walk.json", frames), ReadOptions())
+        clip = self.reader.read(item(COCO[kind](tmp_path / "walk.json", frames)), ReadOptions())
         assert clip.data.shape == (1, FRAMES, 17, 2)
         assert np.flatnonzero(np.isnan(clip.data[0]).all((1, 2))).tolist() == [4, 5]
 
@@ -377,7 +383,7 @@ class TestCoco:
         assert (store.names, store.fields["scale"].tolist()) == (["a", "b"], ["240", "480"])
         (src / "clips.csv").write_text("clip\nc\n")
         with pytest.raises(ValueError, match=r"line 2: clip c should be one file \.json or folder of them"):
-            self.reader.catalogue(src)
+            self.reader.scan(src)
         (src / "clips.csv").unlink()
         (src / "b.json").write_text("[]")
         summary = prepare("coco17", src, tmp_path / "plain", progress=False)  # every file, those of the folder too
@@ -388,21 +394,21 @@ class TestCoco:
         notes = [
             {"image_id": t, "track_id": int(m == t % 2), **person(data[m, t])} for t in range(FRAMES) for m in (0, 1)
         ]
-        clip = self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions())
+        clip = self.reader.read(item(dump(tmp_path / "a.json", notes)), ReadOptions())
         assert np.abs(np.diff(clip.data[0], axis=0)).max() > 1  # the source's tracks, which swap the two
         del notes[5]["track_id"]
-        clip = self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions())
+        clip = self.reader.read(item(dump(tmp_path / "a.json", notes)), ReadOptions())
         assert matches(clip, data, None)
         for note in notes[1::2]:
             note["score"] = 0.3
         for note in notes:
             note.pop("track_id", None)
-        clip = self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions(min_score=0.3))
+        clip = self.reader.read(item(dump(tmp_path / "a.json", notes)), ReadOptions(min_score=0.3))
         assert matches(clip, data[:1], None)
         for note in notes:
             note["track_id"] = 1
         with pytest.raises(ValueError, match=r"a\.json: somebody is found twice in one frame"):
-            self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions())
+            self.reader.read(item(dump(tmp_path / "a.json", notes)), ReadOptions())
 
     @pytest.mark.parametrize("height", [10**400, -1, True, "480", None])
     def test_an_images_height_that_is_none_counts_for_nothing(self, tmp_path, height):
@@ -410,12 +416,12 @@ class TestCoco:
         value = json.loads(coco_data_set(tmp_path / "a.json", data[0, :, None]).read_text())
         for image in value["images"]:
             image["height"] = height
-        assert matches(self.reader.read(dump(tmp_path / "b.json", value), ReadOptions()), data, None)
+        assert matches(self.reader.read(item(dump(tmp_path / "b.json", value)), ReadOptions()), data, None)
 
     def test_confidences_unknown(self, tmp_path):
         data = people(17)
         notes = [{"image_id": t, "keypoints": data[0, t].tolist()} for t in range(FRAMES)]
-        clip = self.reader.read(dump(tmp_path / "a.json", notes), ReadOptions(min_score=0.5))
+        clip = self.reader.read(item(dump(tmp_path / "a.json", notes)), ReadOptions(min_score=0.5))
         assert matches(clip, data, None)
         assert clip.score is None
 
@@ -455,7 +461,7 @@ class TestCoco:
     def test_content_of_another_shape(self, tmp_path, content, words):
         path = dump(tmp_path / "a.json", content)
         with pytest.raises(ValueError, match=f"{path}: .*{words}") as caught:
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         assert not isinstance(caught.value, Rejected)
 
     @pytest.mark.parametrize("kind", COCO)
@@ -466,14 +472,14 @@ class TestCoco:
         for _ in range(60):
             file.write_bytes(damage(whole, rng))
             try:
-                found = self.reader.read(path, ReadOptions()).data
+                found = self.reader.read(item(path), ReadOptions()).data
             except ValueError as error:
                 found = str(error)
             assert str(path) in found if isinstance(found, str) else not np.isinf(found).any()
 
 
 class TestMediaPipe:
-    reader = READERS["mediapipe"]
+    reader = find_reader("mediapipe")
     joints = layout("mediapipe33").joints
 
     def world(self, seed=0):
@@ -501,7 +507,7 @@ class TestMediaPipe:
         make = self.FORMS[form](key)
         frames = [make([[self.landmark(xyz) for xyz in frame]]) for frame in data]
         frames[6] = {key: []} if form % 2 else {key: None}
-        clip = self.reader.read(dump(tmp_path / "walk.json", outer(frames)), ReadOptions())
+        clip = self.reader.read(item(dump(tmp_path / "walk.json", outer(frames))), ReadOptions())
         expected = data * (1, -1, -1)
         expected[6] = np.nan
         assert np.allclose(clip.data[0], expected, atol=1e-6, equal_nan=True)
@@ -517,7 +523,7 @@ class TestMediaPipe:
         ]
         path = tmp_path / "walk.csv"
         path.write_text("\n".join(lines))
-        clip = self.reader.read(path, ReadOptions(min_score=0.5))
+        clip = self.reader.read(item(path), ReadOptions(min_score=0.5))
         expected = data * (1, -1, -1)
         expected[:, 3] = np.nan
         assert np.allclose(clip.data[0], expected, atol=1e-6, equal_nan=True)
@@ -529,7 +535,7 @@ class TestMediaPipe:
         with pytest.raises(
             ValueError, match=r"walk\.csv: expected world landmarks.*but the hips are 0\.5 .*--layout coco17"
         ):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
 
     def image_frames(self, data, size):
         return [
@@ -542,19 +548,19 @@ class TestMediaPipe:
         frames = [{"landmarks": crowd[:: (-1) ** t]} for t, crowd in enumerate(self.image_frames(data, size))]
         path = dump(tmp_path / "raw" / "walk.json", frames)
         (tmp_path / "raw" / "clips.csv").write_text("clip,image_width,image_height\nwalk,640,480\n")
-        (row,) = self.reader.catalogue(tmp_path / "raw").rows.values()
-        clip = self.reader.read(path, ReadOptions(layout("coco17"), row))
+        (listed,) = self.reader.scan(tmp_path / "raw").items
+        clip = self.reader.read(listed, ReadOptions(layout("coco17")))
         picked = [self.joints.index(joint) for joint in layout("coco17").joints]
         assert matches(clip, data[:, :, picked], 480)
         assert clip.score.shape == (2, FRAMES, 17)
         store = prepare("mediapipe", tmp_path / "raw", tmp_path / "store", layout="coco17", progress=False)
         assert open_store(store.path).layout == layout("coco17")
         with pytest.raises(ValueError, match="needs the columns image_width and image_height"):
-            self.reader.read(path, ReadOptions(layout("coco17")))
+            self.reader.read(item(path), ReadOptions(layout("coco17")))
         with pytest.raises(
             ValueError, match=r"no frame has pose_world_landmarks.*image landmarks give 2D: --layout coco17"
         ):
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
 
     def test_people_are_followed_by_where_they_are_in_the_image(self, tmp_path):
         """In world landmarks everybody is at the origin; here they even have the same pose, but for a mark."""
@@ -567,7 +573,7 @@ class TestMediaPipe:
             world = [[self.landmark(xyz) for xyz in both[m, t]] for m in (0, 1)]
             step = (-1) ** t
             frames.append({"frame": t, "pose_landmarks": crowd[::step], "pose_world_landmarks": world[::step]})
-        clip = self.reader.read(dump(tmp_path / "walk.json", frames), ReadOptions())
+        clip = self.reader.read(item(dump(tmp_path / "walk.json", frames)), ReadOptions())
         expected = both * (1, -1, -1)
         assert any(np.allclose(clip.data, expected[order], atol=1e-6) for order in ([0, 1], [1, 0]))
 
@@ -601,7 +607,7 @@ class TestMediaPipe:
     def test_content_of_another_shape(self, tmp_path, content, words):
         path = dump(tmp_path / "a.json", content)
         with pytest.raises(ValueError, match=f"{path}: .*{words}") as caught:
-            self.reader.read(path, ReadOptions())
+            self.reader.read(item(path), ReadOptions())
         assert not isinstance(caught.value, Rejected)
 
     def test_sources(self, tmp_path):
@@ -611,4 +617,4 @@ class TestMediaPipe:
             prepare("mediapipe", tmp_path / "absent", tmp_path / "store")
         empty = dump(tmp_path / "a.json", [])
         with pytest.raises(Rejected, match="nobody is seen"):
-            self.reader.read(empty, ReadOptions())
+            self.reader.read(item(empty), ReadOptions())

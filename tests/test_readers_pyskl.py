@@ -13,13 +13,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from kinemask.preparation.prepare import info, prepare
-from kinemask.readers import READERS, Failure, ReadOptions, pickle_file
+from kinemask.preparation.info import info
+from kinemask.preparation.prepare import prepare
+from kinemask.readers import Failure, ReadOptions, pickle_file, reader
 from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import layout
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
-READER = READERS["pyskl"]
+READER = reader("pyskl")
 
 
 def annotation(name, label=0, frames=30, bodies=1, seed=0, **more):
@@ -50,8 +51,8 @@ def write(folder, value, protocol=2, name="gym.pkl", dump=pickle.dumps):
 
 
 def read(path, **options):
-    ((path, row),) = READER.catalogue(path).rows.items()
-    return list(READER.read(path, ReadOptions(row=row, **options)))
+    (item,) = READER.scan(path).items
+    return list(READER.read(item, ReadOptions(**options)))
 
 
 def loaded(value):
@@ -347,7 +348,7 @@ class TestHostile:
             for size in range(0, len(raw) - 1, 1 + len(raw) // 100):
                 path = write(tmp_path, raw[:size])
                 with pytest.raises(ValueError, match=str(path)):
-                    READER.catalogue(path)
+                    READER.scan(path)
 
     @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
     def test_flipped_bytes_are_errors_or_other_numbers_never_worse(self, protocol, tmp_path):
@@ -374,7 +375,7 @@ class TestHostile:
     @pytest.mark.parametrize("raw", [b"", b"\n\n", b"{}", b"PK\x03\x04", bytes(4000), b"\x1f\x8b\x08" + bytes(50)])
     def test_no_pickle_at_all(self, raw, tmp_path):
         with pytest.raises(ValueError, match=r"gym\.pkl, byte"):
-            READER.catalogue(write(tmp_path, raw))
+            READER.scan(write(tmp_path, raw))
 
 
 # ---- data sets ----
@@ -422,7 +423,7 @@ class TestDataSets:
         note = annotation("v0", frames=200)
         notes = [note | {"frame_dir": f"v{i}"} for i in range(20)]
         with pytest.raises(ValueError, match="naming the same keypoints again and again"):
-            READER.catalogue(write(tmp_path, {"split": {}, "annotations": notes}))
+            READER.scan(write(tmp_path, {"split": {}, "annotations": notes}))
 
     def test_scores_are_part_of_what_a_store_verifies(self, tmp_path):
         path = write(tmp_path / "raw", content())
@@ -481,9 +482,8 @@ class TestDataSets:
 
     def test_lists_that_are_odd_are_told(self, tmp_path):
         value = content(3, train=["v0", "gone"], test=["v1"], everything=["v0"], x_train1=["v0"])
-        with pytest.warns(UserWarning, match="is left out|no annotation") as told:
-            READER.catalogue(write(tmp_path, value))
-        words = " ".join(str(warning.message) for warning in told)
+        summary = prepare("pyskl", write(tmp_path, value), tmp_path / "store", progress=False)
+        words = " ".join(summary.warnings)
         assert "'everything' is no train, val or test" in words
         assert "'x_train1'" in words
         assert "1 clips of its lists have no annotation: gone" in words
@@ -575,18 +575,18 @@ class TestDataSets:
         path = write(tmp_path, value, protocol=4, dump=pickle._dumps) if "ud800" not in words else None
         path = path or write(tmp_path, value)
         with pytest.raises(ValueError, match=f"{path}.*({words})"):
-            READER.catalogue(path)
+            READER.scan(path)
 
     def test_sources(self, tmp_path):
         with pytest.raises(ValueError, match="does not exist"):
-            READER.catalogue(tmp_path / "absent")
+            READER.scan(tmp_path / "absent")
         with pytest.raises(ValueError, match="holds no pickle"):
-            READER.catalogue(tmp_path)
+            READER.scan(tmp_path)
         write(tmp_path, content(), name="a.pkl")
         write(tmp_path, content(), name="b.pkl")
         with pytest.raises(ValueError, match=r"holds 2 pickles \(a.pkl, b.pkl"):
-            READER.catalogue(tmp_path)
-        assert list(READER.catalogue(tmp_path / "b.pkl").rows) == [tmp_path / "b.pkl"]
+            READER.scan(tmp_path)
+        assert [item.path for item in READER.scan(tmp_path / "b.pkl").items] == [tmp_path / "b.pkl"]
 
 
 class TestKinetics:

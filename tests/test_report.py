@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.protocols.protocols import evaluate
 
 from conftest import recordings
 from kinemask.configure import parse
@@ -28,10 +29,11 @@ from kinemask.reports.skeletons import recognise
 from kinemask.runs.result import Result, read_result
 from kinemask.runs.run import Run, differences
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import flatten
-from kinemask.windows.sampling import difference
+from kinemask.windows.streams import difference
 from test_training import make_settings
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")

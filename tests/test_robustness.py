@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kinemask.protocols.protocols import evaluate
+from kinemask.runs.results import accuracy, table
 
 from kinemask.protocols.features import parts
-from kinemask.protocols.protocols import evaluate
 from kinemask.protocols.robustness import RobustnessSettings, curves
 from kinemask.reports import figures
 from kinemask.reports.runs import read_runs
-from kinemask.runs.results import accuracy, table
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip, write_store
+from kinemask.store.format import Clip
+from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
-from kinemask.windows.corruption import KINDS, corrupt
+from kinemask.windows.corruption import corrupt
+from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Recordings, Tracks
 from test_training import make_settings
 
@@ -48,7 +50,7 @@ def bodies(t: Tracks | Recordings) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("missing", ["fill", "zero"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_level_of_nothing_changes_nothing(kind, missing, tiny):
     before = Tracks(tiny, missing=missing)
     after = made(tiny, kind, CLEAN.get(kind, 0), missing=missing)
@@ -58,7 +60,7 @@ def test_a_level_of_nothing_changes_nothing(kind, missing, tiny):
     torch.testing.assert_close(after.scale, before.scale)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_seed_decides_what_is_hit(kind, tiny):
     a, b, c = (made(tiny, kind, LEVELS[kind], seed).frames for seed in (3, 3, 4))
     assert torch.equal(a, b)
@@ -243,7 +245,7 @@ def test_the_report_draws_the_curves(run, tiny, results):
         ({"rate": [float("inf")]}, "levels of rate"),
         ({"dropped": [-0.1]}, "levels of dropped"),
         ({"epochs": 0}, "epochs"),
-        ({kind: [] for kind in KINDS}, "nothing to measure"),
+        ({kind: [] for kind in CORRUPTIONS}, "nothing to measure"),
     ],
     ids=str,
 )

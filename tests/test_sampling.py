@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,15 +14,13 @@ import torch.nn.functional as F
 
 from kinemask.draws import Draws, key
 from kinemask.skeleton import layout
-from kinemask.windows.sampling import (
-    Sampler,
-    SamplingSettings,
-    augment,
-    difference,
-    resample_positions,
-    rotation_matrix,
-)
-from kinemask.windows.tracks import Recordings, Tracks, fill_missing
+from kinemask.windows.augment import augment, rotation_matrix
+from kinemask.windows.fill import fill
+from kinemask.windows.resample import interpolate, linear_positions
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, TEST_VIEW, SamplingSettings
+from kinemask.windows.streams import difference
+from kinemask.windows.tracks import Recordings, Tracks
 
 SBU, PENN, NTU = layout("sbu15"), layout("penn13"), layout("ntu25")
 PLAIN = SamplingSettings(frames=24, rotation=0, min_crop_frames=8)
@@ -68,9 +68,9 @@ def test_linear_resampling_is_interpolate(frames):
 
 def test_resampling_of_a_crop_is_interpolate_of_the_crop():
     array = walk(100)
-    position = resample_positions(torch.tensor([13]), torch.tensor([40]), 64)
-    sampler = Sampler(tracks(array), PLAIN)
-    x, _ = sampler._gather(torch.tensor([0]), position)
+    position = linear_positions(torch.tensor([13]), torch.tensor([40]), 64)
+    of = tracks(array)
+    x, _ = interpolate(of.frames, of.seen, of.start, of.length, position)
     flat = torch.from_numpy(array[0, 13:53]).flatten(1).T[None]
     expected = F.interpolate(flat, 64, mode="linear", align_corners=False)[0].T.view(x[0].shape)
     torch.testing.assert_close(x[0], expected, atol=1e-5, rtol=0)
@@ -342,11 +342,14 @@ def holes(frames, seed, of=SBU, bodies=1):
 def test_missing_joints_are_filled_linearly_held_at_the_ends_and_placed_at_the_root(dtype):
     bodies = [holes(n, n)[0].astype(dtype) for n in (1, 2, 3, 20, 50)]
     bodies[3][:, SBU.root] = np.nan  # a root that is never seen lies at the origin
-    values = np.concatenate(bodies)
-    starts = np.cumsum([0, *map(len, bodies)])[:-1]
-    filled = fill_missing(values, np.isfinite(values).all(-1), starts, SBU)
+    bodies.append(walk(9, seed=9)[0].astype(dtype))
+    bodies[5][3:5, 8], bodies[5][5:7, 9] = np.nan, np.nan  # the next joint's gap begins where this one's ends
+    values = torch.from_numpy(np.concatenate(bodies))
+    starts = torch.tensor([0, *map(len, bodies)]).cumsum(0)[:-1]
+    filled = fill(values, values.isfinite().all(-1), starts, SBU.root)
+    assert filled.dtype == values.dtype
     expected = np.concatenate([slow_fill(b.astype(np.float64), SBU.root) for b in bodies])
-    assert np.abs(filled - expected).max() < (1e-5 if dtype == np.float32 else 2e-3)
+    assert np.abs(filled.numpy() - expected).max() < (1e-5 if dtype == np.float32 else 2e-3)
 
 
 @pytest.mark.parametrize("missing", ["fill", "zero"])
@@ -422,6 +425,33 @@ def test_tracks_of_a_store_are_its_bodies(tiny):
             row += 1
     with pytest.raises(ValueError, match="no clips"):
         Tracks(tiny, np.array([], int))
+
+
+def test_tracks_of_several_stores_are_those_of_each(tiny):
+    two = walk(20, bodies=2)
+    two[1] = np.nan
+    other = Recordings.of(SBU, [walk(9, seed=1), two.astype(np.float16)])
+    parts = [(tiny, np.array([7, 0])), (other, np.array([1, 0]))]
+    both, each = Tracks(parts), [Tracks(store, clips) for store, clips in parts]
+    for name in ("frames", "seen", "length", "scale"):
+        assert torch.equal(getattr(both, name), torch.cat([getattr(one, name) for one in each]))
+    assert both.start.tolist() == [0, *both.length.cumsum(0)[:-1].tolist()]
+    assert both.clip.tolist() == [*each[0].clip.tolist(), 2, 3]
+    assert both.clips.tolist() == [7, 0, 1, 0]
+    assert both.store_of.tolist() == [0, 0, 1, 1]
+    assert both.names([3, 0]) == ["0 of memory", f"{tiny.names[7]} of {tiny.path}"]
+    assert each[0].names([1]) == [tiny.names[0]]
+    track, clip_index = both.of_clips(torch.tensor([3, 0]))
+    assert both.clip[track].tolist() == [3, *[0] * tiny.bodies[7]]
+    assert clip_index.tolist() == [0, *[1] * tiny.bodies[7]]
+
+
+def test_stores_of_several_layouts_are_told(tiny):
+    other = Recordings.of(PENN, [walk(9, PENN)])
+    with pytest.raises(ValueError, match=r"has sbu15, memory has penn13"):
+        Tracks([(tiny, np.array([0])), (other, np.array([0]))])
+    with pytest.raises(ValueError, match="no clips were chosen from the store memory"):
+        Tracks([(tiny, np.array([0])), (Recordings.of(SBU, [walk(9)]), np.array([], int))])
 
 
 def test_reading_in_chunks_changes_nothing(tiny, monkeypatch):
@@ -511,6 +541,14 @@ OTHER = {
 
 def test_every_option_is_covered():
     assert set(OTHER) == {f.name for f in fields(SamplingSettings)}
+    groups = [*AUGMENTATION, *TEST_VIEW, *OF_ENCODER]
+    assert len(groups) == len(set(groups))
+    assert set(groups) <= set(OTHER)
+
+
+def test_settings_need_no_torch():
+    code = "import sys, kinemask.windows.settings; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -522,8 +560,7 @@ def test_every_option_changes_something(name):
         sampler = Sampler(of, settings)
         outs.append((sampler.sample(every(of), Draws(0, 2)).x, sampler.test_view(every(of))))
     changed = [a.shape != b.shape or not torch.allclose(a, b) for a, b in zip(*outs, strict=True)]
-    tests_only, training_only = ("test_crop", "test_clips"), ("crop", "min_crop_frames", "rotation", "shear", "noise")
-    assert changed == [name not in tests_only, name not in training_only]
+    assert changed == [name not in TEST_VIEW, name not in AUGMENTATION]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from kinemask import poincare
+from kinemask.draws import Draws
 from kinemask.nn import decoder, encoder, transformer
 from kinemask.pretext import NAMES, contrast, masks, targets
-from kinemask.windows import sampling
+from kinemask.windows import augment, fill, resample, scale, streams
 from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]
@@ -28,14 +29,33 @@ Loss = Float[Tensor, ""]
 Kept, Masked = Int[Tensor, "B K"], Int[Tensor, "B M"]  # K + M = L
 # owner, name: what its arguments are called, and "return"
 SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
-    (sampling, "resample_positions"): {
+    (fill, "fill"): {
+        "values": Float[Tensor, "rows V C"],
+        "seen": Bool[Tensor, "rows V"],
+        "starts": Int[Tensor, "tracks"],
+        "return": Float[Tensor, "rows V C"],
+    },
+    (scale, "torso_scale"): {
+        "values": Float[Tensor, "rows V C"],
+        "starts": Int[Tensor, "tracks"],
+        "return": Float[Tensor, "tracks"],
+    },
+    (resample, "linear_positions"): {
         "start": Float[Tensor, "B"],
         "length": Int[Tensor, "B"],
         "return": Float[Tensor, "B T"],
     },
-    (sampling, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
-    (sampling, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
-    (sampling, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
+    (resample, "interpolate"): {
+        "frames": Float[Tensor, "rows V C"],
+        "seen": Bool[Tensor, "rows V"],
+        "start": Int[Tensor, "B"],
+        "n": Int[Tensor, "B"],
+        "position": Float[Tensor, "B T"],
+        "return": tuple[Float[Tensor, "B T V C"], Bool[Tensor, "B T V"]],
+    },
+    (augment, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
+    (augment, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
+    (streams, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
     (encoder.Encoder, "project"): {"embedded": Ball, "return": Ball},
@@ -125,7 +145,7 @@ def called(monkeypatch):
 
 def test_shapes_are_as_documented(called):
     for of in LAYOUTS:
-        drawn = training_set(of, FRAMES).sample(torch.arange(3), sampling.Draws(0, 3))
+        drawn = training_set(of, FRAMES).sample(torch.arange(3), Draws(0, 3))
         assert drawn.x.shape[:2] == (3, FRAMES)
         for name in NAMES:
             make(name, of)(again(make_batch(of)))["loss"].backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -47,6 +48,14 @@ SHIPPED = {  # joints, dims, joints kept by "pruned", origin
     "coco18": (18, 2, 13, ["left_hip", "right_hip"]),
     "openpose25": (25, 2, 19, ["mid_hip"]),
     "mediapipe33": (33, 3, 29, ["left_hip", "right_hip"]),
+    "h36m17": (17, 3, 10, ["root"]),
+    "mpii16": (16, 2, 10, ["pelvis"]),
+    "halpe26": (26, 2, 20, ["hip"]),
+    "coco133": (133, 2, 129, ["left_hip", "right_hip"]),
+    "mpi15": (15, 2, 9, ["left_hip", "right_hip"]),
+    "kinect32": (32, 3, 23, ["pelvis"]),
+    "smpl22": (22, 3, 12, ["pelvis"]),
+    "smpl24": (24, 3, 14, ["pelvis"]),
 }
 
 
@@ -107,6 +116,66 @@ def test_ntu25_has_the_joint_sets_of_the_papers():
     ]
     hub = {it.joints[v] for v in np.flatnonzero(it.adjacency()[20])}
     assert hub == {"neck", "left_shoulder", "right_shoulder", "spine_mid"}
+
+
+KNOWN = {  # joints by their owners' numbers, and some of the bones
+    "h36m17": (
+        {0: "root", 3: "right_foot", 6: "left_foot", 8: "thorax", 10: "head", 13: "left_wrist", 16: "right_wrist"},
+        [(1, 0), (4, 0), (8, 7), (11, 8), (14, 8), (9, 8)],
+    ),
+    "mpii16": (
+        {0: "right_ankle", 5: "left_ankle", 6: "pelvis", 9: "head_top", 10: "right_wrist", 15: "left_wrist"},
+        [(0, 1), (2, 6), (3, 6), (7, 6), (8, 7), (10, 11)],
+    ),
+    "halpe26": (
+        {0: "nose", 5: "left_shoulder", 16: "right_ankle", 17: "head", 18: "neck", 19: "hip", 20: "left_big_toe"}
+        | {21: "right_big_toe", 23: "right_small_toe", 24: "left_heel"},
+        [(18, 19), (11, 19), (5, 18), (20, 15), (25, 16)],
+    ),
+    "coco133": (
+        {16: "right_ankle", 17: "left_big_toe", 19: "left_heel", 20: "right_big_toe", 23: "right_jaw1", 31: "chin"}
+        | {39: "left_jaw1", 53: "nose_bridge4", 59: "right_eyelid1", 68: "left_eyelid1", 71: "right_lip1"}
+        | {74: "upper_lip", 80: "lower_lip", 91: "left_hand_root", 95: "left_thumb4", 96: "left_forefinger1"}
+        | {111: "left_pinky_finger4", 112: "right_hand_root", 132: "right_pinky_finger4"},
+        [(91, 9), (112, 10), (95, 94), (92, 91), (17, 15), (50, 0)],
+    ),
+    "mpi15": (
+        {0: "head", 1: "neck", 2: "right_shoulder", 7: "left_wrist", 8: "right_hip", 13: "left_ankle", 14: "chest"},
+        [(0, 1), (1, 14), (2, 1), (8, 14), (11, 14)],
+    ),
+    "kinect32": (
+        {0: "pelvis", 2: "spine_chest", 4: "left_clavicle", 9: "left_hand_tip", 10: "left_thumb", 11: "right_clavicle"}
+        | {18: "left_hip", 25: "right_foot", 26: "head", 27: "nose", 29: "left_ear", 30: "right_eye", 31: "right_ear"},
+        [(4, 2), (10, 7), (9, 8), (18, 0), (26, 3)],
+    ),
+    "smpl22": ({0: "pelvis", 1: "left_hip", 15: "head", 21: "right_wrist"}, [(1, 0), (13, 9), (15, 12), (21, 19)]),
+    "smpl24": (
+        {1: "left_hip", 9: "spine3", 10: "left_foot", 12: "neck", 14: "right_collar", 22: "left_hand"},
+        [(3, 0), (12, 9), (14, 9), (17, 14), (22, 20), (23, 21)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_joints_have_their_owners_numbers(name):
+    it, (joints, bones) = layout(name), KNOWN[name]
+    assert {v: it.joints[v] for v in joints} == joints
+    assert [it.parents[child] for child, _ in bones] == [parent for _, parent in bones]
+
+
+def test_layouts_that_begin_with_others_keep_their_order():
+    coco = layout("coco17").joints
+    assert layout("halpe26").joints[:17] == layout("coco133").joints[:17] == coco
+    assert layout("smpl24").joints[:22] == layout("smpl22").joints
+
+
+def test_marks_of_the_face_mirror_as_in_300w():
+    """Pairs of 300-W's numbers, which flip augmentation uses everywhere."""
+    pairs = {(min(pair) - 23, max(pair) - 23) for pair in layout("coco133").pairs if 23 <= pair[0] < 91}
+    eyes = {(36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)}
+    lips = {(48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67)}
+    jaw, brows = {(i, 16 - i) for i in range(8)}, {(17 + i, 26 - i) for i in range(5)}
+    assert pairs == eyes | lips | jaw | brows | {(31, 35), (32, 34)}
 
 
 def test_penn13_names_sides_by_the_subject():
@@ -189,7 +258,7 @@ def changed(**changes):
         (changed(parents__hip=None) | {1: 2}, ("unknown key 1",)),
         (changed(torso_length=["hip"]), ("torso_length", "two lists")),
         (changed(colour="red"), ("unknown key colour",)),
-        (changed(pairs=None), ("lacks pairs",)),
+        (changed(dims=None), ("lacks dims",)),
         ([1, 2], ("mapping",)),
         (None, ("mapping",)),
     ],
@@ -200,6 +269,16 @@ def test_a_fault_in_an_own_layout_names_file_and_joint(content, words, tmp_path)
     with pytest.raises(ValueError) as error:
         layout(path)
     assert all(word in str(error.value) for word in (str(path), *words)), error.value
+
+
+def test_pairs_that_are_not_given_follow_from_the_joints_names():
+    assert Layout.from_dict(changed(pairs=None)).pairs == ()
+    renamed = json.loads(json.dumps(OWN).replace("hand_l", "left_hand").replace("hand_r", "right_hand"))
+    del renamed["pairs"]
+    it = Layout.from_dict(renamed)
+    assert [(it.joints[left], it.joints[right]) for left, right in it.pairs] == [("left_hand", "right_hand")]
+    renamed["parts"] |= {"left_arm": ["left_hand", "right_hand"], "right_arm": []}
+    assert Layout.from_dict(renamed).pairs == ()
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinemask.skeleton import layout
+from kinemask.store.format import Clip
 from kinemask.store.holdout import hold_out
-from kinemask.store.store import Clip, open_store, write_store
+from kinemask.store.opening import open_store
+from kinemask.store.writer import write_store
 
 LAYOUT = layout("sbu15")
 V, C = LAYOUT.num_joints, LAYOUT.dims

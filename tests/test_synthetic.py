@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinemask.readers import READERS, ReadOptions
+from kinemask.readers import ReadOptions, reader
 from kinemask.skeleton import layout
 from kinemask.synthetic.actions import DUET
 from kinemask.synthetic.kinematics import Body, Pose, joints
@@ -24,8 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips(folder):
-    reader = READERS["synthetic"]
-    return [reader.read(path, ReadOptions()) for path in reader.find(folder, ReadOptions())]
+    source = reader("synthetic")
+    return [source.read(item, ReadOptions()) for item in source.scan(folder).items]
 
 
 def frames_of(path: Path) -> list[dict[str, np.ndarray]]:

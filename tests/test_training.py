@@ -34,7 +34,7 @@ from kinemask.training.distributed import World, choose_device
 from kinemask.training.loop import Loop, Stopped
 from kinemask.training.pretraining import Pretraining, pretrain
 from kinemask.training.settings import Settings, TrainingSettings, build_parser, from_dict
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
 

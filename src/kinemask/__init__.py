@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from kinemask.comparison.compare import compare
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
-    from kinemask.preparation.prepare import info, prepare
+    from kinemask.preparation.info import info
+    from kinemask.preparation.prepare import prepare
     from kinemask.protocols.ensemble import ensemble
     from kinemask.reports import report
     from kinemask.skeleton import layout, layouts
-    from kinemask.store.store import open_store
+    from kinemask.store.opening import open_store
 
 __version__ = "0.1.0"
 
@@ -22,12 +23,12 @@ _HOME = {
     "compare": "comparison.compare",
     "ensemble": "protocols.ensemble",
     "evaluate": "api",
-    "info": "preparation.prepare",
+    "info": "preparation.info",
     "layout": "skeleton",
     "layouts": "skeleton",
     "load_classifier": "models.classifiers",
     "load_encoder": "models.encoders",
-    "open_store": "store.store",
+    "open_store": "store.opening",
     "prepare": "preparation.prepare",
     "pretrain": "api",
     "report": "reports",

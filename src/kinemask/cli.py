@@ -62,7 +62,7 @@ def info(arguments: Sequence[str]) -> None:
     parser.add_argument("store")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     given = parser.parse_args(arguments)
-    from kinemask.preparation.prepare import info as describe
+    from kinemask.preparation.info import info as describe
 
     about = describe(given.store)
     if given.json:
@@ -207,9 +207,9 @@ def recipes(arguments: Sequence[str]) -> None:
 def datasets(arguments: Sequence[str]) -> None:
     """list the data sets that prepare reads"""
     _parser("datasets", datasets).parse_args(arguments)
-    from kinemask.readers import READERS
+    from kinemask.readers import readers
 
-    _print_lines({name: reader.title for name, reader in READERS.items()})
+    _print_lines({name: reader.title for name, reader in readers().items()})
 
 
 def layouts(arguments: Sequence[str]) -> None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
+MIRRORED = {  # each body part and what a mirror makes of it
+    "head": "head",
+    "torso": "torso",
+    "left_arm": "right_arm",
+    "right_arm": "left_arm",
+    "left_leg": "right_leg",
+    "right_leg": "left_leg",
+}
+PARTS = tuple(MIRRORED)
 
-_REQUIRED = ("name", "joints", "parents", "parts", "torso", "pairs", "dims")
-_OPTIONAL = ("edges", "origin", "dropped", "torso_length")
+_REQUIRED = ("name", "joints", "parents", "parts", "torso", "dims")
+_OPTIONAL = ("pairs", "edges", "origin", "dropped", "torso_length")
 
 
 def parse_layout(content: Any) -> dict[str, Any]:
@@ -54,7 +62,7 @@ def parse_layout(content: Any) -> dict[str, Any]:
         "parents": parents,
         "parts": {part: parts[part] for part in PARTS},
         "torso": torso,
-        "pairs": resolve.couples("pairs", content["pairs"]),
+        "pairs": resolve.couples("pairs", content["pairs"]) if "pairs" in content else _pairs(resolve.joints, parts),
         "dims": content["dims"],
         "origin": resolve.members("origin", content["origin"]) if "origin" in content else (root,),
         "edges": edges,
@@ -139,6 +147,17 @@ def find_root(name: str, joints: tuple[str, ...], parents: tuple[int, ...]) -> i
             " exactly one joint may have no parent"
         )
     return roots[0]
+
+
+def _pairs(joints: tuple[str, ...], parts: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, int], ...]:
+    """Default pairs: joints called left_X and right_X, of parts that mirror each other."""
+    part_of = {joints[v]: part for part, members in parts.items() for v in members}
+    names = ((joint, joint.replace("left_", "right_", 1)) for joint in joints if joint.startswith("left_"))
+    return tuple(
+        (joints.index(left), joints.index(right))
+        for left, right in names
+        if left in part_of and right in part_of and MIRRORED[part_of[left]] == part_of[right]
+    )
 
 
 def _farthest(

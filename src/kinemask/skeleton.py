@@ -16,18 +16,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from kinemask.layout_file import PARTS, find_root, parse_layout
+from kinemask.layout_file import MIRRORED, PARTS, find_root, parse_layout
 
 __all__ = ["PARTS", "Layout", "layout", "layouts"]
-
-_MIRROR = {
-    "head": "head",
-    "torso": "torso",
-    "left_arm": "right_arm",
-    "right_arm": "left_arm",
-    "left_leg": "right_leg",
-    "right_leg": "left_leg",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,8 @@ class Layout:
     def from_dict(cls, content: Mapping[str, Any]) -> Layout:
         """Layout from a plain dict (see `to_dict`); ValueError that names the key or the joint at fault.
 
-        These may be absent: `edges` (default: each joint with its parent), `origin` (the root), `dropped`
+        These may be absent: `pairs` (default: the joints left_X and right_X of parts that mirror each other; none where
+        no joint is so named), `edges` (each joint with its parent), `origin` (the root), `dropped`
         (`pruned`: the torso), `torso_length` (the torso joints farthest from the root in the tree, the root).
         """
         return cls(**parse_layout(content))
@@ -203,7 +195,7 @@ def _check(layout: Layout) -> None:
             raise ValueError(f"{where}: joint {joint!r} is in none of the parts {', '.join(PARTS)}")
     _once(f"{where}: pairs", [v for pair in layout.pairs for v in pair], joints)
     for left, right in layout.pairs:
-        if part_of[right] != _MIRROR[part_of[left]] or part_of[left].startswith("right"):
+        if part_of[right] != MIRRORED[part_of[left]] or part_of[left].startswith("right"):
             raise ValueError(
                 f"{where}: the pair ({joints[left]}, {joints[right]}) does not mirror: {joints[left]!r} is in"
                 f" {part_of[left]} and {joints[right]!r} in {part_of[right]}; a pair is (left, right)"

@@ -18,7 +18,7 @@ from kinemask.recipes import load_recipe, recipes
 from kinemask.runs.result import hash8
 from kinemask.runs.run import Run
 from kinemask.store.format import sha256
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 from kinemask.training.distributed import choose_device
 from kinemask.training.loop import precision
 from kinemask.training.settings import Settings

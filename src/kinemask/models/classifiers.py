@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kinemask.models.encoders import build_encoder, find, read_weights, rebuilding, sampler_of, write_weights
 from kinemask.pretext import method
 from kinemask.skeleton import Layout
-from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import SamplingSettings
 
 
 class TrainedClassifier(nn.Module):

@@ -19,7 +19,8 @@ from kinemask.files import write_atomically
 from kinemask.nn.heads import mean_by
 from kinemask.pretext import method
 from kinemask.skeleton import Layout
-from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 1

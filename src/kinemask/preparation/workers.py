@@ -10,36 +10,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
-from kinemask.readers import Failure, ReadOptions, Row
+from kinemask.readers import Failure, Item, ReadOptions
 from kinemask.store.format import Clip
 
 FEW_FILES = 32  # so few are read sooner than processes start
 CHUNK = 16  # files that a process takes at a time
 
-Read = Callable[[Path, ReadOptions], Clip | Iterator[Clip | Failure]]
-Job = tuple[Path, Row | None]
+Read = Callable[[Item, ReadOptions], Clip | Iterator[Clip | Failure]]
 Results = Iterable[Clip | Failure]
 
 
 @contextmanager
-def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int) -> Iterator[Iterator[Results]]:
-    """Gives an iterator over the clips that `read` makes of each job's file, in the order of the jobs.
+def reading(read: Read, options: ReadOptions, items: Sequence[Item], workers: int) -> Iterator[Iterator[Results]]:
+    """Gives an iterator over the clips that `read` makes of each item, in the order of the items.
 
-    A job is a file and its catalogue row. Leaving the context ends the worker processes and drops what is
+    Leaving the context ends the worker processes and drops what is
     in flight. Errors of `read` other than ValueError and OSError are faults of the reader and are raised.
     """
-    if workers == 1 or len(jobs) <= FEW_FILES:
-        yield (_read_one(read, options, job) for job in jobs)
+    if workers == 1 or len(items) <= FEW_FILES:
+        yield (_read_one(read, options, item) for item in items)
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     pool = ProcessPoolExecutor(workers, context, _start_worker, (read, options))
     try:
-        chunks = (jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK))
-        # the first jobs go out here, so that processes fork before the caller starts threads
+        chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
+        # the first chunks go out here, so that processes fork before the caller starts threads
         flying = deque(pool.submit(_read_chunk, chunk) for chunk in islice(chunks, 2 * workers))
         yield _collect(pool, flying, chunks)
     except BrokenProcessPool:
@@ -52,7 +49,7 @@ def reading(read: Read, options: ReadOptions, jobs: Sequence[Job], workers: int)
 
 
 def _collect(
-    pool: ProcessPoolExecutor, flying: deque[Future[list[Results]]], chunks: Iterator[Sequence[Job]]
+    pool: ProcessPoolExecutor, flying: deque[Future[list[Results]]], chunks: Iterator[Sequence[Item]]
 ) -> Iterator[Results]:
     while flying:
         results = flying.popleft().result()
@@ -70,17 +67,16 @@ def _start_worker(read: Read, options: ReadOptions) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a forked process inherits
 
 
-def _read_chunk(jobs: Sequence[Job]) -> list[Results]:
-    return [list(_read_one(*_task, job)) for job in jobs]
+def _read_chunk(items: Sequence[Item]) -> list[Results]:
+    return [list(_read_one(*_task, item)) for item in items]
 
 
-def _read_one(read: Read, options: ReadOptions, job: Job) -> Iterator[Clip | Failure]:
-    path, row = job
+def _read_one(read: Read, options: ReadOptions, item: Item) -> Iterator[Clip | Failure]:
     try:
-        clips = read(path, replace(options, row=row))
+        clips = read(item, options)
         yield from [clips] if isinstance(clips, Clip) else clips
     except (OSError, ValueError) as error:
         yield Failure.of(error)
     except Exception as error:
-        error.add_note(f"while reading {path}")
+        error.add_note(f"while reading {item.path}")
         raise

@@ -14,7 +14,7 @@ from kinemask.nn.encoder import Encoder
 from kinemask.nn.heads import Classifier, HeadSettings
 from kinemask.pretext.masks import Mask, token_validity
 from kinemask.pretext.targets import masked_mse
-from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.sampler import Batch, Sampler
 
 
 class Pretext(nn.Module):

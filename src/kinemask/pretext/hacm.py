@@ -17,7 +17,8 @@ from kinemask.nn.transformer import Block
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
 from kinemask.pretext.contrast import Negatives, Reduction, Similarity, cross_contrast
-from kinemask.windows.sampling import Batch, difference
+from kinemask.windows.sampler import Batch
+from kinemask.windows.streams import difference
 
 _LARGEST_DISTANCE = 80.0  # cosh of more overflows float32
 

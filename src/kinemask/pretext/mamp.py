@@ -12,7 +12,8 @@ from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Target
-from kinemask.windows.sampling import Batch, difference
+from kinemask.windows.sampler import Batch
+from kinemask.windows.streams import difference
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kinemask.nn.encoder import segment
 from kinemask.skeleton import Layout
-from kinemask.windows.sampling import difference
+from kinemask.windows.streams import difference
 
 Smoothing = Literal["adjacency", "parts", "none"]
 FLOOR = 1e-10  # of every maximum that a score is divided by: no motion gives a uniform mask

@@ -14,7 +14,8 @@ from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
-from kinemask.windows.sampling import Batch, Sampler, difference
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.streams import difference
 
 
 @dataclass(kw_only=True)

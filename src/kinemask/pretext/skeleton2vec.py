@@ -13,7 +13,7 @@ from kinemask.nn.decoder import DecoderSettings
 from kinemask.nn.encoder import Encoder, EncoderSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
-from kinemask.windows.sampling import Batch
+from kinemask.windows.sampler import Batch
 
 
 @dataclass(kw_only=True)

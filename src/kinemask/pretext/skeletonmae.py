@@ -18,7 +18,7 @@ from kinemask.nn.strl import STRL, STRLSettings
 from kinemask.pretext import masks, targets
 from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
 from kinemask.skeleton import PARTS
-from kinemask.windows.sampling import Batch
+from kinemask.windows.sampler import Batch
 
 
 @dataclass(kw_only=True)

@@ -16,7 +16,7 @@ from kinemask.protocols.features import Part
 from kinemask.runs.measures import Measured, measure, measure_accuracy
 from kinemask.runs.result import Curve, Scored, Transfer
 from kinemask.runs.run import Run
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 
 

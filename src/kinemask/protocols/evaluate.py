@@ -20,13 +20,13 @@ from kinemask.runs.measures import per_class
 from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, same_key, write_result
 from kinemask.runs.run import Run
 from kinemask.store.format import sha256
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision
 from kinemask.training.settings import Settings, flatten, instantiate, nest
 from kinemask.version import NUMERICS, __version__
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
 
 
 def evaluate(
@@ -86,10 +86,6 @@ def finished(
         r for r in run.results() if r.seed in wanted and same_key(r, replace(wanted[r.seed], precision=r.precision))
     ]
     return {r.seed: r for r in found}
-
-
-FIXED = ("frames", "stream")
-AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")
 
 
 def build(settings: type, *values: Mapping[str, Any]) -> Any:
@@ -181,7 +177,7 @@ class Subject:
     def case(self, sampling: Mapping[str, Any], out: Path | None, quiet: bool) -> Case:
         """The case to score; sampling: what is to differ from how the run sampled."""
         chosen = self.protocol
-        if fixed := [name for name in FIXED if name in sampling]:
+        if fixed := [name for name in OF_ENCODER if name in sampling]:
             raise ValueError(f"sampling.{fixed[0]}: the encoder was trained with its own; pre-train with another one")
         if not chosen.augments and (unused := [name for name in AUGMENTATION if name in sampling]):
             raise ValueError(f"sampling.{unused[0]} has no effect: {chosen.name} draws no augmented windows")

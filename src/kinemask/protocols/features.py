@@ -14,9 +14,10 @@ from torch import Tensor
 from kinemask.draws import Draws, key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.loop import bf16_pays
-from kinemask.windows.sampling import Sampler, SamplingSettings
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is part of what a view is

@@ -24,7 +24,7 @@ from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import bf16_pays, precision, run_job
 from kinemask.training.settings import FinetuneSettings
 from kinemask.version import NUMERICS
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 
 Choose = Callable[[Case, Any, int], Part]
 

@@ -17,7 +17,8 @@ from kinemask.protocols.neighbours import vote
 from kinemask.protocols.settings import RobustnessSettings
 from kinemask.runs.measures import accuracy
 from kinemask.runs.result import Curve
-from kinemask.windows.corruption import KINDS, corrupt
+from kinemask.windows.corruption import corrupt
+from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Tracks
 
 _CLEAN = {"rate": 1.0}  # the level that changes nothing; 0 for the others
@@ -57,7 +58,7 @@ def curves(
                 found.append(accuracy(score(Tracks(worse, None, test.device, test.missing)), test.labels))
                 report(done := done + 1)
             grown = (_CLEAN.get(kind, 0.0), *map(float, chosen))
-            out[kind] = Curve(title=KINDS[kind][0], levels=grown, accuracy=tuple(found))
+            out[kind] = Curve(title=CORRUPTIONS[kind], levels=grown, accuracy=tuple(found))
     return out
 
 

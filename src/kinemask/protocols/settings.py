@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kinemask.checks import warn_unused
 from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings
+from kinemask.windows.settings import CORRUPTIONS
 
 
 @dataclass(kw_only=True)
@@ -98,9 +99,8 @@ class RobustnessSettings(LinearSettings):
             raise ValueError("robustness: every list of levels is empty, so there is nothing to measure")
 
     def levels(self) -> dict[str, list[float]]:
-        """Levels of each kind of corruption (`windows.corruption.KINDS`)."""
-        kinds = ("joints", "parts", "noise", "dropped", "rate", "camera")
-        return {kind: getattr(self, kind) for kind in kinds}
+        """Levels of each kind of corruption."""
+        return {kind: getattr(self, kind) for kind in CORRUPTIONS}
 
 
 @dataclass(kw_only=True)

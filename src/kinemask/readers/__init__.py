@@ -1,48 +1,68 @@
-"""Readers: one per data set, each for the layout in which its owners distribute it."""
+"""Readers: one per data set or file format, a module each; `register` adds one from outside."""
 
 from __future__ import annotations
 
-from kinemask.readers import (
-    arrays,
-    coco,
-    mediapipe,
-    ntu,
-    nw_ucla,
-    openpose,
-    penn_action,
-    pku_mmd,
-    pyskl,
-    sbu,
-    utd_mhad,
-)
-from kinemask.readers.base import Catalogue, Failure, Reader, ReadOptions, Row, SplitRule
+from importlib import import_module
+
+from kinemask.readers.base import Complete, Failure, Item, Reader, ReadOptions, Scan, SplitRule
 from kinemask.readers.cleaning import Rejected
 
-__all__ = ["READERS", "Catalogue", "Failure", "ReadOptions", "Reader", "Rejected", "Row", "SplitRule", "reader"]
+__all__ = [
+    "NAMES",
+    "Complete",
+    "Failure",
+    "Item",
+    "ReadOptions",
+    "Reader",
+    "Rejected",
+    "Scan",
+    "SplitRule",
+    "reader",
+    "readers",
+    "register",
+]
 
-READERS: dict[str, Reader] = {
-    r.name: r
-    for r in (
-        ntu.NTU60,
-        ntu.NTU120,
-        pku_mmd.PART_1,
-        pku_mmd.PART_2,
-        pyskl.READER,
-        nw_ucla.READER,
-        utd_mhad.READER,
-        sbu.READER,
-        penn_action.READER,
-        arrays.READER,
-        mediapipe.READER,
-        openpose.READER,
-        coco.READER,
-        ntu.SYNTHETIC,
-    )
+_HOME = {  # the module of each reader, and its name there
+    "ntu60": "ntu.NTU60",
+    "ntu120": "ntu.NTU120",
+    "pku-mmd-1": "pku_mmd.PART_1",
+    "pku-mmd-2": "pku_mmd.PART_2",
+    "pyskl": "pyskl.READER",
+    "nw-ucla": "nw_ucla.READER",
+    "utd-mhad": "utd_mhad.READER",
+    "sbu": "sbu.READER",
+    "penn-action": "penn_action.READER",
+    "arrays": "arrays.READER",
+    "mediapipe": "mediapipe.READER",
+    "openpose": "openpose.READER",
+    "coco17": "coco.READER",
+    "synthetic": "synthetic.READER",
 }
+NAMES = tuple(_HOME)
+_REGISTERED: dict[str, Reader] = {}
 
 
 def reader(name: str) -> Reader:
-    """Reader of a data set by its name; ValueError that lists the names."""
-    if name not in READERS:
-        raise ValueError(f"no reader {name!r}; there are: {', '.join(READERS)}")
-    return READERS[name]
+    """Reader of a data set by its name; ValueError that lists the names. Imports that reader only."""
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name not in _HOME:
+        raise ValueError(f"no reader {name!r}; there are: {', '.join((*NAMES, *_REGISTERED))}")
+    module, variable = _HOME[name].split(".")
+    return getattr(import_module(f"kinemask.readers.{module}"), variable)
+
+
+def readers() -> dict[str, Reader]:
+    """All readers by name."""
+    return {name: reader(name) for name in (*NAMES, *_REGISTERED)}
+
+
+def register(chosen: Reader) -> Reader:
+    """Make known, in this process, a reader that is defined outside of this package; returns it.
+
+    Registering a name again replaces the reader; ValueError for a name of this package's own.
+    """
+    if chosen.name in NAMES:
+        raise ValueError(f"reader {chosen.name!r} is one of kinemask's own; give yours another name")
+    _REGISTERED[chosen.name] = chosen
+    return chosen

@@ -7,47 +7,38 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
+from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
-from kinemask.readers.files import name_file
+from kinemask.readers.files import naming_file
 from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
 from kinemask.readers.tables import load_arrays, load_table
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 SUFFIXES = (".npy", ".npz", ".csv")
 
 
-def catalogue(src: Path) -> Catalogue:
-    """Rows of `clips.csv`, or of a list of another name, with the files that they name."""
+def scan(src: Path) -> Scan:
+    """The files that `clips.csv`, or a list of another name, names, in its order."""
     listing = src if src.is_file() else src / LIST
     if not listing.is_file():
         raise ValueError(f"{src} holds no {LIST}, which lists the clips (a column clip; label, subject, … if known)")
     return read_list(listing, lambda path: existing(path, SUFFIXES), f"file {', '.join(SUFFIXES)}")
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The files that `clips.csv` names, in its order."""
-    return list(catalogue(src).rows)
-
-
-def read(path: Path, options: ReadOptions) -> Clip:
-    """One clip (M, T, V, C) of the layout in the options; their row, if any, gives its name, label and
-    fields.
+def read(item: Item, options: ReadOptions) -> Clip:
+    """One clip (M, T, V, C) of the layout in the options, with the name, label and fields of its item.
 
     A joint at exactly zero is missing, except the origin's own in data that are centred at it in every frame;
     so is one whose score is not above the options' `min_score`.
     """
-    layout = READER.choose_layout(options.layout)
-    row = options.row or Row(path.stem, None)
+    path, layout = item.path, READER.choose_layout(options.layout)
     data, score = load_table(path, layout) if path.suffix == ".csv" else load_arrays(path, layout)
     if score is not None:
         data[~(score > options.min_score)] = np.nan
-    try:
+    with naming_file(path):
         data, centred = _mark_missing(data, layout)
-        clip = make_clip(row, data, score, layout, positive(row.fields, "image_height"))
-    except ValueError as error:
-        raise name_file(path, error) from None
+        clip = make_clip(item, data, score, layout, positive(item.fields, "image_height"))
     return replace(clip, notes=centred + clip.notes)
 
 
@@ -71,11 +62,8 @@ READER = Reader(
     title="your own recordings: clips.csv and .npy, .npz or .csv files of any layout (needs --layout)",
     citation="",
     layout=None,
-    classes=(),
-    splits={},
-    find=find,
+    scan=scan,
     read=read,
-    catalogue=catalogue,
     units=UNITS,
     scores=True,
     is_format=True,

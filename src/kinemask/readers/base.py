@@ -1,15 +1,15 @@
-"""What a reader is: how a data set's files are found, read, labelled and split."""
+"""What a reader is: how it lists what a source holds, and reads, labels and splits it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from kinemask.readers.cleaning import Rejected
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 Side = Literal["train", "test", ""]
 
@@ -23,40 +23,50 @@ class SplitRule:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What a catalogue says of one clip: its name, its label as an index into the classes, its fields.
+class Item:
+    """A file or folder to read, and what the listing of its source tells of it.
 
-    content: what else the reader's catalogue found of the file, for its `read`.
+    name, label (an index into the classes), fields: of its clip, as far as they are known without reading it.
+    content: what else `scan` found, for `read`.
     """
 
+    path: Path
     name: str
-    label: int | None
+    label: int | None = None
     fields: dict[str, str] = field(default_factory=dict)
     content: Any = None
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """The clips of a source that brings its own names and labels: files in order, each with its row.
+class Scan:
+    """What a source holds, found out without reading its clips.
 
-    layout: what the source's files are of, where they tell. clips: how many there are, where not one a file.
+    items: what there is to read, in order. classes: the names that labels index. layout: what the files are of,
+    where they tell. clips: how many there are, where not one an item. splits: names of the splits that the source
+    itself defines. unlisted: sentences on what it names but does not hold, or is not understood.
     """
 
+    items: Sequence[Item]
     classes: tuple[str, ...]
-    rows: dict[Path, Row]
     layout: Layout | None = None
     clips: int | None = None
+    splits: frozenset[str] = frozenset()
+    unlisted: tuple[str, ...] = ()
+
+    @classmethod
+    def of_files(cls, paths: Iterable[Path], classes: tuple[str, ...]) -> Scan:
+        """A clip a file, called as the file is."""
+        return cls([Item(path, path.stem) for path in paths], classes)
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Settings of reading. layout: instead of the reader's own. row: the catalogue's word on this file.
+    """Settings of reading. layout: instead of the reader's own.
 
     min_score: joints whose confidence is at or below it are missing (sources that have confidences).
     """
 
     layout: Layout | None = None
-    row: Row | None = None
     min_score: float = 0.0
 
 
@@ -79,18 +89,30 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Complete:
+    """What a complete copy of a data set holds: files, clips, and training and test clips by split.
+
+    gaps: of the files found, more words on what is not there ("" for none), where their names tell.
+    """
+
+    files: int
+    clips: int
+    splits: dict[str, tuple[int, int]]
+    gaps: Callable[[Sequence[Path]], str] = lambda files: ""
+
+
+@dataclass(frozen=True)
 class Reader:
-    """A data set in its owners' layout.
+    """A data set as its owners distribute it, or a file format.
 
     name, title, citation: for people. layout: the shipped layout of its files (None: the caller gives one),
     and `other_layouts` that its joints can be re-ordered to. classes: the owners' names (() where the source
-    brings its own). expected: counts of a complete copy. splits: the named splits. units: of the store's
+    brings its own). splits: the named splits. expected: counts of a complete copy. units: of the store's
     coordinates.
 
-    find(src, options): the files of a source at any depth, sorted; ValueError saying what was looked for.
-    read(path, options): one clip, or an iterator over those of a file that holds several, with a Failure in
+    scan(src): what a source (a folder, at any depth, or a file) holds; ValueError saying what was looked for.
+    read(item, options): one clip, or an iterator over those of a file that holds several, with a Failure in
     place of each that is bad; ValueError that names file and place, or Rejected for a clip dropped by rule.
-    catalogue(src): where the source lists its own clips; pass each file's row on to `read` in the options.
     scores: whether its files give confidences. is_format: a file format of anybody's clips, and no data set by itself.
     """
 
@@ -98,14 +120,13 @@ class Reader:
     title: str
     citation: str
     layout: str | None
-    classes: tuple[str, ...]
-    splits: dict[str, SplitRule]
-    find: Callable[[Path, ReadOptions], list[Path]]
-    read: Callable[[Path, ReadOptions], Clip | Iterator[Clip | Failure]]
-    expected: dict[str, Any] = field(default_factory=dict)
+    scan: Callable[[Path], Scan]
+    read: Callable[[Item, ReadOptions], Clip | Iterator[Clip | Failure]]
+    classes: tuple[str, ...] = ()
+    splits: dict[str, SplitRule] = field(default_factory=dict)
+    expected: Complete | None = None
     units: str = "metres"
     other_layouts: tuple[str, ...] = ()
-    catalogue: Callable[[Path], Catalogue] | None = None
     scores: bool = False
     is_format: bool = False
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
-from kinemask.readers.detections import Person, followed, gather
-from kinemask.readers.files import as_numbers, brief, find_files, name_file, parse_json
-from kinemask.readers.own import UNITS, list_clips, positive
+from kinemask.readers.base import Item, Reader, ReadOptions, Scan
+from kinemask.readers.detections import Detection, Detections, followed
+from kinemask.readers.files import as_numbers, brief, find_files, naming_file, parse_json
+from kinemask.readers.own import UNITS, existing, list_clips, positive
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _JOINTS = 17
 _CONFIDENCES = ("score", "bbox_score", "confidence")  # of a person as a whole
@@ -34,40 +34,27 @@ _TALLEST = 1e6  # pixels of an image
 Crowd = list[dict[str, Any]]
 
 
-def catalogue(src: Path) -> Catalogue:
+def scan(src: Path) -> Scan:
     """The clips of `clips.csv`, which may name folders of frames, or else every JSON file."""
-    return list_clips(
-        src, lambda src: find_files(src, "*.json", "files .json"), _locate, "file .json or folder of them"
-    )
+    find = lambda src: find_files(src, "*.json", "files .json")
+    return list_clips(src, find, lambda path: existing(path, (".json",), True), "file .json or folder of them")
 
 
-def _locate(path: Path) -> list[Path]:
-    file = path if path.suffix == ".json" else path.with_name(f"{path.name}.json")
-    return [place for place in dict.fromkeys((path, file)) if place.is_dir() or (place == file and place.is_file())]
-
-
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The files or folders of a source's clips."""
-    return list(catalogue(src).rows)
-
-
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (M, T, 17, 2), its people followed from frame to frame, or as the source tracked them.
 
     People who are as a whole no more confident than the options' `min_score` are not there.
     """
-    row = options.row or Row(path.stem, None)
+    path = item.path
     content = _read_folder(path) if path.is_dir() else parse_json(path)
-    try:
+    with naming_file(path):
         crowds, height = (content, None) if path.is_dir() else _split(content)
         found = {
             number: [_person(who, f"frame {number}") for who in crowd if _is_there(who, options.min_score)]
             for number, crowd in crowds.items()
         }
-        height = positive(row.fields, "image_height") or height
-        return followed(gather(found), row, layout("coco17"), options.min_score, height)
-    except ValueError as error:
-        raise name_file(path, error) from None
+        height = positive(item.fields, "image_height") or height
+        return followed(Detections.of(found), item, layout("coco17"), options.min_score, height)
 
 
 def _read_folder(folder: Path) -> dict[int, Crowd]:
@@ -166,7 +153,7 @@ def _is_there(person: dict[str, Any], min_score: float) -> bool:
     return not isinstance(score, int | float) or score > min_score
 
 
-def _person(person: dict[str, Any], where: str) -> Person:
+def _person(person: dict[str, Any], where: str) -> Detection:
     """Joints (17, 2) and confidences, written as a list of numbers, a list of joints, or by coordinate."""
     value, scores = person["keypoints"], person.get("keypoint_scores")
     if isinstance(value, dict):
@@ -181,7 +168,7 @@ def _person(person: dict[str, Any], where: str) -> Person:
     if score.shape != (_JOINTS,):
         raise ValueError(f"{where}: expected 17 confidences, found {score.size}")
     name = person.get("track_id")
-    return Person(joints[:, :2], score, None if name is None else str(name)[:60])
+    return Detection(joints[:, :2], score, None if name is None else str(name)[:60])
 
 
 READER = Reader(
@@ -189,11 +176,8 @@ READER = Reader(
     title="COCO keypoints of Detectron2, MMPose, AlphaPose, Ultralytics: JSON per clip, clips.csv if there are labels",
     citation="",
     layout="coco17",
-    classes=(),
-    splits={},
-    find=find,
+    scan=scan,
     read=read,
-    catalogue=catalogue,
     units=UNITS,
     scores=True,
     is_format=True,

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kinemask.readers.base import Row
+from kinemask.readers.base import Item
 from kinemask.readers.cleaning import Rejected, mark_missing
 from kinemask.readers.own import make_clip
 from kinemask.readers.tables import SPARSE
 from kinemask.readers.tracking import follow
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 SHARE = 0.1  # of the frames with people: who is seen in fewer is taken for a false detection
 
 
 @dataclass(frozen=True)
-class Person:
+class Detection:
     """Somebody in a frame. joints: (V, C) in the store's axes but for y in 2D; zeros and NaN are missing.
 
     score: (V,) confidences, NaN where unknown. name: who it is, where the source tells. places: (V, ·) to
@@ -34,7 +34,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Detections:
-    """The people found in the T frames of a recording, N times in all; arrays as those of `Person`, stacked.
+    """The people found in the T frames of a recording, N times in all; arrays as those of `Detection`, stacked.
 
     frames: (N,) from 0, ascending. length: T. names, places: None unless all people have them.
     """
@@ -46,29 +46,29 @@ class Detections:
     names: Sequence[str] | None = None
     places: np.ndarray | None = None
 
+    @classmethod
+    def of(cls, found: Mapping[int, Sequence[Detection]]) -> Detections:
+        """The people of numbered frames, in one; frames that are not numbered are gaps.
 
-def gather(found: Mapping[int, Sequence[Person]]) -> Detections:
-    """The people of numbered frames, in one; frames that are not numbered are gaps.
-
-    Raises Rejected where there is nobody.
-    """
-    numbers = sorted(found)
-    people = [person for number in numbers for person in found[number]]
-    if not people:
-        raise Rejected("nobody is seen in any frame")
-    names = [person.name for person in people if person.name is not None]
-    places = [person.places for person in people if person.places is not None]
-    return Detections(
-        np.stack([person.joints for person in people]),
-        np.stack([person.score for person in people]),
-        np.repeat(np.array(numbers) - numbers[0], [len(found[number]) for number in numbers]),
-        numbers[-1] - numbers[0] + 1,
-        names if len(names) == len(people) else None,
-        np.stack(places) if len(places) == len(people) else None,
-    )
+        Raises Rejected where there is nobody.
+        """
+        numbers = sorted(found)
+        people = [person for number in numbers for person in found[number]]
+        if not people:
+            raise Rejected("nobody is seen in any frame")
+        names = [person.name for person in people if person.name is not None]
+        places = [person.places for person in people if person.places is not None]
+        return cls(
+            np.stack([person.joints for person in people]),
+            np.stack([person.score for person in people]),
+            np.repeat(np.array(numbers) - numbers[0], [len(found[number]) for number in numbers]),
+            numbers[-1] - numbers[0] + 1,
+            names if len(names) == len(people) else None,
+            np.stack(places) if len(places) == len(people) else None,
+        )
 
 
-def followed(found: Detections, row: Row, layout: Layout, min_score: float, height: float | None) -> Clip:
+def followed(found: Detections, item: Item, layout: Layout, min_score: float, height: float | None) -> Clip:
     """The clip (M, T, V, C) of the people found, most often seen first, in the store's convention.
 
     Joints whose confidence is known and not above min_score are missing. People who are seen in less than a
@@ -102,5 +102,5 @@ def followed(found: Detections, row: Row, layout: Layout, min_score: float, heig
     for m, i in enumerate(kept):
         rows = seen[who == i]
         data[m, found.frames[rows]], score[m, found.frames[rows]] = joints[rows], found.score[rows]
-    clip = make_clip(row, data, None if np.isnan(found.score).all() else score, layout, height)
+    clip = make_clip(item, data, None if np.isnan(found.score).all() else score, layout, height)
     return replace(clip, notes=notes + clip.notes)

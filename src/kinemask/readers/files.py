@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,15 @@ def brief(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return repr(value[:60] if isinstance(value, str) else value)[:62]
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Has a ValueError begin with the file's name."""
+    try:
+        yield
+    except ValueError as error:
+        raise name_file(path, error) from None
 
 
 def name_file(path: Path, error: ValueError) -> ValueError:

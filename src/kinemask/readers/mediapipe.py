@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
+from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
-from kinemask.readers.detections import Person, followed, gather
-from kinemask.readers.files import as_numbers, brief, find_files, name_file, parse_json
+from kinemask.readers.detections import Detection, Detections, followed
+from kinemask.readers.files import as_numbers, brief, find_files, naming_file, parse_json
 from kinemask.readers.own import UNITS, existing, list_clips, make_clip, positive
 from kinemask.readers.tables import load_table
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _SUFFIXES = (".json", ".csv")
 _WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
@@ -35,36 +35,30 @@ _UP = np.array([1, -1, -1])
 _FAR = 0.25  # metres that the hips' middle may be from the origin of world landmarks, at the median
 
 
-def catalogue(src: Path) -> Catalogue:
+def scan(src: Path) -> Scan:
     """The clips of `clips.csv`, or else every JSON and CSV file."""
     find = lambda src: find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json or .csv")
     return list_clips(src, find, lambda path: existing(path, _SUFFIXES), "file .json or .csv")
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The files of a source's clips."""
-    return list(catalogue(src).rows)
-
-
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip: (M, T, 33, 3) of world landmarks or, for layout coco17, (M, T, 17, 2) of image landmarks."""
-    row, given = options.row or Row(path.stem, None), READER.choose_layout(options.layout)
+    path, given = item.path, READER.choose_layout(options.layout)
     table = load_table(path, layout("mediapipe33")) if path.suffix == ".csv" else None
     content = parse_json(path) if table is None else None
-    try:
-        size = _image_size(row) if given.dims == 2 else None
+    with naming_file(path):
+        size = _image_size(item) if given.dims == 2 else None
         height = None if size is None else float(size[1])
         if table is None:
-            return followed(gather(_read_frames(content, given, size)), row, given, options.min_score, height)
+            found = Detections.of(_read_frames(content, given, size))
+            return followed(found, item, given, options.min_score, height)
         data, score = _clean_table(*table, given, size, options.min_score)
-        return make_clip(row, data, score, given, height)
-    except ValueError as error:
-        raise name_file(path, error) from None
+        return make_clip(item, data, score, given, height)
 
 
-def _image_size(row: Row) -> np.ndarray:
+def _image_size(item: Item) -> np.ndarray:
     """Width and height of the image, in pixels."""
-    width, height = (positive(row.fields, name) for name in ("image_width", "image_height"))
+    width, height = (positive(item.fields, name) for name in ("image_width", "image_height"))
     if width is None or height is None:
         raise ValueError(
             "image landmarks are shares of the image's width and height: clips.csv needs the columns image_width and"
@@ -100,7 +94,7 @@ def _clean_table(
     return data, score if known else None
 
 
-def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[int, list[Person]]:
+def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[int, list[Detection]]:
     """The people of each frame of a JSON file."""
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
@@ -109,7 +103,7 @@ def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[i
     if frames and not any(key in frame for frame in frames for key in keys):
         hint = "; image landmarks give 2D: --layout coco17" if size is None else ""
         raise ValueError(f"no frame has {' or '.join(keys)}{hint}")
-    found: dict[int, list[Person]] = {}
+    found: dict[int, list[Detection]] = {}
     for at, frame in enumerate(frames):
         number = frame.get("frame", at)
         if type(number) is not int or abs(number) >= 10**15 or number in found:
@@ -118,7 +112,7 @@ def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[i
         image = _people(frame, _IMAGE, f"frame {number}: {_IMAGE[0]}") if size is None else []
         places = [person[:, :2] for person in image] if len(image) == len(people) else [None] * len(people)
         found[number] = [
-            Person(*_convert(person[:, :3], person[:, 3], given, size), places=place)
+            Detection(*_convert(person[:, :3], person[:, 3], given, size), places=place)
             for person, place in zip(people, places, strict=True)
         ]
     return found
@@ -167,11 +161,8 @@ READER = Reader(
     citation="",
     layout="mediapipe33",
     other_layouts=("coco17",),
-    classes=(),
-    splits={},
-    find=find,
+    scan=scan,
     read=read,
-    catalogue=catalogue,
     units=UNITS,
     scores=True,
     is_format=True,

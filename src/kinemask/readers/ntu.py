@@ -1,23 +1,28 @@
-"""NTU RGB+D 60 and 120, and synthetic recordings in the same format."""
+"""NTU RGB+D 60 and 120."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from kinemask.readers.base import Reader, ReadOptions, SplitRule
-from kinemask.readers.cleaning import clean_3d, mark_missing, merge_actors
-from kinemask.readers.files import find_files, match_name, name_file, unique_names
+from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, SplitRule
+from kinemask.readers.cleaning import clean_3d, mark_missing
+from kinemask.readers.files import find_files, match_name, naming_file, unique_names
+from kinemask.readers.ntu_actors import merge_actors
 from kinemask.readers.ntu_classes import CLASSES
 from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
-from kinemask.synthetic.recordings import CLASSES as SYNTHETIC_CLASSES
+from kinemask.store.format import Clip
 
 _SHAPE = "SsssCcccPpppRrrrAaaa.skeleton"
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})\.skeleton")
 _FIELDS = {"subject": 3, "camera": 2, "setup": 1, "replication": 4}
+
+# in a complete copy each pair of a setup and one of its subjects has 60 actions × 3 cameras × 2 replications
+_FILES_OF_A_SUBJECT = 360
 
 # fmt: off
 _TRAIN_60 = frozenset({1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38})
@@ -27,8 +32,8 @@ _TRAIN_120 = _TRAIN_60 | {
 # fmt: on
 
 
-def find(src: Path, options: ReadOptions, setups: range | None) -> list[Path]:
-    """The clips of a source, sorted: of these setups (None: all).
+def scan(src: Path, classes: tuple[str, ...], setups: range | None = None) -> Scan:
+    """The files of a source, a clip each, sorted: of these setups (None: all).
 
     Files of another name are included, for `read` to complain of.
     """
@@ -38,20 +43,19 @@ def find(src: Path, options: ReadOptions, setups: range | None) -> list[Path]:
         found = [p for p, m in zip(found, matches, strict=True) if m is None or int(m[1]) in setups]
         if not found:
             raise ValueError(f"{src} holds no files {_SHAPE} of setups {setups[0]} to {setups[-1]}")
-    return unique_names(found)
+    return Scan.of_files(unique_names(found), classes)
 
 
-def read(path: Path, options: ReadOptions, classes: tuple[str, ...]) -> Clip:
+def read(item: Item, options: ReadOptions, classes: tuple[str, ...]) -> Clip:
     """One clip (M, T, 25, 3) of one or two actors."""
+    path = item.path
     action = int(match_name(path, _NAME, _SHAPE)[5])
     if not 1 <= action <= len(classes):
         raise ValueError(f"{path}: no class A{action:03d}; this data set has A001 to A{len(classes):03d}")
     seen = parse_skeleton(path)
-    try:
+    with naming_file(path):
         data, dropped = merge_actors(seen.ids, seen.frames, mark_missing(seen.joints))
         data, notes = clean_3d(data, layout("ntu25"))
-    except ValueError as error:
-        raise name_file(path, error) from None
     return Clip(path.stem, data, action - 1, name_fields(path.stem), dropped + notes)
 
 
@@ -68,13 +72,35 @@ def _xsub(training: frozenset[int]) -> SplitRule:
     )
 
 
-_XVIEW = SplitRule(
+XVIEW = SplitRule(
     "train on cameras 2 and 3, test on camera 1",
     lambda fields: "test" if fields["camera"] == "1" else "train",
 )
 
-# In a complete copy each pair of a setup and one of its subjects has 60 actions × 3 cameras × 2 replications.
-_FILES_OF_A_SUBJECT = 360
+
+def absent_setups(files: Sequence[Path], setups: Sequence[int]) -> str:
+    """Which setups lack files: absent altogether, or with too few files for one of their subjects; "" for none."""
+    matches = (_NAME.fullmatch(path.name) for path in files)
+    found = Counter((int(match[1]), int(match[3])) for match in matches if match)
+    present = {setup for setup, _ in found}
+    absent = [setup for setup in setups if setup not in present]
+    few = sorted({setup for (setup, _), count in found.items() if count < _FILES_OF_A_SUBJECT})
+    parts = [f"no file of setups {_ranges(absent)}"] * bool(absent)
+    parts += [f"too few files of setups {_ranges(few)}"] * bool(few)
+    return "; ".join(parts)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as text, runs of three and more as first-last: 1, 4-7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(texts)
+
 
 NTU60 = Reader(
     name="ntu60",
@@ -82,16 +108,15 @@ NTU60 = Reader(
     citation=("Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis. CVPR 2016"),
     layout="ntu25",
     classes=CLASSES[:60],
-    splits={"xsub": _xsub(_TRAIN_60), "xview": _XVIEW},
-    find=partial(find, setups=range(1, 18)),
+    splits={"xsub": _xsub(_TRAIN_60), "xview": XVIEW},
+    scan=partial(scan, classes=CLASSES[:60], setups=range(1, 18)),
     read=partial(read, classes=CLASSES[:60]),
-    expected={
-        "files": 56880,
-        "clips": 56578,
-        "setups": tuple(range(1, 18)),
-        "files_per_setup_and_subject": _FILES_OF_A_SUBJECT,
-        "splits": {"xsub": (40091, 16487), "xview": (37646, 18932)},
-    },
+    expected=Complete(
+        files=56880,
+        clips=56578,
+        splits={"xsub": (40091, 16487), "xview": (37646, 18932)},
+        gaps=partial(absent_setups, setups=range(1, 18)),
+    ),
 )
 
 NTU120 = Reader(
@@ -110,30 +135,12 @@ NTU120 = Reader(
             lambda fields: "test" if int(fields["setup"]) % 2 else "train",
         ),
     },
-    find=partial(find, setups=range(1, 33)),
+    scan=partial(scan, classes=CLASSES, setups=range(1, 33)),
     read=partial(read, classes=CLASSES),
-    expected={
-        "files": 114480,
-        "clips": 113945,
-        "setups": tuple(range(1, 33)),
-        "files_per_setup_and_subject": _FILES_OF_A_SUBJECT,
-        "splits": {"xsub": (63026, 50919), "xset": (54468, 59477)},
-    },
-)
-
-SYNTHETIC = Reader(
-    name="synthetic",
-    title=f"synthetic recordings in the format of NTU RGB+D: {len(SYNTHETIC_CLASSES)} actions (25 joints)",
-    citation="made by kinemask",
-    layout="ntu25",
-    classes=tuple(SYNTHETIC_CLASSES),
-    splits={
-        "xsub": SplitRule(
-            "train on odd subjects, test on even ones",
-            lambda fields: "train" if int(fields["subject"]) % 2 else "test",
-        ),
-        "xview": _XVIEW,
-    },
-    find=partial(find, setups=None),
-    read=partial(read, classes=tuple(SYNTHETIC_CLASSES)),
+    expected=Complete(
+        files=114480,
+        clips=113945,
+        splits={"xsub": (63026, 50919), "xset": (54468, 59477)},
+        gaps=partial(absent_setups, setups=range(1, 33)),
+    ),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kinemask.readers.base import Reader, ReadOptions, SplitRule
+from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
-from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_json, unique_names
+from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_json, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = {  # by the number in the file's name; labels count them without gaps
     1: "pick up with one hand",
@@ -26,13 +26,15 @@ CLASSES = {  # by the number in the file's name; labels count them without gaps
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)\.json")
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The clips of a source, sorted."""
-    return unique_names(find_files(src, "a*_s*_e*_v*.json", "files aAA_sSS_eEE_vVV.json"))
+def scan(src: Path) -> Scan:
+    """The files of a source, a clip each, sorted."""
+    found = find_files(src, "a*_s*_e*_v*.json", "files aAA_sSS_eEE_vVV.json")
+    return Scan.of_files(unique_names(found), READER.classes)
 
 
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (1, T, 20, 3). Raises ValueError also where name and label disagree on the class."""
+    path = item.path
     action, subject, take, view = (int(n) for n in match_name(path, _NAME, "aAA_sSS_eEE_vVV.json").groups())
     if action not in CLASSES:
         known = ", ".join(f"a{n:02d}" for n in CLASSES)
@@ -50,10 +52,8 @@ def read(path: Path, options: ReadOptions) -> Clip:
     data = as_numbers(content["skeletons"], f"{path}: skeletons")
     if data.ndim != 3 or data.shape[1:] != (20, 3) or not len(data):
         raise ValueError(f"{path}: skeletons should have the shape (frames, 20, 3), found {data.shape}")
-    try:
+    with naming_file(path):
         data, notes = clean_3d(mark_missing(data[None]), layout("kinect20"))
-    except ValueError as error:
-        raise name_file(path, error) from None
     fields = {"subject": str(subject), "camera": str(view), "replication": str(take)}
     return Clip(path.stem, data, label, fields, notes)
 
@@ -74,7 +74,7 @@ READER = Reader(
             lambda fields: "train" if int(fields["subject"]) % 2 else "test",
         ),
     },
-    find=find,
+    scan=scan,
     read=read,
-    expected={"files": 1484, "clips": 1484, "splits": {"xview": (1020, 464), "xsub": (724, 760)}},
+    expected=Complete(1484, 1484, {"xview": (1020, 464), "xsub": (724, 760)}),
 )

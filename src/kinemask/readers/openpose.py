@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Reader, ReadOptions, Row
-from kinemask.readers.detections import Person, followed, gather
-from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_json
-from kinemask.readers.own import UNITS, list_clips, positive
+from kinemask.readers.base import Item, Reader, ReadOptions, Scan
+from kinemask.readers.detections import Detection, Detections, followed
+from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_json
+from kinemask.readers.own import UNITS, existing, list_clips, positive
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 _FILES = "*_keypoints.json"
 _SHAPE = "NAME_000000000000_keypoints.json"
@@ -29,26 +29,21 @@ _KEYS = ("pose_keypoints_2d", "pose_keypoints")
 _LAYOUTS = {25: "openpose25", 18: "coco18"}
 
 
-def catalogue(src: Path) -> Catalogue:
+def scan(src: Path) -> Scan:
     """The clips of `clips.csv`, or else every folder that holds frames; the layout is the first person's."""
-    listed = list_clips(src, _find_folders, lambda path: [path] if path.is_dir() else [], f"folder of {_FILES}")
-    return replace(listed, layout=_find_layout(listed.rows))
+    listed = list_clips(src, _find_folders, lambda path: existing(path, (), True), f"folder of {_FILES}")
+    return replace(listed, layout=_find_layout(item.path for item in listed.items))
 
 
 def _find_folders(src: Path) -> list[Path]:
     return sorted({path.parent for path in find_files(src, _FILES, f"files {_SHAPE}")})
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The folders of a source's clips."""
-    return list(catalogue(src).rows)
-
-
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (M, T, V, 2) out of a folder of frames, its people followed from frame to frame."""
-    row = options.row or Row(path.name, None)
+    path = item.path
     given = READER.choose_layout(options.layout or _find_layout([path]))
-    found: dict[int, list[Person]] = {}
+    found: dict[int, list[Detection]] = {}
     videos: set[str] = set()
     for file in _frames(path):
         match = match_name(file, _NAME, _SHAPE)
@@ -58,10 +53,8 @@ def read(path: Path, options: ReadOptions) -> Clip:
                 f"{path}: frames of several videos ({', '.join(sorted(videos))}); expected a folder for each"
             )
         found[int(match["frame"])] = _read_people(file, given)
-    try:
-        return followed(gather(found), row, given, options.min_score, positive(row.fields, "image_height"))
-    except ValueError as error:
-        raise name_file(path, error) from None
+    with naming_file(path):
+        return followed(Detections.of(found), item, given, options.min_score, positive(item.fields, "image_height"))
 
 
 def _frames(folder: Path) -> list[Path]:
@@ -70,7 +63,7 @@ def _frames(folder: Path) -> list[Path]:
     return find_files(folder, _FILES, f"files {_SHAPE}")
 
 
-def _read_people(file: Path, layout: Layout) -> list[Person]:
+def _read_people(file: Path, layout: Layout) -> list[Detection]:
     """Everybody in a frame who has a body."""
     people = []
     for i, person in enumerate(_people(file), 1):
@@ -87,7 +80,7 @@ def _read_people(file: Path, layout: Layout) -> list[Person]:
                 f" {values.size}{hint}"
             )
         values = values.reshape(-1, 3)
-        people.append(Person(values[:, :2], values[:, 2], _identity(person)))
+        people.append(Detection(values[:, :2], values[:, 2], _identity(person)))
     return people
 
 
@@ -133,11 +126,8 @@ READER = Reader(
     citation="",
     layout="openpose25",
     other_layouts=("coco18",),
-    classes=(),
-    splits={},
-    find=find,
+    scan=scan,
     read=read,
-    catalogue=catalogue,
     units=UNITS,
     scores=True,
     is_format=True,

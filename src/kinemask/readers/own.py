@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Row
+from kinemask.readers.base import Item, Scan
 from kinemask.readers.cleaning import clean_2d, clean_3d
 from kinemask.readers.files import read_text
 from kinemask.skeleton import Layout
-from kinemask.store.store import Clip
+from kinemask.store.format import SIDES, SPLIT, Clip
 
 LIST = "clips.csv"
 UNITS = "metres in 3D; in 2D half image heights, or torso lengths where the image's height is unknown"
-_SIDES = ("train", "test", "")
 _TAKEN = ("name", "label", "frames", "bodies", "offset", "scale")  # a store's own columns
 
 
-def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) -> Catalogue:
-    """Rows of `clips.csv`, in its order, with what they name; classes are the distinct labels, sorted.
+def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) -> Scan:
+    """What `clips.csv` lists, in its order; classes are the distinct labels, sorted.
 
     locate: the files (or folders) that a path of the list, without or with its suffix, may mean; `what` they
     are. Raises ValueError with file and line: no column `clip`, a file that is absent or named twice, a split's
@@ -38,8 +38,8 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
     columns = [column.strip() for column in table.fieldnames or ()]
     table.fieldnames = columns
     _check_columns(listing, columns)
-    rows: dict[Path, Row] = {}
-    labels: dict[Path, str] = {}
+    items: list[Item] = []
+    labels: list[str] = []
     names: dict[str, int] = {}
     for record in _records(table, listing):
         where = f"{listing}, line {table.line_num}"
@@ -59,13 +59,15 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
         if name in names:
             raise ValueError(f"{where}: clip {name} stands in line {names[name]} already")
         names[name] = table.line_num
-        labels[found[0]] = fields.pop("label", "")
-        rows[found[0]] = Row(name, None, _rename_splits(fields, where))
-    if not rows:
+        labels.append(fields.pop("label", ""))
+        items.append(Item(found[0], name, None, _rename_splits(fields, where)))
+    if not items:
         raise ValueError(f"{listing} lists no clip")
-    classes = _sort_labels({label for label in labels.values() if label})
+    classes = _sort_labels({label for label in labels if label})
     index = {label: i for i, label in enumerate(classes)}
-    return Catalogue(classes, {p: Row(r.name, index.get(labels[p]), r.fields) for p, r in rows.items()})
+    items = [replace(item, label=index.get(label)) for item, label in zip(items, labels, strict=True)]
+    splits = {key.removeprefix(SPLIT) for key in items[0].fields if key.startswith(SPLIT)}
+    return Scan(items, classes, splits=frozenset(splits))
 
 
 def _records(table: csv.DictReader, listing: Path) -> Iterator[dict]:
@@ -75,20 +77,19 @@ def _records(table: csv.DictReader, listing: Path) -> Iterator[dict]:
         raise ValueError(f"{listing}, line {table.line_num}: {error}; is a quote left open?") from None
 
 
-def list_clips(
-    src: Path, find: Callable[[Path], list[Path]], locate: Callable[[Path], list[Path]], what: str
-) -> Catalogue:
+def list_clips(src: Path, find: Callable[[Path], list[Path]], locate: Callable[[Path], list[Path]], what: str) -> Scan:
     """The clips of `clips.csv` (`read_list`) or, where there is none, all that `find` finds, unlabelled."""
     listing = src if src.name == LIST else src / LIST
     if listing.is_file():
         return read_list(listing, locate, what)
-    return Catalogue((), {path: Row(clip_name(path, src), None) for path in find(src)})
+    return Scan([Item(path, clip_name(path, src)) for path in find(src)], ())
 
 
-def existing(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files that a path of the list may mean: itself, if it has one of the suffixes, or it with any of them."""
+def existing(path: Path, suffixes: Sequence[str], folders: bool = False) -> list[Path]:
+    """What a path of the list may mean: the file itself, if it has one of the suffixes, or the files with any of them
+    added; with `folders`, a folder too."""
     wanted = [path] if path.suffix in suffixes else [path.with_name(path.name + s) for s in suffixes]
-    return [path for path in wanted if path.is_file()]
+    return [path] * (folders and path.is_dir()) + [path for path in wanted if path.is_file()]
 
 
 def clip_name(path: Path, folder: Path) -> str:
@@ -97,7 +98,7 @@ def clip_name(path: Path, folder: Path) -> str:
     return (below if path.is_dir() else below.with_suffix("")).as_posix()
 
 
-def make_clip(row: Row, data: np.ndarray, score: np.ndarray | None, layout: Layout, height: float | None) -> Clip:
+def make_clip(item: Item, data: np.ndarray, score: np.ndarray | None, layout: Layout, height: float | None) -> Clip:
     """A clip in the store's convention out of joints (M, T, V, C), missing ones NaN (`mark_missing`).
 
     score: (M, T, V) or None. height: of the image, in 2D (None: unknown, the torso scales).
@@ -106,13 +107,13 @@ def make_clip(row: Row, data: np.ndarray, score: np.ndarray | None, layout: Layo
         score = score[~np.isnan(data).all((1, 2, 3))]  # as the cleaning drops bodies
     if layout.dims == 3:
         data, notes = clean_3d(data, layout)
-        return Clip(row.name, data, row.label, dict(row.fields), notes, score)
+        return Clip(item.name, data, item.label, dict(item.fields), notes, score)
     data, unit, notes = clean_2d(data, layout, height)
-    return Clip(row.name, data, row.label, {**row.fields, "scale": f"{unit:g}"}, notes, score)
+    return Clip(item.name, data, item.label, {**item.fields, "scale": f"{unit:g}"}, notes, score)
 
 
 def positive(fields: Mapping[str, str], name: str) -> float | None:
-    """The column of a row that should be a positive number; None where it is empty or absent."""
+    """The field of an item that should be a positive number; None where it is empty or absent."""
     text = fields.get(name, "")
     try:
         value = float(text) if text else None
@@ -145,6 +146,6 @@ def _rename_splits(fields: dict[str, str], where: str) -> dict[str, str]:
     """Fields with `split` renamed to `split:default`, their values checked."""
     fields = {"split:default" if key == "split" else key: value for key, value in fields.items()}
     for key, value in fields.items():
-        if key.startswith("split:") and value not in _SIDES:
+        if key.startswith(SPLIT) and value not in SIDES:
             raise ValueError(f"{where}: {key} should be train, test or empty, found {value!r}")
     return fields

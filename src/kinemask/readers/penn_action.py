@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemask.readers.base import Reader, ReadOptions, SplitRule
+from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, SplitRule
 from kinemask.readers.cleaning import clean_2d, mark_missing
-from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_mat, unique_names
+from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_mat, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = (  # as the files call them
     "baseball_pitch",
@@ -35,16 +35,17 @@ _CORNER = 1.0  # pixels; placeholders lie at (1, 1) of the original image, or ne
 _KEYS = ("x", "y", "visibility", "action", "train", "dimensions")
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The clips of a source, sorted."""
-    return unique_names(find_files(src, "[0-9][0-9][0-9][0-9].mat", "files NNNN.mat"))
+def scan(src: Path) -> Scan:
+    """The files of a source, a clip each, sorted."""
+    return Scan.of_files(unique_names(find_files(src, "[0-9][0-9][0-9][0-9].mat", "files NNNN.mat")), CLASSES)
 
 
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (1, T, 13, 2), in half image heights; joints of visibility 0 are missing, unless all are.
 
     The field `scale` is half the image's height in pixels; `train` is the file's own flag.
     """
+    path = item.path
     match_name(path, _NAME, "NNNN.mat")
     content = read_mat(path, _KEYS)
     action = content["action"]
@@ -65,10 +66,8 @@ def read(path: Path, options: ReadOptions) -> Clip:
         shown = np.maximum(x, y) > _CORNER
         remarks = ("no joint is flagged as visible: took those that are not placeholders in the image's corner",)
     data = np.where(shown[..., None], np.stack([x, y], -1), np.nan)
-    try:
+    with naming_file(path):
         data, unit, notes = clean_2d(mark_missing(data[None]), layout("penn13"), image_height=size[0])
-    except ValueError as error:
-        raise name_file(path, error) from None
     fields = {"train": f"{train.flat[0]:.0f}", "scale": f"{unit:g}"}
     return Clip(path.stem, data, CLASSES.index(action), fields, (*remarks, *notes))
 
@@ -85,12 +84,8 @@ READER = Reader(
             lambda fields: "train" if fields["train"] == "1" else "test",
         ),
     },
-    find=find,
+    scan=scan,
     read=read,
-    expected={
-        "files": 2326,
-        "clips": 2326,
-        "splits": {"official": (1258, 1068)},
-    },
+    expected=Complete(2326, 2326, {"official": (1258, 1068)}),
     units="half image heights",
 )

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Failure, Reader, ReadOptions, Row
+from kinemask.readers.base import Complete, Failure, Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import find_files, name_file, read_text, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 # fmt: off
 CLASSES = (
@@ -42,7 +42,7 @@ _SPLITS = {"xsub": re.compile(r"cross[-_]subject.*\.txt", re.I), "xview": re.com
 _SHAPE = "skeleton/NAME.txt and label/NAME.txt"
 
 
-def catalogue(src: Path, name: re.Pattern[str]) -> Catalogue:
+def scan(src: Path, name: re.Pattern[str]) -> Scan:
     """The videos of a part, with their label files and their sides in the splits.
 
     Files whose folder says label are labels, others of the same name the skeletons.
@@ -55,11 +55,11 @@ def catalogue(src: Path, name: re.Pattern[str]) -> Catalogue:
         what = "skeleton files" if not videos else "label files, in a folder whose name says label,"
         raise ValueError(f"{src} holds no {what} of videos such as {name.pattern}; expected {_SHAPE}")
     training = _read_splits(src, name)
-    rows = {}
+    items = []
     for path in videos:
         sides = {f"split:{split}": "train" if path.stem in names else "test" for split, names in training.items()}
-        rows[path] = Row(path.stem, None, sides, labels.get(path.name))
-    return Catalogue(CLASSES, rows)
+        items.append(Item(path, path.stem, None, sides, labels.get(path.name)))
+    return Scan(items, CLASSES, splits=frozenset(training))
 
 
 def _read_splits(src: Path, name: re.Pattern[str]) -> dict[str, set[str]]:
@@ -78,12 +78,12 @@ def _read_splits(src: Path, name: re.Pattern[str]) -> dict[str, set[str]]:
     return training
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[Clip | Failure]:
+def read(item: Item, options: ReadOptions) -> Iterator[Clip | Failure]:
     """The clips of a video, NAME_01, NAME_02, … by their lines in its label file; each (M, T, 25, 3)."""
-    row = options.row or Row(path.stem, None)
-    if row.content is None:
+    path = item.path
+    if item.content is None:
         raise ValueError(f"{path}: no label file {path.name} in a folder whose name says label")
-    actions = _parse_labels(row.content)
+    actions = _parse_labels(item.content)
     video = _parse_video(path)
     recording, view = path.stem.rsplit("-", 1)
     for line, (label, start, end) in actions.items():
@@ -94,7 +94,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Clip | Failure]:
         except ValueError as error:
             yield Failure.of(name_file(Path(f"{path}, clip {name}"), error), name)
             continue
-        yield Clip(name, data, label, {"recording": recording, "camera": view, **row.fields}, cut + notes)
+        yield Clip(name, data, label, {"recording": recording, "camera": view, **item.fields}, cut + notes)
 
 
 def _cut(video: np.ndarray, start: int, end: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -142,13 +142,7 @@ def _parse_video(path: Path) -> np.ndarray:
     return np.array(rows).reshape(-1, _BODIES, _JOINTS, 3).swapaxes(0, 1)
 
 
-def find(src: Path, options: ReadOptions, name: re.Pattern[str]) -> list[Path]:
-    """The skeleton files of a part, sorted."""
-    return list(catalogue(src, name).rows)
-
-
 def _part(number: int, name: str, title: str, files: int, splits: dict[str, tuple[int, int]]) -> Reader:
-    pattern = re.compile(f"{name}-[{_VIEWS}]")
     return Reader(
         name=f"pku-mmd-{number}",
         title=f"PKU-MMD {title}, 3 views (Kinect v2, 25 joints)",
@@ -158,11 +152,9 @@ def _part(number: int, name: str, title: str, files: int, splits: dict[str, tupl
         ),
         layout="ntu25",
         classes=CLASSES,
-        splits={},
-        find=partial(find, name=pattern),
+        scan=partial(scan, name=re.compile(f"{name}-[{_VIEWS}]")),
         read=read,
-        expected={"files": files, "clips": sum(splits["xsub"]), "splits": splits},
-        catalogue=partial(catalogue, name=pattern),
+        expected=Complete(files, sum(splits["xsub"]), splits),
     )
 
 

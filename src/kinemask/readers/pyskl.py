@@ -8,7 +8,6 @@ skeletons of unknown people, tracked here; boxes below the confidence that PYSKL
 from __future__ import annotations
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.readers.base import Catalogue, Failure, Reader, ReadOptions, Row
+from kinemask.readers.base import Failure, Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
 from kinemask.readers.detections import Detections, followed
 from kinemask.readers.files import as_numbers, brief, find_files, name_file
@@ -25,7 +24,7 @@ from kinemask.readers.ntu import name_fields
 from kinemask.readers.own import UNITS, make_clip
 from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import Layout, layout
-from kinemask.store.store import Clip
+from kinemask.store.format import SPLIT, Clip
 
 LAYOUTS: dict[tuple[int, ...], str] = {(17, 2): "coco17", (25, 3): "ntu25"}  # by joints and channels
 BOX_SCORE = 0.5
@@ -37,13 +36,17 @@ _LIST = re.compile(r"(?:(?P<name>.+)_)?(?P<part>train|val|test)(?P<number>\d*)")
 
 @dataclass(frozen=True)
 class _Content:
-    """What a pickle holds: its annotations, and their sides in the splits, both by the clips' names."""
+    """What a pickle holds: its annotations, and their sides in the splits, both by the clips' names.
+
+    unlisted: sentences on what its lists name in vain.
+    """
 
     annotations: dict[str, dict[str, Any]]
     sides: dict[str, dict[str, str]]
+    unlisted: tuple[str, ...]
 
 
-def catalogue(src: Path) -> Catalogue:
+def scan(src: Path) -> Scan:
     """The one pickle of a source; classes are the labels' numbers, since the pickles do not name them."""
     found = find_files(src, "*.pkl", "pickle *.pkl")
     paths = [path for path in found if _KPFILES not in path.relative_to(src).parts]
@@ -52,35 +55,32 @@ def catalogue(src: Path) -> Catalogue:
     content = _read_content(paths[0])
     labels = [_label(note) for note in content.annotations.values()]
     classes = tuple(map(str, range(1 + max((label for label in labels if label is not None), default=-1))))
-    row = Row(paths[0].stem, None, content=content)
-    return Catalogue(classes, {paths[0]: row}, _find_layout(content), len(content.annotations))
+    items = [Item(paths[0], paths[0].stem, content=content)]
+    splits = {key.removeprefix(SPLIT) for sides in content.sides.values() for key in sides}
+    found = _find_layout(content)
+    return Scan(items, classes, found, len(content.annotations), frozenset(splits), content.unlisted)
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The pickle of a source."""
-    return list(catalogue(src).rows)
-
-
-def read(path: Path, options: ReadOptions) -> Iterator[Clip | Failure]:
+def read(item: Item, options: ReadOptions) -> Iterator[Clip | Failure]:
     """The clips (M, T, V, C) of a pickle, with the splits of its lists; 2D is in half image heights."""
-    content = options.row.content if options.row else _read_content(path)
+    path, content = item.path, item.content
     given = READER.choose_layout(options.layout or _find_layout(content))
     apart = _Apart(path)
     for name, note in sorted(content.annotations.items(), key=lambda item: _raw_file(item[1])):
-        row = Row(name, _label(note), {**name_fields(name), **content.sides.get(name, {})})
+        clip = Item(path, name, _label(note), {**name_fields(name), **content.sides.get(name, {})})
         try:
-            yield _read_clip(row, note, given, apart, options.min_score)
+            yield _read_clip(clip, note, given, apart, options.min_score)
         except ValueError as error:
             yield Failure.of(name_file(Path(f"{path}, clip {name}"), error), name)
 
 
-def _read_clip(row: Row, note: dict[str, Any], layout: Layout, apart: _Apart, min_score: float) -> Clip:
+def _read_clip(item: Item, note: dict[str, Any], layout: Layout, apart: _Apart, min_score: float) -> Clip:
     frames = note.get("total_frames")
-    if row.label is None or not isinstance(frames, int) or frames < 1:
+    if item.label is None or not isinstance(frames, int) or frames < 1:
         told = f"label {brief(note.get('label'))} and total_frames {brief(frames)}"
         raise ValueError(f"expected a label from 0 and total_frames from 1, found {told}")
     if "keypoint" not in note and _raw_file(note):
-        return followed(apart.find(row.name, note, layout, frames), row, layout, min_score, _height(note, layout))
+        return followed(apart.find(item.name, note, layout, frames), item, layout, min_score, _height(note, layout))
     data = _load(note, "keypoint")
     if data.ndim != 4 or data.shape[1:] != (frames, layout.num_joints, layout.dims) or not data.size:
         shape = f"(bodies, {frames}, {layout.num_joints}, {layout.dims})"
@@ -91,7 +91,7 @@ def _read_clip(row: Row, note: dict[str, Any], layout: Layout, apart: _Apart, mi
         if score.shape != data.shape[:3]:
             raise ValueError(f"keypoint_score should have the shape {data.shape[:3]}, found {score.shape}")
         data[~(score > min_score)] = np.nan
-    return make_clip(row, data, score, layout, _height(note, layout))
+    return make_clip(item, data, score, layout, _height(note, layout))
 
 
 class _Apart:
@@ -143,7 +143,7 @@ def _read_content(path: Path) -> _Content:
             raise ValueError(f"{path}: annotation {i}: there is one called {name} already")
         annotations[name] = note
     _check_size(path, notes)
-    return _Content(annotations, _sides(path, lists, annotations))
+    return _Content(annotations, *_sides(path, lists, annotations))
 
 
 def _check_size(path: Path, entries: Iterable[Any]) -> None:
@@ -154,24 +154,25 @@ def _check_size(path: Path, entries: Iterable[Any]) -> None:
         raise ValueError(f"{path}: its clips would take {size:,} bytes, by naming the same keypoints again and again")
 
 
-def _sides(path: Path, lists: dict[Any, Any], known: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _sides(
+    path: Path, lists: dict[Any, Any], known: dict[str, Any]
+) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
     """Columns `split:NAME` of each clip: X_train and X_val or X_test are X; train and val or test, official;
-    trainN and testN, foldN. Where there are both, val is the test part of NAME-val."""
+    trainN and testN, foldN. Where there are both, val is the test part of NAME-val. Also what is in vain."""
+    unlisted = []
     folds: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for title, names in lists.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: split {brief(title)} should be a list of names, found {brief(names)}")
         match = _LIST.fullmatch(str(title))
         if match is None or (match["name"] and match["number"]):
-            warnings.warn(
-                f"{path}: the list {str(title)[:80]!r} is no train, val or test; it is left out", stacklevel=2
-            )
+            unlisted.append(f"{path}: the list {str(title)[:80]!r} is no train, val or test; it is left out")
             continue
         fold = match["name"] or (f"fold{match['number']}" if match["number"] else "official")
         folds[fold][match["part"]] = names
     absent = {name for parts in folds.values() for names in parts.values() for name in names} - known.keys()
     if absent:
-        warnings.warn(f"{path}: {len(absent):,} clips of its lists have no annotation: {min(absent)}, …", stacklevel=2)
+        unlisted.append(f"{path}: {len(absent):,} clips of its lists have no annotation: {min(absent)}, …")
     sides: dict[str, dict[str, str]] = defaultdict(dict)
     for fold, parts in folds.items():
         splits = {fold: "test", f"{fold}-val": "val"} if {"val", "test"} <= parts.keys() else {fold: "test"}
@@ -181,7 +182,7 @@ def _sides(path: Path, lists: dict[Any, Any], known: dict[str, Any]) -> dict[str
                 for name in names:
                     if sides[name].setdefault(f"split:{split}", side) != side:
                         raise ValueError(f"{path}: clip {name} is for both training and testing in split {split}")
-    return sides
+    return sides, tuple(unlisted)
 
 
 def _find_layout(content: _Content) -> Layout | None:
@@ -231,11 +232,8 @@ READER = Reader(
     title="a pickle of PYSKL: FineGym, Diving48, NTU RGB+D, UCF101, HMDB51, Kinetics (2D, 17 joints, or 3D, 25)",
     citation="Duan, Wang, Chen, Lin: PYSKL: Towards Good Practices for Skeleton Action Recognition. ACM MM 2022",
     layout=None,
-    classes=(),
-    splits={},
-    find=find,
+    scan=scan,
     read=read,
-    catalogue=catalogue,
     units=UNITS,
     scores=True,
     is_format=True,

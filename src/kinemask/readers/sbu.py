@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemask.readers.base import Reader, ReadOptions, Side, SplitRule
+from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, Side, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
-from kinemask.readers.files import find_files, name_file
+from kinemask.readers.files import find_files, naming_file
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = (
     "approaching",
@@ -38,13 +38,14 @@ _SHAPE = f"sXXsYY/AA/TTT/{_FILE}"
 _PLACE = re.compile(r"(s\d\ds\d\d)/(\d\d)/(\d\d\d)/" + re.escape(_FILE))
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The clips of a source, sorted."""
-    return find_files(src, _FILE, f"files {_SHAPE}")
+def scan(src: Path) -> Scan:
+    """The files of a source, a clip each, sorted."""
+    return Scan.of_files(find_files(src, _FILE, f"files {_SHAPE}"), CLASSES)
 
 
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (2, T, 15, 3), metres, out of the file's normalised coordinates."""
+    path = item.path
     place = "/".join(path.absolute().parts[-4:])
     match = _PLACE.fullmatch(place)
     if match is None:
@@ -53,10 +54,8 @@ def read(path: Path, options: ReadOptions) -> Clip:
     if not 1 <= action <= len(CLASSES):
         raise ValueError(f"{path}: no class {action:02d}; this data set has 01 to {len(CLASSES):02d}")
     joints = _parse(path).reshape(-1, 2, 15, 3).swapaxes(0, 1)
-    try:
+    with naming_file(path):
         data, notes = clean_3d(_metres(mark_missing(joints)), layout("sbu15"))
-    except ValueError as error:
-        raise name_file(path, error) from None
     fields = {"subject": pair, "replication": str(int(take))}
     return Clip(f"{pair}_{match[2]}_{take}", data, action - 1, fields, notes)
 
@@ -102,17 +101,11 @@ READER = Reader(
     layout="sbu15",
     classes=CLASSES,
     splits={name: _fold(pairs) for name, pairs in FOLDS.items()},
-    find=find,
+    scan=scan,
     read=read,
-    expected={
-        "files": 282,
-        "clips": 282,
-        "splits": {
-            "fold1": (227, 55),
-            "fold2": (230, 52),
-            "fold3": (226, 56),
-            "fold4": (228, 54),
-            "fold5": (217, 65),
-        },
-    },
+    expected=Complete(
+        files=282,
+        clips=282,
+        splits={"fold1": (227, 55), "fold2": (230, 52), "fold3": (226, 56), "fold4": (228, 54), "fold5": (217, 65)},
+    ),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kinemask.readers.base import Reader, ReadOptions, SplitRule
+from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
-from kinemask.readers.files import as_numbers, find_files, match_name, name_file, read_mat, unique_names
+from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_mat, unique_names
 from kinemask.skeleton import layout
-from kinemask.store.store import Clip
+from kinemask.store.format import Clip
 
 CLASSES = (
     "swipe left",
@@ -43,13 +43,15 @@ CLASSES = (
 _NAME = re.compile(r"a(\d+)_s(\d+)_t(\d+)_skeleton\.mat")
 
 
-def find(src: Path, options: ReadOptions) -> list[Path]:
-    """The clips of a source, sorted."""
-    return unique_names(find_files(src, "a*_s*_t*_skeleton.mat", "files aA_sS_tT_skeleton.mat"))
+def scan(src: Path) -> Scan:
+    """The files of a source, a clip each, sorted."""
+    found = find_files(src, "a*_s*_t*_skeleton.mat", "files aA_sS_tT_skeleton.mat")
+    return Scan.of_files(unique_names(found), CLASSES)
 
 
-def read(path: Path, options: ReadOptions) -> Clip:
+def read(item: Item, options: ReadOptions) -> Clip:
     """One clip (1, T, 20, 3), joints in the files' order, or in that of kinect20 if the options say so."""
+    path = item.path
     action, subject, trial = (int(n) for n in match_name(path, _NAME, "aA_sS_tT_skeleton.mat").groups())
     if not 1 <= action <= len(CLASSES):
         raise ValueError(f"{path}: no class a{action}; this data set has a1 to a{len(CLASSES)}")
@@ -61,10 +63,8 @@ def read(path: Path, options: ReadOptions) -> Clip:
     data = data.transpose(2, 0, 1)
     own, wanted = layout("utd20"), READER.choose_layout(options.layout)
     data = data[:, [own.index(joint) for joint in wanted.joints]]
-    try:
+    with naming_file(path):
         data, notes = clean_3d(mark_missing(data[None]), wanted)
-    except ValueError as error:
-        raise name_file(path, error) from None
     fields = {"subject": str(subject), "replication": str(trial)}
     return Clip(path.stem.removesuffix("_skeleton"), data, action - 1, fields, notes)
 
@@ -82,7 +82,7 @@ READER = Reader(
             lambda fields: "train" if int(fields["subject"]) % 2 else "test",
         ),
     },
-    find=find,
+    scan=scan,
     read=read,
-    expected={"files": 861, "clips": 861, "splits": {"xsub": (431, 430)}},
+    expected=Complete(861, 861, {"xsub": (431, 430)}),
 )

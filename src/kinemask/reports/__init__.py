@@ -12,7 +12,7 @@ from kinemask.files import write_atomically
 from kinemask.reports import figures, tables
 from kinemask.reports.pages import render
 from kinemask.reports.runs import read_runs
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 __all__ = ["report"]
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.protocols.features import Part
-from kinemask.store.store import Store
-from kinemask.windows.sampling import Sampler
+from kinemask.store.opening import Store
+from kinemask.windows.sampler import Sampler
 
 MOST_CLIPS = 1500
 FEWEST_CLIPS = 10

@@ -18,7 +18,7 @@ from kinemask.reports.runs import Evaluation, Shown, mark, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
 from kinemask.runs.result import Scored
 from kinemask.runs.text import baseline_names, baseline_title
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training.settings import from_dict
 
 _NOT_CURVES = ("step", "epoch", "seconds", "tracks_per_second", "clips_per_second")

@@ -17,9 +17,10 @@ from kinemask.pretext import method
 from kinemask.pretext.base import MaskedPrediction, Pretext, Target
 from kinemask.runs.checkpoint import load_checkpoint
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training.settings import Settings
-from kinemask.windows.sampling import Batch, Sampler, difference
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.streams import difference
 from kinemask.windows.tracks import Tracks
 
 CLIPS = 4

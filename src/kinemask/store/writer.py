@@ -19,6 +19,7 @@ import numpy as np
 from kinemask.skeleton import Layout
 from kinemask.store.format import COLUMNS, DTYPES, EVERY, FORMAT, SCORES, SIDES, SPLIT, VERSION, Clip, digest, sha256
 from kinemask.store.holdout import hold_out
+from kinemask.store.opening import Store, open_store
 
 _ROWS = 1 << 16  # of scores, written at a time
 
@@ -212,6 +213,32 @@ class StoreWriter:
             counts = {side: sides.count(side) for side in ("train", "test")}
             described[name] = {"description": descriptions[name], **counts}
         return described
+
+
+def write_store(
+    path: str | Path,
+    clips: Iterable[Clip],
+    layout: Layout,
+    classes: Iterable[str],
+    *,
+    splits: Mapping[str, str] | None = None,
+    meta: Mapping[str, Any] | None = None,
+    rejected: Iterable[tuple[str, str, str]] = (),
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Store:
+    """Writes clips as a store and opens it; see `StoreWriter` for what it raises and guarantees.
+
+    splits: descriptions of the splits, which are the clips' fields "split:NAME" (also those not described).
+    rejected: (kind, name, reason) of what was left out.
+    """
+    with StoreWriter(Path(path), layout, dtype, overwrite) as writer:
+        for clip in clips:
+            writer.add(clip)
+        for kind, name, reason in rejected:
+            writer.reject(kind, name, reason)
+        writer.finish(classes, splits or {}, meta or {})
+    return open_store(path)
 
 
 def _write_header(file: Any, shape: tuple[int, ...], dtype: str) -> None:

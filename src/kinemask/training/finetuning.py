@@ -16,12 +16,12 @@ from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
 from kinemask.models.encoders import write_weights
 from kinemask.runs.result import Source
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
 from kinemask.training.settings import FinetuneSettings, TrainingSettings
-from kinemask.windows.sampling import Sampler
+from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
 
 _SAVE_EVERY = 10  # epochs between checkpoints

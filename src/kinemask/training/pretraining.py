@@ -16,11 +16,11 @@ from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.runs.result import Source
 from kinemask.store.format import EVERY
-from kinemask.store.store import Store, open_store
+from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed, optim
 from kinemask.training.loop import Job, run_job
 from kinemask.training.settings import Settings
-from kinemask.windows.sampling import Batch, Sampler
+from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.tracks import Tracks
 
 

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 from kinemask.checks import check_not_negative, check_positive, warn_unused
 from kinemask.nn.heads import HeadSettings
 from kinemask.pretext import method
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 
 Device = Literal["auto", "cpu", "cuda"]
 

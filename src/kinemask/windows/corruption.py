@@ -15,8 +15,9 @@ from torch import Generator, Tensor
 
 from kinemask.draws import key
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
-from kinemask.windows.sampling import rotation_matrix
+from kinemask.store.opening import Store
+from kinemask.windows.augment import rotation_matrix
+from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Recordings
 
 
@@ -98,17 +99,15 @@ def turn_camera(bodies: Bodies, level: float, generator: Generator) -> Bodies:
     return replace(bodies, values=(turn @ bodies.values.mT).mT)
 
 
-Change = Callable[[Bodies, float, Generator], Bodies]
-
-# kind -> what its level means, and the change
-KINDS: dict[str, tuple[str, Change]] = {
-    "joints": ("occluded joints, share of the body", occlude_joints),
-    "parts": ("occluded body parts, of six", occlude_parts),
-    "noise": ("noise, standard deviation in the store's units", add_noise),
-    "dropped": ("dropped frames, share of the clip", drop_frames),
-    "rate": ("frame rate, times the original", change_rate),
-    "camera": ("camera turned, radians", turn_camera),
+_CHANGES: dict[str, Callable[[Bodies, float, Generator], Bodies]] = {
+    "joints": occlude_joints,
+    "parts": occlude_parts,
+    "noise": add_noise,
+    "dropped": drop_frames,
+    "rate": change_rate,
+    "camera": turn_camera,
 }
+assert list(_CHANGES) == list(CORRUPTIONS)
 
 
 def corrupt(
@@ -119,7 +118,7 @@ def corrupt(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Recordings:
-    """Clips of a store, corrupted: kind is one of KINDS, seed decides what is hit.
+    """Clips of a store, corrupted: kind is one of CORRUPTIONS, seed decides what is hit.
 
     A clip that nothing is left of becomes a point at the origin.
     """
@@ -130,7 +129,7 @@ def corrupt(
     values = torch.from_numpy(source.frames[rows.numpy()]).to(device).float()
     values = values.masked_fill(~values.isfinite().all(-1, keepdim=True), torch.nan)
     before = Bodies(values, torch.from_numpy(lengths).to(device)[clip], clip, source.layout)
-    after = KINDS[kind][1](before, level, torch.Generator(device).manual_seed(key(seed, "corruption", kind)))
+    after = _CHANGES[kind](before, level, torch.Generator(device).manual_seed(key(seed, "corruption", kind)))
     row_clip = after.spread(clip)
     seen = after.values.isfinite().all(-1).any(-1)
     lost = torch.bincount(row_clip[seen], minlength=len(clips)) == 0

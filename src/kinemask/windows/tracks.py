@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
-from kinemask.store.store import Store
+from kinemask.store.opening import Store
+from kinemask.windows.fill import fill
+from kinemask.windows.scale import torso_scale
 
 _CHUNK_ROWS = 200_000
 
@@ -53,64 +55,71 @@ class Recordings:
 
 
 class Tracks:
-    """Body tracks of chosen clips on a device.
+    """Body tracks of chosen clips on a device, from one store or from several of the same layout.
 
-    frames (rows, V, C) in the store's precision, filled; seen (rows, V) bool; per track: start (first row), length
+    source: a store, of which `clips` are chosen (default: all), or a list of (store, clip indices).
+
+    frames (rows, V, C) in the stores' precision, filled; seen (rows, V) bool; per track: start (first row), length
     (frames), clip (position among the chosen clips), scale (1 / median torso length). A body that is missing
-    throughout its clip is no track.
+    throughout its clip is no track. Per chosen clip: clips (its index in its store) and store_of (that store's
+    position in `stores`). ValueError for stores of several layouts, without chosen clips, or with a clip of no body.
     """
 
     def __init__(
         self,
-        store: Store | Recordings,
+        source: Store | Recordings | Sequence[tuple[Store | Recordings, np.ndarray]],
         clips: np.ndarray | None = None,
         device: torch.device | str = "cpu",
         missing: Literal["fill", "zero"] = "fill",
     ):
-        self.layout = store.layout
-        self.clips = np.arange(len(store)) if clips is None else np.asarray(clips)
-        if not len(self.clips):
-            raise ValueError(f"no clips were chosen from the store {store.path}")
-        bodies = store.bodies[self.clips]
-        clip = np.repeat(np.arange(len(self.clips)), bodies)
-        body = np.arange(len(clip)) - np.repeat(np.cumsum(bodies) - bodies, bodies)
-        length = store.lengths[self.clips][clip]
-        source = store.offsets[self.clips][clip] + body * length
-        rows, exists, scales = [], [], []
-        for part in _chunks(length):
-            taken = np.concatenate([np.arange(s, s + n) for s, n in zip(source[part], length[part], strict=True)])
-            values = np.asarray(store.frames[taken])
-            seen = np.asarray(np.isfinite(values).all(-1))
-            values = np.where(seen[..., None], values, np.nan)
-            starts = np.cumsum(length[part]) - length[part]
-            present = np.logical_or.reduceat(seen.any(-1), starts)
-            if missing == "fill":
-                filled = fill_missing(values, seen, starts, self.layout)
-            else:  # the published codes take the zeros for positions
-                filled, seen = np.nan_to_num(values), np.ones_like(seen)
-            stay = np.repeat(present, length[part])
-            rows.append((filled[stay], seen[stay]))
-            exists.append(present)
-            scales.append(torso_scale(values, starts, self.layout)[present])
-        present = np.concatenate(exists)
-        if not present.any():
-            raise ValueError(f"every chosen clip of the store {store.path} is missing throughout")
+        if isinstance(source, Sequence):
+            parts = [(store, np.asarray(chosen)) for store, chosen in source]
+        else:
+            parts = [(source, np.arange(len(source)) if clips is None else np.asarray(clips))]
+        self.stores = [store for store, _ in parts]
+        self.layout = _common_layout(self.stores)
+        self.clips = np.concatenate([chosen for _, chosen in parts])
+        self.store_of = np.repeat(np.arange(len(parts)), [len(chosen) for _, chosen in parts])
         self.device = torch.device(device)
-        self.frames = torch.from_numpy(np.concatenate([f for f, _ in rows])).to(device)
-        self.seen = torch.from_numpy(np.concatenate([s for _, s in rows])).to(device)
-        length, clip = length[present], clip[present]
-        self.length = torch.from_numpy(length).to(device)
-        self.start = torch.from_numpy(np.cumsum(length) - length).to(device)
-        self.clip = torch.from_numpy(clip).to(device)
-        count = np.bincount(clip, minlength=len(self.clips))
-        if (count == 0).any():
-            name = store.names[self.clips[int(np.argmin(count))]]
-            raise ValueError(f"clip {name} of the store {store.path} is missing throughout; prepare the store again")
-        self._count = torch.from_numpy(count).to(device)
-        first = np.cumsum(count) - count
-        self._first = torch.from_numpy(first).to(device)
+        rows = sum(int((store.bodies * store.lengths)[chosen].sum()) for store, chosen in parts)
+        dtype = torch.from_numpy(np.empty(0, np.result_type(*(store.frames.dtype for store in self.stores)))).dtype
+        # written in place, chunk by chunk: pieces put together at the end would need the memory twice
+        frames = torch.empty(rows, self.layout.num_joints, self.layout.dims, dtype=dtype, device=device)
+        seen = torch.empty(rows, self.layout.num_joints, dtype=torch.bool, device=device)
+        counts, lengths, scales, used = [], [], [], 0
+        for store, chosen in parts:
+            if not len(chosen):
+                raise ValueError(f"no clips were chosen from the store {store.path}")
+            clip, present = np.repeat(np.arange(len(chosen)), store.bodies[chosen]), []
+            for values, length in _chunks(store, chosen):
+                length = length.to(device)
+                filled, here, scale, exists = _prepare(values.to(device), length, self.layout, missing)
+                stay = exists.repeat_interleave(length)
+                kept = slice(used, used := used + int(stay.sum()))
+                frames[kept], seen[kept] = filled[stay], here[stay]
+                lengths.append(length[exists])
+                scales.append(scale[exists])
+                present.append(exists.cpu().numpy())
+            counts.append(np.bincount(clip[np.concatenate(present)], minlength=len(chosen)))
+            if not counts[-1].all():
+                name = store.names[chosen[int(np.argmin(counts[-1]))]]
+                raise ValueError(
+                    f"clip {name} of the store {store.path} is missing throughout; prepare the store again"
+                )
+        self.frames, self.seen = frames[:used], seen[:used]
+        self.length = torch.cat(lengths)
+        self.start = self.length.cumsum(0) - self.length
+        self._count = torch.from_numpy(np.concatenate(counts)).to(device)
+        self._first = self._count.cumsum(0) - self._count
+        self.clip = torch.arange(len(self.clips), device=device).repeat_interleave(self._count)
         # one factor for all bodies of a clip, its first body's, so that they keep their places to each other
-        self.scale = torch.from_numpy(np.concatenate(scales).astype(np.float32)[first[clip]]).to(device)
+        self.scale = torch.cat(scales)[self._first[self.clip]]
+
+    def names(self, positions: Iterable[int]) -> list[str]:
+        """Names of clips at positions among the chosen ones; where there are several stores, with the store's path."""
+        found = [(self.stores[self.store_of[i]], self.clips[i]) for i in positions]
+        several = len(self.stores) > 1
+        return [f"{store.names[i]} of {store.path}" if several else store.names[i] for store, i in found]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -123,47 +132,43 @@ class Tracks:
         return self._first[positions][clip_index] + within, clip_index
 
 
-def _chunks(length: np.ndarray):
-    """Slices of tracks of about `_CHUNK_ROWS` rows each."""
+def _prepare(
+    values: Tensor, length: Tensor, layout: Layout, missing: Literal["fill", "zero"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Bodies one after the other, values (rows, V, C) and their lengths (bodies,), ready to be sampled.
+
+    Returns filled values, seen (rows, V), scale (bodies,) and which bodies are seen at all (bodies,). Changes `values`.
+    """
+    seen = values.isfinite().all(-1)
+    values[~seen] = torch.nan
+    starts = length.cumsum(0) - length
+    body = torch.arange(len(length), device=length.device).repeat_interleave(length)
+    exists = torch.bincount(body[seen.any(-1)], minlength=len(length)) > 0
+    scale = torso_scale(values, starts, layout.torso_length)
+    if missing == "fill":
+        return fill(values, seen, starts, layout.root), seen, scale, exists
+    return values.nan_to_num(), torch.ones_like(seen), scale, exists  # to the published codes, zeros are positions
+
+
+def _common_layout(stores: Sequence[Store | Recordings]) -> Layout:
+    """The layout that all stores have."""
+    layout = stores[0].layout
+    if any(store.layout != layout for store in stores):
+        each = ", ".join(f"{store.path} has {store.layout.name}" for store in stores)
+        raise ValueError(f"stores of several layouts cannot be sampled together: {each}")
+    return layout
+
+
+def _chunks(store: Store | Recordings, clips: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    """Copies of the bodies of clips, about `_CHUNK_ROWS` rows at once: values (rows, V, C), length (bodies,)."""
+    bodies = store.bodies[clips]
+    clip = np.repeat(clips, bodies)
+    length = store.lengths[clip]
+    body = np.arange(len(clip)) - np.repeat(np.cumsum(bodies) - bodies, bodies)
+    source = store.offsets[clip] + body * length
     group = (np.cumsum(length) - 1) // _CHUNK_ROWS
     edges = np.flatnonzero(np.diff(group)) + 1
     for a, b in zip([0, *edges], [*edges, len(length)], strict=True):
-        yield slice(a, b)
-
-
-def fill_missing(values: np.ndarray, seen: np.ndarray, starts: np.ndarray, layout: Layout) -> np.ndarray:
-    """Fill missing joints within each track: linear in time, held at the ends; never seen: the root's position.
-
-    values (rows, V, C); seen (rows, V) bool; starts (tracks,) first row of each track. Returns a new array; a track
-    whose root is never seen has its root at the origin.
-    """
-    rows = len(seen)
-    length = np.diff(np.append(starts, rows))
-    first = np.repeat(starts, length)[:, None]
-    last = first + np.repeat(length, length)[:, None] - 1
-    here = np.arange(rows)[:, None]
-    before = np.maximum.accumulate(np.where(seen, here, -1), axis=0)
-    after = np.minimum.accumulate(np.where(seen, here, rows)[::-1], axis=0)[::-1]
-    row, joint = np.nonzero(~seen)
-    a, b = before[row, joint], after[row, joint]
-    has_a, has_b = a >= first[row, 0], b <= last[row, 0]
-    a, b = np.where(has_a, a, b), np.where(has_b, b, a)
-    out = values.copy()
-    some = has_a | has_b
-    row, joint, a, b = row[some], joint[some], a[some], b[some]
-    weight = ((row - a) / np.maximum(b - a, 1)).astype(np.float32)[:, None]
-    out[row, joint] = (1 - weight) * values[a, joint] + weight * values[b, joint]
-    root = np.where(np.isfinite(out[:, layout.root]), out[:, layout.root], 0)
-    return np.where(np.isfinite(out), out, root[:, None, :])
-
-
-def torso_scale(values: np.ndarray, starts: np.ndarray, layout: Layout) -> np.ndarray:
-    """1 / median torso length of each track (tracks,); 1 where the torso is never seen or has no length."""
-    upper, lower = (values[:, list(ends)].astype(np.float32).mean(1) for ends in layout.torso_length)
-    length = np.linalg.norm(upper - lower, axis=-1)
-    track = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
-    ordered = length[np.lexsort((length, track))]  # by track, then by length; NaN last within a track
-    known = np.bincount(track, weights=np.isfinite(length), minlength=len(starts)).astype(int)
-    middle = (ordered[starts + np.maximum(known - 1, 0) // 2] + ordered[starts + known // 2 * (known > 0)]) / 2
-    usable = (known > 0) & (middle > 1e-6)
-    return np.where(usable, 1 / np.where(usable, middle, 1), 1.0)
+        n = length[a:b]
+        rows = np.arange(n.sum()) + np.repeat(source[a:b] - (np.cumsum(n) - n), n)
+        yield torch.from_numpy(np.asarray(store.frames[rows])), torch.from_numpy(n)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,7 @@ from typing import Any
 import numpy as np
 
 from kinemask.skeleton import Layout
-from kinemask.store.format import COLUMNS, FORMAT, SCORES, SPLIT, VERSION, Clip, digest, sha256
-from kinemask.store.writer import StoreWriter
-
-__all__ = ["Clip", "Store", "StoreWriter", "open_store", "write_store"]
+from kinemask.store.format import COLUMNS, FORMAT, SCORES, SPLIT, VERSION, digest, sha256
 
 _META = {"layout": dict, "classes": list, "splits": dict, "dtype": str, "sha256": dict}
 
@@ -154,32 +151,6 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
     if verify:
         store.verify()
     return store
-
-
-def write_store(
-    path: str | Path,
-    clips: Iterable[Clip],
-    layout: Layout,
-    classes: Iterable[str],
-    *,
-    splits: Mapping[str, str] | None = None,
-    meta: Mapping[str, Any] | None = None,
-    rejected: Iterable[tuple[str, str, str]] = (),
-    dtype: str = "float32",
-    overwrite: bool = False,
-) -> Store:
-    """Writes clips as a store and opens it; see `StoreWriter` for what it raises and guarantees.
-
-    splits: descriptions of the splits, which are the clips' fields "split:NAME" (also those not described).
-    rejected: (kind, name, reason) of what was left out.
-    """
-    with StoreWriter(Path(path), layout, dtype, overwrite) as writer:
-        for clip in clips:
-            writer.add(clip)
-        for kind, name, reason in rejected:
-            writer.reject(kind, name, reason)
-        writer.finish(classes, splits or {}, meta or {})
-    return open_store(path)
 
 
 def _check_sha256(path: Path, meta: Mapping[str, Any]) -> None:

@@ -1,0 +1,96 @@
+"""From a data set's own files to clips in the store's convention, without writing anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinemask.preparation.workers import reading
+from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
+from kinemask.skeleton import Layout
+from kinemask.skeleton import layout as find_layout
+from kinemask.store.format import Clip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set, or recordings, listed and ready to be read; made by `open_source`.
+
+    scan: what there is to read. layout: of the clips that reading gives. min_score: as for `open_source`.
+    """
+
+    path: Path
+    reader: Reader
+    scan: Scan
+    layout: Layout
+    min_score: float = 0.0
+
+    @contextmanager
+    def reading(self, items: Sequence[Item], workers: int = 1) -> Iterator[Iterator[tuple[Item, Clip | Failure]]]:
+        """Gives an iterator over the clips of items of the scan, in order, or why there is none, each with its item.
+
+        Leaving the context ends the processes that read.
+        """
+        options = ReadOptions(self.layout, self.min_score)
+        with reading(self.reader.read, options, items, workers) as found:
+            yield ((item, result) for item, results in zip(items, found, strict=True) for result in results)
+
+    def clips(self, workers: int = 1, failed: Callable[[Item, Failure], object] | None = None) -> Iterator[Clip]:
+        """The clips of all items; `failed` is as for `read_clips`."""
+        with self.reading(self.scan.items, workers) as results:
+            for item, result in results:
+                if isinstance(result, Clip):
+                    yield result
+                elif failed is None:
+                    raise ValueError(name_item(item, result))
+                else:
+                    failed(item, result)
+
+
+def open_source(
+    src: str | Path, dataset: str, *, layout: str | Path | Layout | None = None, min_score: float = 0.0
+) -> Source:
+    """Lists what a source holds, by the reader called `dataset`, without reading its clips.
+
+    src: the folder (or file) that holds it. layout: where the reader leaves a choice. min_score: joints of this
+    confidence or less are missing, where the source gives confidences. Raises ValueError where the reader cannot
+    do as it is told, or finds nothing of its kind.
+    """
+    found, src = reader(dataset), Path(src)
+    if layout is not None and not isinstance(layout, Layout):
+        layout = find_layout(layout)
+    if not math.isfinite(min_score):
+        raise ValueError(f"min_score must be a number, not {min_score}")
+    if min_score and not found.scores:
+        raise ValueError(f"{dataset} gives no confidences, so min_score would have no effect")
+    if layout is not None:
+        found.choose_layout(layout)  # complains before a long listing
+    scan = found.scan(src)
+    return Source(src, found, scan, found.choose_layout(layout or scan.layout), min_score)
+
+
+def read_clips(
+    src: str | Path,
+    dataset: str,
+    *,
+    layout: str | Path | Layout | None = None,
+    min_score: float = 0.0,
+    workers: int = 1,
+    failed: Callable[[Item, Failure], object] | None = None,
+) -> Iterator[Clip]:
+    """The clips of a source, cleaned, as a store would hold them; nothing is written.
+
+    src, dataset, layout, min_score: as for `open_source`. workers: processes that read. failed: called with the
+    item and the reason where there is no clip; without it, the first such failure is raised.
+
+    Raises ValueError at once where `open_source` does.
+    """
+    return open_source(src, dataset, layout=layout, min_score=min_score).clips(workers, failed)
+
+
+def name_item(item: Item, failure: Failure) -> str:
+    """Why an item, or one of its clips, could not be read, beginning with its path."""
+    return failure.reason if str(item.path) in failure.reason else f"{item.path}: {failure.reason}"

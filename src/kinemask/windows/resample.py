@@ -1,0 +1,68 @@
+"""From a track of any length to T frames: which frame numbers a window takes, and the values there.
+
+Positions are fractional frame numbers within a track, (B, T); lengths of tracks are n (B,), in frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kinemask.windows.settings import SamplingSettings
+
+
+def random_crop(n: Tensor, u: Tensor, settings: SamplingSettings) -> Tensor:
+    """Positions in a random crop, resampled linearly. u (B, 2) in [0, 1): how long the crop is, and where."""
+    s = settings
+    share, place = u.unbind(-1)
+    length = (n * (s.crop[0] + (s.crop[1] - s.crop[0]) * share)).floor().long()
+    length = length.clamp_min(s.min_crop_frames).minimum(n)
+    start = (place * (n - length + 1)).floor().minimum(n - length)
+    return linear_positions(start, length, s.frames)
+
+
+def fixed_crop(n: Tensor, number: int, settings: SamplingSettings) -> Tensor:
+    """Positions in test crop `number` of `test_clips`: crops spread evenly over the track, a single one its centre."""
+    s = settings
+    length = n - 2 * ((1 - s.test_crop) * n / 2).floor().long()
+    start = ((n - length) * (number + 0.5) / s.test_clips).floor()
+    return linear_positions(start, length, s.frames)
+
+
+def linear_positions(start: Tensor, length: Tensor, frames: int) -> Tensor:
+    """Positions of linearly resampled crops, as `interpolate` has them with align_corners=False: (B, frames).
+
+    start, length (B,): the crops' first frames and their numbers of frames.
+    """
+    start, length = start.unsqueeze(1).float(), length.unsqueeze(1).float()
+    t = torch.arange(frames, device=start.device, dtype=torch.float32)
+    position = ((t + 0.5) * (length / frames) - 0.5).clamp_min(0).minimum(length - 1)
+    return start + position
+
+
+def uniform_positions(n: Tensor, u: Tensor) -> Tensor:
+    """Uniform-interval sampling after DG-STGCN: whole frame numbers (B, T). u (B, 2T) in [0, 1)."""
+    T = u.shape[1] // 2
+    n = n.unsqueeze(1)
+    t = torch.arange(T, device=n.device)
+    edge, following = t * n // T, (t + 1) * n // T
+    spread = edge + (u[:, :T] * (following - edge)).floor()
+    later = torch.arange(2 * T, device=n.device) >= n
+    subset = u.masked_fill(later, 2.0).topk(T, dim=1, largest=False).indices.sort(dim=1).values
+    wrapped = ((u[:, :1] * n).floor() + t) % n
+    return torch.where(n >= 2 * T, spread, torch.where(n >= T, subset.to(spread.dtype), wrapped))
+
+
+def interpolate(frames: Tensor, seen: Tensor, start: Tensor, n: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of tracks at positions, linear between frames: x (B, T, V, C) float32, valid (B, T, V).
+
+    frames (rows, V, C), filled; seen (rows, V) bool; start (B,): each track's first row. Valid is what was seen in
+    both frames around a position.
+    """
+    low = position.floor()
+    weight = (position - low).to(torch.float32)[..., None, None]
+    low = low.long()
+    high = (low + 1).minimum(n.unsqueeze(1) - 1)
+    start = start.unsqueeze(1)
+    x = torch.lerp(frames[start + low].float(), frames[start + high].float(), weight)
+    return x, seen[start + low] & (seen[start + high] | (weight[..., 0] == 0))

@@ -1,0 +1,75 @@
+"""Windows of body tracks in batches, as tensor code on the device: the chain from a track to what an encoder sees.
+
+Tracks are filled when they are loaded; a window is then resampled, scaled, in training augmented, and made a stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kinemask.draws import Draws, key
+from kinemask.windows.augment import augment
+from kinemask.windows.resample import fixed_crop, interpolate, random_crop, uniform_positions
+from kinemask.windows.settings import SamplingSettings
+from kinemask.windows.streams import to_stream
+from kinemask.windows.tracks import Tracks
+
+
+@dataclass
+class Batch:
+    """x (B, T, V, C) without gaps; valid (B, T, V) bool, False where x was filled; draws for the B rows."""
+
+    x: Tensor
+    valid: Tensor
+    draws: Draws
+
+
+class Sampler:
+    """Samples windows of body tracks. Augmented where draws are given; the test view otherwise."""
+
+    def __init__(self, tracks: Tracks, settings: SamplingSettings):
+        self.tracks, self.settings = tracks, settings
+        self.parents = torch.tensor(tracks.layout.parents, device=tracks.device)
+        self._last_test_draws: tuple[int, Tensor] | None = None
+
+    def sample(self, track: Tensor, draws: Draws, clip_index: Tensor | None = None) -> Batch:
+        """Training windows of tracks (B,). clip_index (B,): each track's row in the draws; a clip's bodies share it."""
+        s, n = self.settings, self.tracks.length[track]
+        clip_index = torch.arange(len(track), device=track.device) if clip_index is None else clip_index
+        if s.window == "crop":
+            position = random_crop(n, draws.uniform(2)[clip_index], s)
+        else:
+            position = uniform_positions(n, draws.uniform(2 * s.frames)[clip_index])
+        x, valid = self._at(track, position)
+        x = augment(x, draws, clip_index, s)
+        return Batch(*to_stream(x, valid, s.stream, self.parents), draws)
+
+    def test_view(self, track: Tensor, clip: int = 0) -> Tensor:
+        """The test window number `clip` of `test_clips`, without augmentation: (B, T, V, C)."""
+        s, n = self.settings, self.tracks.length[track]
+        if s.window == "crop":
+            position = fixed_crop(n, clip, s)
+        else:
+            position = uniform_positions(n, self._test_draws(clip)[track])
+        x, valid = self._at(track, position)
+        return to_stream(x, valid, s.stream, self.parents)[0]
+
+    def _at(self, track: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Tracks (B,) resampled at positions (B, T) and scaled: x (B, T, V, C), valid (B, T, V)."""
+        tracks = self.tracks
+        x, valid = interpolate(tracks.frames, tracks.seen, tracks.start[track], tracks.length[track], position)
+        if self.settings.scale == "torso":
+            x = x * tracks.scale[track][:, None, None, None]
+        return x, valid
+
+    def _test_draws(self, clip: int) -> Tensor:
+        """(tracks, 2T) numbers that follow from a clip's length: bodies share them, other clips do not matter."""
+        if self._last_test_draws is None or self._last_test_draws[0] != clip:
+            tracks = self.tracks
+            lengths, which = tracks.length.unique(return_inverse=True)
+            draws = (Draws(key("test", clip, n), 1, device=tracks.device) for n in lengths.tolist())
+            self._last_test_draws = clip, torch.cat([d.uniform(2 * self.settings.frames) for d in draws])[which]
+        return self._last_test_draws[1]
