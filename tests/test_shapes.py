@@ -17,7 +17,6 @@ from torch import Tensor
 from kinemask import poincare
 from kinemask.nn import decoder, encoder, graph, transformer
 from kinemask.pretext import NAMES, contrast, masks, targets
-from kinemask.windows import sampler
 from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]

@@ -29,7 +29,7 @@ def embed_test_clips(model: TrainedEncoder, store: Store, split: str) -> tuple[n
         raise ValueError(f"t-SNE needs at least {FEWEST_CLIPS} labelled test clips; split {split} has {len(test)}")
     chosen = test[np.linspace(0, len(test) - 1, min(len(test), MOST_CLIPS)).round().astype(int)]
     device = next(model.parameters()).device
-    part = Part.of(store, chosen, "test", device, model.sampling.missing)
+    part = Part(store, chosen, device, model.sampling.missing)
     features = torch.cat(model.test_features(Sampler(part.tracks, model.sampling)))
     perplexity = min(30.0, (len(chosen) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(F.normalize(features).cpu().numpy())

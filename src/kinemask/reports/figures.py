@@ -1,8 +1,9 @@
-"""The page's figures: training curves, confusion, t-SNE, moving skeletons. What is lacking is said in its place."""
+"""The page's figures: training curves, confusion, robustness, t-SNE, moving skeletons; or a note on what is lacking."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,208 +13,186 @@ from kinemask.models.encoders import load_encoder
 from kinemask.protocols.features import check_fit
 from kinemask.reports import charts
 from kinemask.reports.embedding import embed_test_clips
-from kinemask.reports.html import Markup, data, join, note, tag, void
-from kinemask.reports.runs import Run, without_paths
+from kinemask.reports.pages import Note
+from kinemask.reports.runs import Evaluation, Shown, mark, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
+from kinemask.runs.result import Scored
+from kinemask.runs.text import baseline_names, baseline_title
 from kinemask.store.opening import Store, open_store
 from kinemask.training.settings import from_dict
-from kinemask.windows.settings import CORRUPTIONS
 
-_NOT_CURVES = ("step", "epoch", "tracks_per_second", "clips_per_second")
-DRAWN = ("motion", "acceleration", "coordinates")  # kinds of targets whose predictions the players show
+_NOT_CURVES = ("step", "epoch", "seconds", "tracks_per_second", "clips_per_second")
+_SCHEDULE = "lr"
 
 
-def curves(run: Run) -> Markup:
+def curves(run: Shown) -> list[charts.Line] | Note:
     """Every number of metrics.jsonl over epochs: the loss first, then its parts, the learning rate last."""
-    lines = [m for m in run.metrics if "epoch" in m]
+    lines = [line for line in run.run.metrics() if "epoch" in line]
     if len(lines) < 2:
-        return note("No training curve: metrics.jsonl has fewer than two lines.")
-    names = [k for k in dict.fromkeys(k for m in lines for k in m) if k not in _NOT_CURVES]
-    names.sort(key=lambda k: (k == "lr", k != "loss"))
-    series = {k: [(m["epoch"], m[k]) for m in lines if _finite(m.get(k))] for k in names}
+        return Note("No training curve: metrics.jsonl has fewer than two lines.")
+    names = [name for name in dict.fromkeys(name for line in lines for name in line) if name not in _NOT_CURVES]
+    names.sort(key=lambda name: (name == _SCHEDULE, name != "loss"))
+    series = {k: [(line["epoch"], line[k]) for line in lines if k in line and math.isfinite(line[k])] for k in names}
     same = [k for k in names if k != "loss" and series[k] == series.get("loss")]
-    panels = []
-    for k in names:
-        if k in same or not series[k]:
-            continue
-        title = {"lr": "learning rate", "loss": " = ".join(["loss", *same])}.get(k, k.replace("_", " "))
-        panels.append(charts.line(title, *zip(*series[k], strict=True), unit="epoch"))
-    return tag("div", *panels, class_="panels")
+    titles = {_SCHEDULE: "learning rate", "loss": " = ".join(["loss", *same])}
+    shown = {titles.get(k, k.replace("_", " ")): points for k, points in series.items() if points and k not in same}
+    return [charts.line(title, *zip(*points, strict=True), unit="epoch") for title, points in shown.items()]
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
+@dataclass(frozen=True)
+class Classes:
+    """A confusion matrix, and the accuracy of each class."""
+
+    title: str
+    confusion: charts.Confusion
+    bars: list[charts.Bar]
 
 
-def confusion(run: Run) -> Markup:
-    """Confusion matrix and per-class accuracy of the leading evaluation's lowest seed."""
+def classes(run: Shown) -> Classes | Note:
+    """Of the leading evaluation's lowest seed."""
     e = run.main
     if e is None:
-        return note("No evaluation yet.")
+        return Note("No evaluation yet.")
+    first = e.first
     try:
-        scores, labels = e.scores()
+        found = first.scores()
     except ValueError as error:
-        return note(f"No confusion matrix: {error}.")
-    about, classes = e.about, e.about["classes"]
-    guess = scores.argmax(1)
-    rows = [
-        (classes[i], 100 * float((guess[labels == i] == i).mean()), f"of {(labels == i).sum()}")
-        for i in np.unique(labels)
-    ]
+        return Note(f"No confusion matrix: {without_paths(str(error), first.scores_path)}.")
+    labels, guess = found["labels"], found["scores"].argmax(1)
+    clips = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    rows = [(first.classes[i], 100 * float((guess[labels == i] == i).mean()), f"of {n}") for i, n in clips.items()]
     rows.sort(key=lambda row: -row[1])
-    title = f"{about['protocol']}, {about['data']} {about['split']}, seed {about['seed']}"
-    matrix = tag(
-        "figure", tag("figcaption", tag("b", "Confusion"), " ", title), charts.confusion(labels, guess, classes)
-    )
-    per_class = tag(
-        "figure", tag("figcaption", tag("b", "Accuracy per class"), " in %, of test clips"), charts.bars(rows)
-    )
-    return tag("div", matrix, per_class, class_="pair" if len(rows) <= charts.FEW_CLASSES else "pair wide")
+    title = f"{first.protocol}, {first.data} {first.split}, seed {first.seed}"
+    return Classes(title, charts.confusion(labels, guess, first.classes), [charts.bar(*row) for row in rows])
 
 
-def robustness(run: Run) -> Markup:
-    """Accuracy as the test clips get worse, of each evaluation that measured it; nothing where none did."""
-    out: list[Markup] = []
-    for e in run.evaluations:
-        if "curves" not in e.about or e.stale:
-            continue
-        panels = []
-        for kind, curve in e.about["curves"].items():
-            names = [("this encoder", "own", "")]
-            names += [("untrained encoder", "m0", "controls.details.untrained_encoder.")]
-            names += [("raw coordinates, 1-NN", "m1", "controls.details.raw_coordinates.")]
-            series = [
-                (name, mark, np.mean(found, 0).tolist())
-                for name, mark, where in names
-                if (found := e.lists(f"{where}curves.{kind}.accuracy"))
-            ]
-            title, _, unit = CORRUPTIONS[kind].partition(", ")
-            panels.append(charts.curves(title, [f"{level:g}" for level in curve["levels"]], series, unit))
-        about = f"{e.about['data']}, split {e.about['split']}"
-        seeds = f", mean of {len(e.results)} seeds" if len(e.results) > 1 else ""
-        out.append(tag("h3", f"{about}: accuracy in percent as the test clips get worse{seeds}"))
-        marks = (("own", "this encoder"), ("m0", "untrained encoder"), ("m1", "raw coordinates, 1-NN"))
-        out.append(tag("p", *(tag("span", tag("s", class_=m), name) for m, name in marks), class_="key"))
-        out.append(tag("div", *panels, class_="panels"))
-    return join(out)
+@dataclass(frozen=True)
+class Robustness:
+    """Curves of an evaluation under every corruption, and the key to them: (class of style.css, name)."""
+
+    title: str
+    key: list[tuple[str, str]]
+    curves: list[charts.Curves]
 
 
-def open_data(run: Run, given: str | Path | None) -> Store:
-    """The store of a run, or the one given in its place; ValueError where it is absent."""
-    return open_store(given or run.config["data"])
+def robustness(run: Shown) -> list[Robustness]:
+    """Of each evaluation that has curves."""
+    return [_robustness(e) for e in run.evaluations if e.first.curves and not e.stale]
 
 
-def test_split(run: Run, store: Store) -> str:
+def _robustness(e: Evaluation) -> Robustness:
+    first = e.first
+    everyone: list[tuple[str, str, list[Scored]]] = [("own", "this encoder", list(e.results))]
+    for name in baseline_names(e.results):
+        scored = [r.baselines[name] for r in e.results if name in r.baselines]
+        everyone.append((f"m{mark(name)}", baseline_title(name), [s for s in scored if s.curves]))
+    everyone = [one for one in everyone if one[2]]
+    drawn = []
+    for kind, curve in first.curves.items():
+        series = [
+            (name, mark, np.mean([s.curves[kind].accuracy for s in scored if kind in s.curves], 0).tolist())
+            for mark, name, scored in everyone
+        ]
+        title, _, unit = curve.title.partition(", ")
+        drawn.append(charts.curves(title, [f"{level:g}" for level in curve.levels], series, unit))
+    seeds = f", mean of {len(e.results)} seeds" if len(e.results) > 1 else ""
+    title = f"{first.data}, split {first.split}: accuracy in percent as the test clips get worse{seeds}"
+    return Robustness(title, [(mark, name) for mark, name, _ in everyone], drawn)
+
+
+def open_data(run: Shown, given: str | Path | None) -> Store:
+    """The first store of a run, or the one given in its place; ValueError where it is absent."""
+    return open_store(given or run.stores[0])
+
+
+def test_split(run: Shown, store: Store) -> str:
     """The split whose test part is shown: of the leading evaluation on this store, else the run's own."""
-    own = [e.about["split"] for e in (run.main, *run.evaluations) if e and e.about["store_sha256"] == store.identity]
-    return next((split for split in [*own, run.config["split"]] if split in store.splits), run.config["split"])
+    own = [e.first.split for e in (run.main, *run.evaluations) if e and e.first.store_sha256 == store.identity]
+    return next((split for split in [*own, run.split] if split in store.splits), run.split)
 
 
-def embedding(run: Run, given: str | Path | None) -> Markup:
+@dataclass(frozen=True)
+class Embedding:
+    """Test clips in feature space."""
+
+    count: int
+    split: str
+    scatter: charts.Scatter
+
+
+def embedding(run: Shown, given: str | Path | None) -> Embedding | Note:
     """t-SNE of the test clips' features."""
     try:
         store = open_data(run, given)
-        model = load_encoder(run.path, _device())
-        check_fit(model, store, run.path)
+        model = load_encoder(run.run.path, _device())
+        check_fit(model, store, run.run.path)
         split = test_split(run, store)
         points, labels = embed_test_clips(model, store, split)
     except ValueError as error:
-        return note(f"No t-SNE: {_said(error, run, given)}")
-    caption = (
-        f"{len(points)} test clips of split {split}, by the encoder's features (t-SNE of cosine neighbours; distances"
-        " between far groups mean nothing). Choose a class to pick it out."
-    )
-    return join([charts.scatter(points, labels, store.classes, run.name), tag("p", caption, class_="caption")])
+        return Note(f"t-SNE skipped: {_said(error, run, given)}")
+    return Embedding(len(points), split, charts.scatter(points, labels, store.classes, f"t-SNE of {run.name}"))
 
 
-def skeletons(run: Run, given: str | Path | None, number: int) -> Markup:
-    """Players of some clips: what the task sees, and what it predicts."""
+@dataclass(frozen=True)
+class Clip:
+    """A clip to play; masked, explained: None where nothing is predicted."""
+
+    name: str
+    label: str
+    frames: int
+    masked: float | None
+    explained: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Players of some clips. data: for player.js; kind: of the target, "" without one; drawn: whether it is drawn."""
+
+    name: str
+    data: dict[str, Any]
+    clips: list[Clip]
+    frames: int
+    kind: str
+    stride: int
+    normalised: bool
+    deviation: float
+    stream: str
+    turns: bool
+    unused: bool
+
+    @property
+    def drawn(self) -> bool:
+        return self.kind in ("motion", "acceleration", "coordinates")
+
+
+def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note:
+    """Players of some clips: what the task sees, and what it predicts. number: of the scene on the page."""
     try:
         store = open_data(run, given)
-        config = from_dict(run.config)
-        task = load_task(run.path, config, store.layout)
+        config = from_dict(run.run.config)
+        task = load_task(run.run.path, config, store.layout)
         split = test_split(run, store)
         scene = scenes(task, config, store, choose_clips(store, split))
     except ValueError as error:
-        return note(f"No skeletons: {_said(error, run, given)}")
-    name = f"scene{number}"
-    players = [_player(name, i, clip, scene) for i, clip in enumerate(scene["clips"])]
-    return join(
-        [
-            _legend(scene),
-            *players,
-            tag("p", _caption(scene, config.sampling.stream), class_="caption"),
-            data(name, scene),
-        ]
+        return Note(f"No skeletons: {_said(error, run, given)}")
+    bodies = [body for clip in scene["clips"] for body in clip["bodies"]]
+    names = ("name", "label", "frames")
+    return Scene(
+        name=f"scene{number}",
+        data=scene,
+        clips=[
+            Clip(*(clip[k] for k in names), masked=clip.get("masked"), explained=clip.get("explained"))
+            for clip in scene["clips"]
+        ],
+        frames=scene["T"],
+        kind=scene["kind"],
+        stride=scene.get("stride", 1),
+        normalised=scene.get("normalised", False),
+        deviation=scene.get("deviation", 0.0),
+        stream=config.sampling.stream,
+        turns=scene["dims"] == 3,
+        unused=any("2" in body.get("state", "") for body in bodies),
     )
-
-
-def _player(name: str, i: int, clip: dict[str, Any], scene: dict[str, Any]) -> Markup:
-    facts = [f"{clip['frames']} frames shown as {scene['T']}"]
-    if "explained" in clip:
-        facts.append(f"{100 * clip['masked']:.0f} % of the tokens masked")
-        share = f"{clip['explained']:.0f} %" if clip["explained"] >= 0.5 else "none"
-        facts.append(f"prediction explains {share} of the target's variance")
-    head = tag("figcaption", tag("b", clip["label"] or clip["name"]), f" {clip['name']}; " + "; ".join(facts))
-    views = ["seen"] + (["predicted"] if scene["kind"] in DRAWN else [])
-    canvases = [
-        tag("div", tag("canvas", data_view=view, role="img", aria_label=f"skeleton, {view}"), tag("span", caption))
-        for view, caption in zip(views, ("input", "prediction"), strict=False)
-    ]
-    play = tag("button", "Play", type="button", class_="play")
-    slider = void("input", type="range", min=0, max=scene["T"] - 1, value=0, aria_label=f"frame of {clip['name']}")
-    turns = " turns" if scene["dims"] == 3 else ""
-    bar = tag("div", play, slider, tag("output"), class_="controls")
-    return tag(
-        "figure",
-        head,
-        tag("div", *canvases, class_="views"),
-        bar,
-        class_=f"player{turns}",
-        data_scene=name,
-        data_clip=i,
-    )
-
-
-def _legend(scene: dict[str, Any]) -> Markup:
-    entries = [("kept", "kept: the encoder sees it"), ("masked", "masked")]
-    if any("2" in body.get("state", "") for clip in scene["clips"] for body in clip["bodies"]):
-        entries.append(("unused", "joint that the encoder leaves out"))
-    if scene["kind"] in DRAWN:
-        entries += [("true", "true"), ("predicted", "predicted")]
-    return tag(
-        "p", *(tag("span", tag("i", class_=kind), words) for kind, words in entries if scene["kind"]), class_="key"
-    )
-
-
-def _caption(scene: dict[str, Any], stream: str) -> str:
-    words = ["The first test clip of classes spread over the data set, whole, without augmentation."]
-    if scene["dims"] == 3:
-        words.append("Drag to turn.")
-    if scene["kind"] == "motion":
-        over = "to the next frame" if scene["stride"] == 1 else f"over {scene['stride']} frames"
-        words.append(f"Arrows are the displacement of masked joints {over}, enlarged alike in both colours.")
-    elif scene["kind"] == "acceleration":
-        words.append("Arrows are the acceleration of masked joints, enlarged alike in both colours.")
-    elif scene["kind"] == "coordinates":
-        words.append("Predicted joints stand where the prediction puts them, beside the true skeleton in grey.")
-    elif scene["kind"] == "features":
-        words.append("This method predicts features, not motion or coordinates: its predictions cannot be drawn.")
-    else:
-        words.append("This method's task has no masked tokens to show.")
-    if stream != "joint":
-        words.append(f"The model works on the {stream} stream; it is drawn at the joints.")
-    if scene["kind"] in DRAWN:
-        if scene["normalised"]:
-            words.append(
-                "The target is normalised; its mean and scale, which the loss does not see, are the true ones here."
-            )
-        if scene["deviation"] > 1e-3:
-            words.append(
-                f"The target is a mapping of the {scene['kind']}, {100 * scene['deviation']:.1f} % away from it here;"
-                " it is drawn as it is, in the mapped space."
-            )
-    return " ".join(words)
 
 
 def _device() -> str:
@@ -222,6 +201,6 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _said(error: ValueError, run: Run, given: str | Path | None) -> str:
-    paths: Sequence[str | Path] = [run.path, run.config["data"], *([given] if given else [])]
+def _said(error: ValueError, run: Shown, given: str | Path | None) -> str:
+    paths = [run.run.path, *run.stores, *([given] if given else [])]
     return without_paths(str(error).splitlines()[0], *paths)

@@ -6,7 +6,9 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import NamedTuple
+
+from kinemask.runs.result import Result
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Published:
     note: str
 
 
-METRICS = {"top1": "accuracy", "mean_class": "mean_class_accuracy"}  # of the file, as results call them
+METRICS = {"top1": "accuracy", "mean_class": "mean_class_accuracy"}  # of the file, as results name their measures
 
 
 @cache
@@ -35,33 +37,41 @@ def _rows() -> tuple[dict[str, str], ...]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
-def place(result: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Data set, split and protocol under which a result's likes are published; None for a validation split.
+class Place(NamedTuple):
+    """Data set, split and protocol, as published numbers are filed."""
+
+    data: str
+    split: str
+    protocol: str
+
+
+def place(result: Result) -> Place | None:
+    """Where a result's likes are published; None for a validation split.
 
     One fold of a data set with folds is set beside the mean over its folds, fine-tuning of a run that was pre-trained
     on other data beside transfer, fine-tuning without a run beside supervised, an ensemble among its members' like.
     """
-    data, split, protocol, settings = (result[k] for k in ("data", "split", "protocol", "settings"))
-    if "members" in result:
+    protocol, settings, split = result.protocol, result.settings, result.split
+    if protocol == "ensemble":
         protocol, settings = settings["protocol"], settings["evaluation"]
     if split.endswith("-val"):
         return None
-    if protocol == "semi":
-        protocol = "semi" if settings["per_class"] else f"semi-{100 * settings['fraction']:g}"
-    if protocol == "finetune" and result["encoder_sha256"] is None:
+    if protocol == "semi" and not settings["per_class"]:
+        protocol = f"semi-{100 * settings['fraction']:g}"
+    elif protocol == "finetune" and result.scratch:
         protocol = "supervised"
-    elif protocol == "finetune" and result["run"]["data"]["dataset"] not in (None, data):
+    elif protocol == "finetune" and result.data not in result.trained.datasets:
         protocol = "transfer"
     if split.startswith("fold"):
         split = "5-fold"  # of the data sets here, only SBU has folds
-    return data, split, protocol
+    return Place(result.data, split, protocol)
 
 
 def _source(written: str) -> str:
     return "quoted by later papers" if written == "secondary" else written.replace(".md", ",")
 
 
-def published(where: tuple[str, str, str]) -> list[Published]:
+def published(where: Place) -> list[Published]:
     """Accuracies of (data set, split, protocol), highest first; a number that several tables print once.
 
     Data sets with an official split alone are published without its name.

@@ -4,92 +4,115 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from kinemask.configure import parse
-from kinemask.pretext import method
-from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import load_recipe, recipes
-from kinemask.reports.runs import Evaluation, Run
-from kinemask.training.settings import flatten
+from kinemask.reports.runs import Evaluation, Shown
+from kinemask.runs.result import Result
+from kinemask.runs.run import differences
 
 OWN = "recipe.yaml"
 
 
-def pretrain_command(config: dict[str, Any], store: str, out: str) -> tuple[str, str]:
+def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> tuple[str, str]:
     """The `pretrain` command of a configuration, and the recipe file it needs, or "" where a shipped one will do.
 
-    Of the shipped recipes of the method, the one that takes the fewest changes. store, out: as to be written.
+    Of the shipped recipes of the method, the one that takes the fewest changes. stores, out: as to be written.
     """
-    wanted = flatten(config)
-    best: tuple[int, str, dict[str, Any]] | None = None
+    best: tuple[str, dict[str, Any]] | None = None
     for name in recipes():
         if load_recipe(name)["method"] != config["method"]:
             continue
         settings, _ = parse(None, {"data": config["data"], "split": config["split"]}, name)
-        given = flatten(settings.to_dict())
-        changes = {k: v for k, v in wanted.items() if given.get(k) != v}
-        if best is None or len(changes) < best[0]:
-            best = len(changes), name, changes
-    recipe, changes = (best[1], best[2]) if best else (OWN, {})
-    changes = {k: v for k, v in changes.items() if k not in ("data", "split")}
-    changes.setdefault("seed", config["seed"])
-    words = ["--recipe", recipe, "--data", store, "--split", config["split"], "--out", out]
-    for k, v in changes.items():
-        words += [f"--{k}", v if isinstance(v, str) else yaml.safe_dump(v, default_flow_style=True).split("\n")[0]]
+        changes = {k: now for k, (_, now) in differences(settings.to_dict(), config).items()}
+        if best is None or len(changes) < len(best[1]):
+            best = name, changes
+    recipe, changes = best or (OWN, {})
+    words = ["--recipe", recipe, "--data", *stores, "--split", config["split"], "--out", out]
+    for name, value in ({"seed": config["seed"]} | changes).items():
+        if name not in ("data", "split"):
+            words += option(name, value)
     return "kinemask pretrain " + shlex.join(words), "" if best else _recipe(config)
 
 
-def _recipe(config: dict[str, Any]) -> str:
+def option(name: str, value: Any) -> list[str]:
+    """The words that give a setting, by its dotted name, a value."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list | tuple) and value:
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+
+
+def _recipe(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump({k: v for k, v in config.items() if k not in ("data", "split", "seed")})
 
 
 def evaluate_command(evaluation: Evaluation, run: str, store: str) -> str:
     """The `evaluate` command of an evaluation, all its seeds. run, store: as to be written."""
-    about = evaluation.about
-    if "members" in about:
-        return _ensemble_command(about)
-    seeds = [r["seed"] for r in evaluation.results]
-    scratch = "recipe" in about
-    words = [about["protocol"], *(["--recipe", OWN, "--out", run] if scratch else ["--run", run])]
-    words += ["--data", store, "--split", about["split"], "--seed"]
-    words.append(str(seeds[0]) if len(seeds) == 1 else str(seeds).replace(" ", ""))
-    if about["encoder"] != "encoder":
-        words += ["--encoder", about["encoder"]]
-    if about["test_clips_sampled"] != about["run"]["settings"]["sampling"]["test_clips"]:
-        words += ["--test_clips", str(about["test_clips_sampled"])]
-    for k, v in about.get("augmentation", {}).items():
-        words += [f"--{k}", json.dumps(v)]
-    if not about["controls"]:
-        words += ["--controls", "false"]
-    protocol = PROTOCOLS.get(about["protocol"])
-    usual = asdict(protocol.settings_of(method(about["run"]["method"]), scratch)()) if protocol else {}
-    usual = flatten(json.loads(json.dumps(usual)))
-    for k, v in flatten(about["settings"]).items():
-        if usual.get(k) != v:
-            words += [f"--{k}", str(v)]
+    first = evaluation.first
+    if first.members:
+        return _ensemble_command(first)
+    words = [first.protocol, *(["--recipe", OWN, "--out", run] if first.scratch else ["--run", run])]
+    words += ["--data", store, "--split", first.split, "--seed", *(str(r.seed) for r in evaluation.results)]
+    if first.encoder not in ("encoder", None):
+        words += ["--encoder", first.encoder]
+    for name, value in changes(first).items():
+        words += option(name, value)
+    if not first.baselines_asked:
+        words += option("baselines", False)
     return "kinemask evaluate " + shlex.join(words)
 
 
-def _ensemble_command(about: dict[str, Any]) -> str:
+def changes(result: Result) -> dict[str, Any]:
+    """Settings of a result, `sampling.` of its windows included, that neither defaults nor the encoder's run give."""
+    protocol, config = PROTOCOLS[result.protocol], result.trained.settings
+    section = dict(config.get(protocol.section) or {})
+    sampling = config["sampling"] | section.pop("sampling", {})
+    usual = _merged(_plain(asdict(protocol.settings())), section)
+    given = _plain({"sampling": result.sampling} | result.settings)
+    return {name: now for name, (_, now) in differences({"sampling": sampling} | usual, given).items()}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As a file has them: lists for tuples."""
+    return json.loads(json.dumps(values))
+
+
+def _merged(usual: dict[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with those of a section in their place."""
+    out = dict(usual)
+    for name, value in section.items():
+        nested = isinstance(value, Mapping) and isinstance(usual.get(name), Mapping)
+        out[name] = _merged(usual[name], value) if nested else value
+    return out
+
+
+def _ensemble_command(result: Result) -> str:
     """The `ensemble` command of the lowest seed's result, its members named by their hashes."""
-    runs, weights = about["settings"]["runs"], about["settings"]["weights"]
-    hashes = [m["hash"] for m in about["members"]]
+    runs, weights = result.settings["runs"], result.settings["weights"]
+    hashes = [member.hash for member in result.members]
     return shlex.join(["kinemask", "ensemble", *runs, "--weights", *map(str, weights), "--hash", *hashes])
 
 
-def commands(run: Run) -> tuple[list[str], str]:
+def commands(shown: Shown) -> tuple[list[str], str]:
     """Every command behind a run's part of the page, and the recipe file that the first one needs (or "")."""
-    first, recipe = [], ""
-    if "pretext" in run.config:
-        command, recipe = pretrain_command(run.config, run.store_name, run.name)
+    first, recipe, names = [], "", [store.rstrip("/").rpartition("/")[2] for store in shown.stores]
+    if shown.run.pretrained:
+        command, recipe = pretrain_command(shown.run.config, names, shown.name)
         first = [command]
-    elif scratch := [e.about["run"]["settings"] for e in run.evaluations if "recipe" in e.about]:
+    elif scratch := [e.first.trained.settings for e in shown.evaluations if e.first.scratch]:
         recipe = _recipe(scratch[0])
-    own = lambda e: e.about["store_sha256"] == e.about["run"]["data"]["sha256"]
-    stores = [run.store_name if own(e) else e.about["data"] for e in run.evaluations]
-    again = [evaluate_command(e, run.name, store) for e, store in zip(run.evaluations, stores, strict=True)]
-    return [*first, *again], recipe
+    return [*first, *(evaluate_command(e, shown.name, _store(e.first, names)) for e in shown.evaluations)], recipe
+
+
+def _store(result: Result, names: list[str]) -> str:
+    """The name of the store that a result is of: one of the run's, or else the data set's."""
+    known = {json.dumps(s.sha256, sort_keys=True): name for s, name in zip(result.trained.sources, names, strict=False)}
+    return known.get(json.dumps(result.store_sha256, sort_keys=True), result.data)

@@ -1,120 +1,115 @@
-"""What a run's folder holds, read for the page: settings, metrics, evaluations grouped over seeds."""
+"""The runs of a page: each with a name of its own, and its results grouped over seeds."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from kinemask.runs.measures import BASELINES, MEASURES
+from kinemask.runs.result import Result, Results, group_seeds
+from kinemask.runs.run import Run
+from kinemask.runs.text import measured
 
-from kinemask.runs.checkpoint import read_config
-from kinemask.runs.log import read_metrics
-from kinemask.runs.results import is_current, read_results
-from kinemask.training.settings import flatten
-
-_SHARED = ("protocol", "data", "split", "encoder", "encoder_sha256", "store_sha256", "test_clips_sampled", "settings")
-_SHARED += ("augmentation",)
 _FIRST = ("linear", "finetune", "knn")  # whose result leads where a run has several
+
+
+def _rank(result: Result) -> int:
+    return _FIRST.index(result.protocol) if result.protocol in _FIRST else len(_FIRST)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Results (one or several) that differ in their seed alone. stale: of an encoder that the run no longer has."""
+    """Results that differ in their seed alone. stale: of an encoder that the run no longer has."""
 
-    results: list[dict[str, Any]]
-    stale: bool
+    results: Results
+    stale: bool = False
 
     @property
-    def about(self) -> dict[str, Any]:
+    def first(self) -> Result:
         """The result of the lowest seed."""
         return self.results[0]
 
-    def values(self, name: str) -> list[float]:
-        """A number of every seed's result, or of its controls (`controls.NAME`); empty where there is none."""
-        return self._found(name)
+    def values(self, measure: str = "accuracy", baseline: str | None = None) -> list[float]:
+        """A measure of every seed's result, or of a baseline, in percent; empty where there is none."""
+        return [m.value for m in measured(self.results, measure, baseline)]
 
-    def lists(self, name: str) -> list[list[float]]:
-        """As `values`, of a list of numbers."""
-        return self._found(name)
-
-    def _found(self, name: str) -> list[Any]:
-        found = (flatten(result).get(name) for result in self.results)
-        return [value for value in found if value is not None]
+    def unseen(self, measure: str = "accuracy", baseline: str | None = None) -> list[float]:
+        """As `values`, on the test clips that are no copies of training clips."""
+        return [m.unseen for m in measured(self.results, measure, baseline) if m.unseen is not None]
 
     @property
-    def copies(self) -> bool:
-        """Whether some test clips are exact copies of training clips."""
-        return self.about["test_clips_unseen"] < self.about["test_clips"]
+    def measures(self) -> list[str]:
+        """Names of what was measured."""
+        return ordered(name for r in self.results for name in r.measures)
 
-    def scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """scores (N, classes) and labels (N,) of the lowest seed; ValueError where the file is absent."""
-        path: Path = self.about["scores"]
-        if not path.is_file():
-            raise ValueError(f"the scores of this evaluation, {path.name}, are absent")
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["scores"], arrays["labels"]
+
+def ordered(measures: Iterable[str]) -> list[str]:
+    """Names of measures, each once, in the order of `MEASURES`."""
+    found = dict.fromkeys(measures)
+    return [name for name in MEASURES if name in found] + [name for name in found if name not in MEASURES]
+
+
+def measure_title(name: str) -> str:
+    return MEASURES.get(name, name.replace("_", " "))
+
+
+def mark(baseline: str) -> int:
+    """Number of a baseline's colour in style.css (m0 … m5)."""
+    return ([*BASELINES, baseline].index(baseline)) % 6
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A run as the page shows it. name: its folder's, made distinct among the page's runs."""
+class Shown:
+    """A run on the page. name: its folder's, made distinct among the page's runs."""
 
-    path: Path
+    run: Run
     name: str
-    config: dict[str, Any]
-    metrics: list[dict[str, Any]]
     evaluations: list[Evaluation]
+
+    @property
+    def method(self) -> str:
+        return self.run.config["method"]
+
+    @property
+    def split(self) -> str:
+        return self.run.config["split"]
+
+    @property
+    def seed(self) -> int:
+        return self.run.config["seed"]
+
+    @property
+    def stores(self) -> list[str]:
+        """Paths of the stores that it was trained on."""
+        data = self.run.config["data"]
+        return [data] if isinstance(data, str) else data
 
     @property
     def main(self) -> Evaluation | None:
         """The evaluation that leads: the first protocol of linear, finetune, knn, preferably on the run's own split."""
-
-        def order(e: Evaluation) -> tuple:
-            a = e.about
-            protocol = _FIRST.index(a["protocol"]) if a["protocol"] in _FIRST else len(_FIRST)
-            return e.stale, protocol, a["split"] != self.config["split"], a["encoder"] != "encoder"
-
+        order = lambda e: (e.stale, _rank(e.first), e.first.split != self.split, e.first.encoder != "encoder")
         return min(self.evaluations, key=order, default=None)
 
-    @property
-    def store_name(self) -> str:
-        return Path(self.config["data"]).name
 
-
-def read_runs(folders: Sequence[Path | str]) -> list[Run]:
+def read_runs(folders: Sequence[Path | str]) -> list[Shown]:
     """Runs from their folders; raises ValueError for a folder that is not a run, or none at all."""
     if not folders:
         raise ValueError("a report needs at least one run")
-    out: list[Run] = []
-    for folder in map(Path, folders):
-        name = folder.resolve().name
-        same = sum(Path(other).resolve().name == name for other in folders[: len(out)])
-        evaluations = group(read_results(folder), folder)
-        out.append(
-            Run(
-                folder, f"{name} ({same + 1})" if same else name, read_config(folder), read_metrics(folder), evaluations
-            )
-        )
+    out: list[Shown] = []
+    names: list[str] = []
+    for run in (Run(Path(folder)) for folder in folders):
+        run.config  # noqa: B018  (read now: a folder that is not a run is an error)
+        same = names.count(run.name)
+        names.append(run.name)
+        out.append(Shown(run, f"{run.name} ({same + 1})" if same else run.name, evaluations(run)))
     return out
 
 
-def group(results: list[dict[str, Any]], folder: Path) -> list[Evaluation]:
-    """Results that differ in the seed alone, together; ordered by protocol, data and split."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for result in sorted(results, key=lambda r: r["seed"]):
-        shared = {k: result.get(k) for k in _SHARED} | {"controls": bool(result["controls"])}
-        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(result)
-    order = lambda r: (
-        r["data"],
-        r["split"],
-        _FIRST.index(r["protocol"]) if r["protocol"] in _FIRST else 9,
-        r["encoder"],
-    )
-    found = sorted(groups.values(), key=lambda g: order(g[0]))
-    return [Evaluation(g, not is_current(folder, g[0])) for g in found]
+def evaluations(run: Run) -> list[Evaluation]:
+    """A run's results, ordered by data, split and protocol."""
+    groups = [Evaluation(group, not run.is_current(group[0])) for group in group_seeds(run.results())]
+    return sorted(groups, key=lambda e: (e.first.data, e.first.split, _rank(e.first), e.first.encoder or ""))
 
 
 def without_paths(text: str, *paths: Path | str) -> str:
