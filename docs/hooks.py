@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 from unittest.mock import patch
 
+from kinemask.protocols.protocols import PROTOCOLS
 from latex2mathml.converter import convert
 
 from kinemask import cli
 from kinemask.pretext import NAMES
-from kinemask.protocols.protocols import PROTOCOLS
 from kinemask.readers import READERS
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout, layouts

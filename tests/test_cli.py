@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kinemask.protocols.protocols import PROTOCOLS
 
 from kinemask import cli
 from kinemask.errors import Stopped
-from kinemask.protocols.protocols import PROTOCOLS
 from kinemask.store.store import open_store
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemask.protocols.protocols import PROTOCOLS, evaluate
+from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from sklearn.neighbors import KNeighborsClassifier
 
 from kinemask.models.encoders import load_encoder, mean_by
@@ -21,8 +23,6 @@ from kinemask.pretext import method
 from kinemask.protocols.features import Features, check_fit, parts, raw_coordinates, with_sampling
 from kinemask.protocols.knn import KNNSettings, knn, vote
 from kinemask.protocols.linear import LinearHead, LinearSettings, linear
-from kinemask.protocols.protocols import PROTOCOLS, evaluate
-from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from kinemask.skeleton import layout
 from kinemask.store.store import Clip, open_store, write_store
 from kinemask.training.pretraining import pretrain

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemask.protocols.protocols import PROTOCOLS
 from safetensors.torch import load_file, save_file
 
 from kinemask import cli, evaluate, load_classifier, load_encoder
@@ -25,7 +26,6 @@ from kinemask.nn.transformer import Block
 from kinemask.pretext import NAMES, method
 from kinemask.protocols.features import Part, parts
 from kinemask.protocols.finetune import FinetuneSettings
-from kinemask.protocols.protocols import PROTOCOLS
 from kinemask.protocols.semi import SemiSettings
 from kinemask.protocols.settings import parse_protocol, protocol_parser, read_protocol, settings_of
 from kinemask.reports import report

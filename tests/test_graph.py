@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from kinemask.configure import parse
 from torch import nn
 
 from conftest import recording
-from kinemask.configure import parse
 from kinemask.draws import Draws
 from kinemask.nn.graph import (
     GAT,

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.configure import parse
+from kinemask.protocols.protocols import evaluate
 
 from conftest import recordings
-from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
-from kinemask.protocols.protocols import evaluate
 from kinemask.recipes import recipes
 from kinemask.reports import charts, figures, report, reproduce, skeletons
 from kinemask.reports.published import place, published

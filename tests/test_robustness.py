@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kinemask.protocols.protocols import evaluate
+from kinemask.runs.results import accuracy, table
 
 from kinemask.protocols.features import parts
-from kinemask.protocols.protocols import evaluate
 from kinemask.protocols.robustness import RobustnessSettings, curves
 from kinemask.reports import figures
 from kinemask.reports.runs import read_runs
-from kinemask.runs.results import accuracy, table
 from kinemask.skeleton import layout
 from kinemask.store.store import Clip, write_store
 from kinemask.training.pretraining import pretrain

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.configure import parse
 from safetensors.torch import load_file, save_file
 
-from kinemask.configure import parse
 from kinemask.models.encoders import build_encoder, load_encoder
 from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes

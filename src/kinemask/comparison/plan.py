@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 
-from kinemask import __version__
-from kinemask.configure import parse
 from kinemask.pretext import NAMES, method
 from kinemask.pretext.base import Method
 from kinemask.protocols.protocols import find_protocol
@@ -27,6 +25,7 @@ from kinemask.store.store import open_store
 from kinemask.training.distributed import choose_device
 from kinemask.training.loop import precision
 from kinemask.training.settings import Settings
+from kinemask.version import __version__
 
 _PRETRAINING = (
     "skeleton.py",
@@ -196,7 +195,7 @@ def resolve(name: str, dataset: str, small: bool) -> str:
 
 def _parse(recipe: str, changes: dict[str, Any]) -> Settings:
     try:
-        return parse(None, changes, recipe)[0]
+        return Settings.from_recipe(recipe, changes)
     except ValueError as error:
         raise ValueError(f"{recipe}: {error}") from None
 

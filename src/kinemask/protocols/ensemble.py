@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinemask import __version__
 from kinemask.runs.metrics import measures
 from kinemask.runs.results import accuracy, hash8, is_current, per_class, read_results, write_result
 from kinemask.store.format import sha256
+from kinemask.version import __version__
 
 _SAME = ("protocol", "data", "split", "classes")  # of all members
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 
-from kinemask.configure import parse
+from kinemask.arguments import read_settings
 from kinemask.models.encoders import TrainedEncoder, build_encoder, describe, load_encoder
 from kinemask.protocols.case import Case, Done
 from kinemask.protocols.catalogue import Protocol, find_protocol
@@ -24,7 +23,7 @@ from kinemask.store.store import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision
-from kinemask.training.settings import Settings, flatten, instantiate, nest
+from kinemask.training.settings import Settings
 from kinemask.version import NUMERICS, __version__
 from kinemask.windows.sampling import SamplingSettings
 
@@ -93,22 +92,6 @@ FIXED = ("frames", "stream")
 AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")
 
 
-def build(settings: type, *values: Mapping[str, Any]) -> Any:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(settings)
-    merged: dict[str, Any] = {}
-    for one in values:
-        merged |= flatten(one)
-    try:
-        return settings(**vars(instantiate(parser, parser.parse_object(nest(merged)))))
-    except Exception as error:
-        raise ValueError(str(error)) from None
-
-
-def from_recipe(recipe: str, store: Store, split: str) -> Settings:
-    return parse(None, {"data": str(store.path), "split": split}, recipe)[0]
-
-
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What is evaluated, on what: an encoder file of a run, or a recipe's encoder with random weights; and a split.
@@ -147,7 +130,7 @@ class Subject:
             if data is None or split is None:
                 raise ValueError("data and split are needed, where no run says on which it was trained")
             store = open_store(data)
-            settings = from_recipe(recipe or "", store, split)
+            settings = Settings.from_recipe(recipe or "", {"data": str(store.path), "split": split})
             return cls(protocol, None, None, settings.to_dict(), random_encoder(settings, store), store, split, world)
         source = Run(Path(run))
         file = source.encoder(encoder)
@@ -169,7 +152,7 @@ class Subject:
     def settings(self, given: Mapping[str, Any]) -> Any:
         """The protocol's settings: its defaults, changed by the run's section, then by what is given."""
         section = {k: v for k, v in self.section.items() if k != "sampling"}
-        return build(self.protocol.settings, section, given)
+        return read_settings(self.protocol.settings, section, given)
 
     def case(self, sampling: Mapping[str, Any], out: Path | None, quiet: bool) -> Case:
         """The case to score; sampling: what is to differ from how the run sampled."""
@@ -181,7 +164,10 @@ class Subject:
         changes = dict(self.section.get("sampling", {})) | dict(sampling)
         before = self.model
         model = TrainedEncoder(
-            before.encoder, before.layout, build(SamplingSettings, asdict(before.sampling), changes), before.record
+            before.encoder,
+            before.layout,
+            read_settings(SamplingSettings, asdict(before.sampling), changes),
+            before.record,
         )
         train, test = parts(self.store, self.split, self.world.device, model.sampling.missing)
         return Case(

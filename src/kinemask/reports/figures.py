@@ -16,7 +16,7 @@ from kinemask.reports.html import Markup, data, join, note, tag, void
 from kinemask.reports.runs import Run, without_paths
 from kinemask.reports.skeletons import choose_clips, load_task, scenes
 from kinemask.store.store import Store, open_store
-from kinemask.training.settings import from_dict
+from kinemask.training.settings import Settings
 from kinemask.windows.corruption import KINDS
 
 _NOT_CURVES = ("step", "epoch", "tracks_per_second", "clips_per_second")
@@ -129,7 +129,7 @@ def skeletons(run: Run, given: str | Path | None, number: int) -> Markup:
     """Players of some clips: what the task sees, and what it predicts."""
     try:
         store = open_data(run, given)
-        config = from_dict(run.config)
+        config = Settings.from_dict(run.config)
         task = load_task(run.path, config, store.layout)
         split = test_split(run, store)
         scene = scenes(task, config, store, choose_clips(store, split))

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from kinemask.configure import parse
+from kinemask.arguments import flatten
 from kinemask.pretext import method
 from kinemask.protocols.protocols import PROTOCOLS
 from kinemask.recipes import load_recipe, recipes
 from kinemask.reports.runs import Evaluation, Run
-from kinemask.training.settings import flatten
+from kinemask.training.settings import Settings
 
 OWN = "recipe.yaml"
 
@@ -29,7 +29,7 @@ def pretrain_command(config: dict[str, Any], store: str, out: str) -> tuple[str,
     for name in recipes():
         if load_recipe(name)["method"] != config["method"]:
             continue
-        settings, _ = parse(None, {"data": config["data"], "split": config["split"]}, name)
+        settings = Settings.from_recipe(name, {"data": config["data"], "split": config["split"]})
         given = flatten(settings.to_dict())
         changes = {k: v for k, v in wanted.items() if given.get(k) != v}
         if best is None or len(changes) < best[0]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from kinemask.arguments import flatten
 from kinemask.runs.checkpoint import read_config
 from kinemask.runs.log import read_metrics
 from kinemask.runs.results import is_current, read_results
-from kinemask.training.settings import flatten
 
 _SHARED = ("protocol", "data", "split", "encoder", "encoder_sha256", "store_sha256", "test_clips_sampled", "settings")
 _SHARED += ("augmentation",)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from kinemask import __version__
+from kinemask.arguments import flatten
 from kinemask.protocols.protocols import PROTOCOLS
 from kinemask.reports.charts import bars
 from kinemask.reports.html import Markup, join, note, table, tag
@@ -16,7 +16,7 @@ from kinemask.reports.published import Published, place, published
 from kinemask.reports.reproduce import commands
 from kinemask.reports.runs import Evaluation, Run
 from kinemask.runs.results import MEASURES, distinct, summary
-from kinemask.training.settings import flatten
+from kinemask.version import __version__
 
 LONG = 16  # lines of a table that then scrolls by itself
 SELECTION = "best epoch: selection on the test set"

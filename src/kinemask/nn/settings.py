@@ -1,0 +1,5 @@
+"""Settings of heads."""
+
+from kinemask.nn.heads import HeadSettings
+
+__all__ = ["HeadSettings"]

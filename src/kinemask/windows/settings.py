@@ -1,0 +1,80 @@
+"""Settings of sampling, and the kinds of corruption: what the command line names before it needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kinemask.checks import check_not_negative, check_positive, warn_unused
+
+# Settings of SamplingSettings by what they touch. The others (window, missing, scale) are of training and tests alike.
+AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")  # what training draws
+TEST_VIEW = ("test_crop", "test_clips")  # what tests see
+OF_ENCODER = ("frames", "stream")  # an encoder's for good: its weights fit no other
+
+# kind of corruption -> what its level means; windows.corruption has them
+CORRUPTIONS = {
+    "joints": "occluded joints, share of the body",
+    "parts": "occluded body parts, of six",
+    "noise": "noise, standard deviation in the store's units",
+    "dropped": "dropped frames, share of the clip",
+    "rate": "frame rate, times the original",
+    "camera": "camera turned, radians",
+}
+
+
+@dataclass(kw_only=True)
+class SamplingSettings:
+    """How a clip becomes the model's window of T frames.
+
+    Args:
+        frames: frames of the model's window, T
+        window: crop resamples a random crop linearly; uniform takes one random frame of each of T equal intervals
+        crop: the random crop's share of the clip, from and to
+        test_crop: share of the clip, at its centre, that tests use (window crop); 0.95 as the released codes, HA-CM's
+            text says 0.9
+        test_clips: clips sampled per test clip; their scores are averaged
+        min_crop_frames: a crop is no shorter than this many frames, or than the clip
+        rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last
+        shear: largest off-diagonal entry of a random shear matrix
+        noise: standard deviation of noise added to every coordinate, in the units after scaling
+        stream: joint positions, motion (difference to the next frame) or bone (difference to the parent)
+        missing: fill is linear in time (a joint never seen takes the root's place); zero as the published codes
+        scale: torso divides by the track's median torso length
+    """
+
+    frames: int = 120
+    window: Literal["crop", "uniform"] = "crop"
+    crop: tuple[float, float] = (0.5, 1.0)
+    test_crop: float = 0.95
+    test_clips: int = 1
+    min_crop_frames: int = 64
+    rotation: float | tuple[float, float, float] = 0.3
+    shear: float = 0.0
+    noise: float = 0.0
+    stream: Literal["joint", "motion", "bone"] = "joint"
+    missing: Literal["fill", "zero"] = "fill"
+    scale: Literal["none", "torso"] = "none"
+
+    def __post_init__(self):
+        if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(f"sampling.crop must be 0 < from <= to <= 1, not {list(self.crop)}")
+        self.crop = (self.crop[0], self.crop[1])
+        if not isinstance(self.rotation, int | float):
+            if len(self.rotation) != 3:
+                raise ValueError(f"sampling.rotation must be one angle or three, not {list(self.rotation)}")
+            self.rotation = (self.rotation[0], self.rotation[1], self.rotation[2])
+        if not 0 < self.test_crop <= 1:
+            raise ValueError(f"sampling.test_crop must be in (0, 1], not {self.test_crop}")
+        check_positive("sampling", self, "frames", "min_crop_frames", "test_clips")
+        check_not_negative("sampling", self, "shear", "noise")
+        if not all(0 <= angle < float("inf") for angle in self.angles):
+            raise ValueError(f"sampling.rotation must be angles in radians from 0 up, not {self.rotation}")
+        if self.window == "uniform":
+            warn_unused("sampling", self, "with window uniform", "crop", "test_crop", "min_crop_frames")
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """The largest rotation about x, y and z, radians."""
+        r = self.rotation
+        return (r, r, r) if isinstance(r, int | float) else r
