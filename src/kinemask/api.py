@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kinemask.training.settings import Device, Settings
 
 if TYPE_CHECKING:
+    from kinemask.comparison.table import Line
     from kinemask.preparation.prepare import Summary
     from kinemask.runs.result import Results
     from kinemask.skeleton import Layout
@@ -227,10 +228,10 @@ def compare(
     cluster: Literal["slurm", "local"] | None = None,
     quiet: bool = True,
     settings: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Line]:
     """One table of methods × data × protocols × seeds; what is finished is not run again.
 
-    Writes OUT/table.md, .csv and .html, and returns the table's rows. settings: by dotted name, of pre-training, of a
+    Writes OUT/table.md, .csv and .html, and returns the table's lines. settings: by dotted name, of pre-training, of a
     protocol alone (linear.epochs), of one of the methods alone (mamp.pretext.tau), or of submitit
     (slurm.slurm_partition). Failures are listed at the end, by a ValueError; the rest still run.
 
@@ -260,7 +261,7 @@ def compare(
         protocol_seeds=numbers(protocol_seed),
         small=small,
         out=out,
-        controls=baselines,
+        baselines=baselines,
         device=device,
         cluster=cluster,
         quiet=quiet,

@@ -23,7 +23,7 @@ _UNDER_WAY = {"PENDING", "RUNNING", "REQUEUED", "COMPLETING", "PREEMPTED", "SUSP
 
 
 class Resumable(submitit.helpers.Checkpointable):
-    """A job that is queued again, and goes on, when the cluster takes its machine away; returns what went wrong."""
+    """A job that is queued again, and resumes, when the cluster takes its machine away; returns what went wrong."""
 
     def __call__(self, work: Work, out: Path) -> str:
         return attempt(work, out)
@@ -48,12 +48,12 @@ def submit(todo: Sequence[Work], out: Path, cluster: str, options: dict[str, Any
     except (NameError, TypeError, ValueError, RuntimeError, AssertionError, yaml.YAMLError) as error:
         raise ValueError(f"slurm: {error}") from None
     before = json.loads(numbers.read_text()) if numbers.is_file() else {}
-    jobs = {w.folder: _JOBS[cluster](folder, before[w.folder]) for w in todo if w.folder in before}
+    jobs = {w.name: _JOBS[cluster](folder, before[w.name]) for w in todo if w.name in before}
     jobs = {name: job for name, job in jobs.items() if job.state.upper() in _UNDER_WAY}
     print(f"{len(jobs)} jobs are under way, {len(todo) - len(jobs)} are submitted; waiting for them", flush=True)
-    if fresh := [work for work in todo if work.folder not in jobs]:
+    if fresh := [work for work in todo if work.name not in jobs]:
         with executor.batch():
-            submitted = {work.folder: executor.submit(Resumable(), work, out) for work in fresh}
+            submitted = {work.name: executor.submit(Resumable(), work, out) for work in fresh}
         jobs |= submitted
     text = json.dumps({name: job.job_id for name, job in jobs.items()}, indent=1) + "\n"
     write_atomically(numbers, lambda p: p.write_text(text))

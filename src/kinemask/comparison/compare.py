@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kinemask.comparison.plan import Work, plan
-from kinemask.comparison.table import rows, write_tables
-from kinemask.files import write_atomically
-from kinemask.protocols.protocols import evaluate, find_protocol
+from kinemask.comparison.table import Entry, Line, lines, write_tables
+from kinemask.protocols.catalogue import find_protocol
+from kinemask.protocols.evaluate import evaluate, finished
 from kinemask.runs.cost import cost
-from kinemask.runs.results import hash8
+from kinemask.runs.result import Result
 from kinemask.training.pretraining import pretrain
 
 
@@ -27,45 +26,35 @@ def compare(
     protocol_seeds: Sequence[int] | None = None,
     small: bool = False,
     out: str | Path = "runs/compare",
-    controls: bool = True,
+    baselines: bool = True,
     device: str = "auto",
     cluster: str | None = None,
     quiet: bool = True,
     settings: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Run every combination that is not finished, and write OUT/table.md, .csv and .html; returns the table's rows.
+) -> list[Line]:
+    """Run every combination that is not finished, and write OUT/table.md, .csv and .html; returns the table's lines.
 
-    methods: recipes, or methods, for which METHOD-DATA (small: METHOD-DATA-small) is taken. split: one for all stores,
-    one for each, or several of one store (of fold1, fold2 … the table has the mean too). seeds: of pre-training, and
-    of the protocols on that run (semi: its usual draws), unless protocol_seeds are given. settings: by dotted name, of
-    pre-training, of a protocol alone (linear.epochs), or of one of the methods alone (mamp.pretext.tau). cluster:
-    "slurm" submits a job per pre-training with its evaluations and waits, with submitit's parameters from settings
-    slurm.NAME; "local" does so in processes of this machine.
-
-    A result is found again only where all its settings, the store, the code and the kind of device are the same.
-    Starting again after an interruption goes on. A combination that fails is left out of the table and told at the end
-    by a ValueError.
+    Runs are kept in OUT/runs, their results with them. See `kinemask.compare`.
     """
-    one = isinstance(data, str | Path)
-    stores = [str(data)] if one else [str(path) for path in data]  # type: ignore[union-attr]
+    stores = [str(data)] if isinstance(data, str | Path) else [str(path) for path in data]
     splits = [split] if isinstance(split, str) else list(split)
     overrides = {"training.device": device, **(settings or {})}
     options = {k.removeprefix("slurm."): overrides.pop(k) for k in list(overrides) if k.startswith("slurm.")}
     if options and cluster is None:
         raise ValueError(f"slurm.{next(iter(options))} has no effect without a cluster")
-    work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, controls, overrides, cluster)
+    work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, baselines, overrides, cluster)
     out = Path(out).resolve()
     todo = [w for w in work if missing(w, out)]
     if not quiet:
-        left, done = (sum(len(of(w, out)) for w in work) for of in (missing, finished))
+        left, done = (sum(len(of(w, out)) for w in work) for of in (missing, results))
         print(f"{left + done} results, {done} of them there already; {len(todo)} runs to do", flush=True)
     if cluster is None:
-        failed = [f"{w.folder}: {error}" for w in todo if (error := attempt(w, out, quiet))]
+        failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
     else:
         from kinemask.comparison.cluster import submit
 
         failed = submit(todo, out, cluster, options)
-    table = rows([finished(w, out) for w in work])
+    table = lines([Entry(w.recipe, found, cost(w.run(out))) for w in work if (found := results(w, out))])
     write_tables(table, out)
     if failed:
         raise ValueError(
@@ -74,72 +63,49 @@ def compare(
     return table
 
 
-def run(work: Work, out: Path, quiet: bool = True) -> None:
+def do(work: Work, out: Path, quiet: bool = True) -> None:
     """One pre-training and those of its evaluations that are missing; each result is kept as soon as it is there."""
-    work.check_code()
-    folder = pretrain(work.settings, out / "runs" / work.folder, quiet)
-    expense = cost(folder)
-    for protocol in work.protocols:
+    s, run = work.settings, work.run(out)
+    pretrain(s, run.path, quiet)
+    for protocol, given in work.protocols.items():
         left = [seed for name, seed in missing(work, out) if name == protocol]
         trains = find_protocol(protocol).trains  # then seeds share nothing, and each is kept when it is done
         for seeds in [[seed] for seed in left] if trains else [left] * bool(left):
-            s = work.settings
-            own = folder / f"{protocol}-{hash8(work.evaluation(protocol, seeds[0]))}" if trains else None
-            found = evaluate(
+            evaluate(
                 protocol,
-                folder,
-                s.data,
+                run.path,
+                s.data[0],
                 s.split,
-                out=own,
                 seed=seeds,
-                controls=work.controls,
+                baselines=work.baselines,
                 device=s.training.device,
                 quiet=quiet,
-                **work.protocols[protocol],
+                **given,
             )
-            for result in found:
-                about = {"recipe": Path(work.recipe).stem, "run": folder.name, "cost": expense}
-                _keep(work.evaluation(protocol, result["seed"]), about | {"result": result}, out)
 
 
 def missing(work: Work, out: Path) -> list[tuple[str, int]]:
     """Protocols and seeds whose results are not there yet."""
-    wanted = [(protocol, seed) for protocol, seeds in work.seeds.items() for seed in seeds]
-    return [(protocol, seed) for protocol, seed in wanted if _kept(work.evaluation(protocol, seed), out) is None]
+    there = {(r.protocol, r.seed) for r in results(work, out)}
+    return [(name, seed) for name, seeds in work.seeds.items() for seed in seeds if (name, seed) not in there]
 
 
-def finished(work: Work, out: Path) -> list[dict[str, Any]]:
-    """The kept results of one pre-training."""
-    wanted = [work.evaluation(protocol, seed) for protocol, seeds in work.seeds.items() for seed in seeds]
-    return [record for key in wanted if (record := _kept(key, out)) is not None]
-
-
-def _place(key: dict[str, Any], out: Path) -> Path:
-    return out / "results" / f"{key['protocol']}-{hash8(key)}.json"
-
-
-def _kept(key: dict[str, Any], out: Path) -> dict[str, Any] | None:
-    """The record of exactly this key: {key, recipe, run, cost, result}."""
-    path = _place(key, out)
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text())
-    return record if record["key"] == key else None
-
-
-def _keep(key: dict[str, Any], record: dict[str, Any], out: Path) -> None:
-    path = _place(key, out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"key": key} | record, indent=1) + "\n"
-    write_atomically(path, lambda p: p.write_text(text))
+def results(work: Work, out: Path) -> list[Result]:
+    """Those of one pre-training that are there."""
+    s, found = work.settings, []
+    for protocol, given in work.protocols.items():
+        seeds = work.seeds[protocol]
+        there = finished(protocol, work.run(out), s.data[0], s.split, seeds, work.baselines, given)
+        found += [there[seed] for seed in seeds if seed in there]
+    return found
 
 
 def attempt(work: Work, out: Path, quiet: bool = True) -> str:
-    """Run it; what went wrong, or nothing. An interruption goes through."""
+    """Do it; what went wrong, or nothing. An interruption goes through."""
     if not quiet:
-        print(work.folder, flush=True)
+        print(work.name, flush=True)
     try:
-        run(work, out, quiet)
+        do(work, out, quiet)
     except (ValueError, FloatingPointError) as error:
         return str(error)
     except (OSError, RuntimeError) as error:  # of one combination; a memory that is too small for it, say

@@ -2,85 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kinemask.pretext import NAMES, method
-from kinemask.pretext.base import Method
-from kinemask.protocols.protocols import find_protocol
-from kinemask.protocols.settings import parse_protocol
+from kinemask.pretext import NAMES
+from kinemask.protocols.catalogue import find_protocol
+from kinemask.protocols.evaluate import check_settings
 from kinemask.recipes import load_recipe, recipes
-from kinemask.runs.results import hash8
+from kinemask.runs.result import hash8
+from kinemask.runs.run import Run
 from kinemask.store.format import sha256
 from kinemask.store.store import open_store
 from kinemask.training.distributed import choose_device
 from kinemask.training.loop import precision
 from kinemask.training.settings import Settings
-from kinemask.version import __version__
-
-_PRETRAINING = (
-    "skeleton.py",
-    "poincare.py",
-    "draws.py",
-    "store",
-    "windows",
-    "nn",
-    "models",
-    "pretext",
-    "train",
-)  # what its numbers come from
-_EVALUATION = (*_PRETRAINING, "runs", "protocols")
-_NO_NUMBERS = {"compare.py", "compare_plan.py", "compare_table.py", "cluster.py", "ensemble.py"}
+from kinemask.version import NUMERICS
 
 
 @dataclass(frozen=True)
 class Work:
     """One pre-training and its evaluations.
 
-    protocols: name -> the settings that were asked for; resolved: all of them; seeds: name -> the protocol's own.
-    key: what decides the run's numbers; code: the version of the code that is to make them.
+    protocols: name -> the settings that were asked for; seeds: name -> the protocol's own. key: what decides the run's
+    numbers.
     """
 
     recipe: str
     dataset: str
     settings: Settings
     protocols: dict[str, dict[str, Any]]
-    resolved: dict[str, dict[str, Any]]
     seeds: dict[str, tuple[int, ...]]
-    controls: bool
+    baselines: bool
     key: dict[str, Any]
-    code: str
 
     @property
-    def folder(self) -> str:
-        """Name of the run's folder."""
+    def name(self) -> str:
+        """Of the run's folder."""
         s = self.settings
         return f"{Path(self.recipe).stem}-{self.dataset}-{s.split}-seed{s.seed}-{hash8(self.key)}"
 
-    def evaluation(self, protocol: str, seed: int) -> dict[str, Any]:
-        """The key of a result."""
-        return {
-            "pretraining": self.key,
-            "protocol": protocol,
-            "settings": self.resolved[protocol],
-            "seed": seed,
-            "controls": self.controls,
-            "code": self.code,
-        }
-
-    def check_code(self) -> None:
-        """Raise ValueError where the code is no longer the one that the keys name: a job may start long after."""
-        if self.code != code_version(*_EVALUATION):
-            raise ValueError("the code has changed since this was planned; start the comparison again")
+    def run(self, out: Path) -> Run:
+        return Run(out / "runs" / self.name)
 
 
 def plan(
@@ -91,7 +58,7 @@ def plan(
     seeds: Sequence[int],
     protocol_seeds: Sequence[int] | None,
     small: bool,
-    controls: bool,
+    baselines: bool,
     overrides: Mapping[str, Any],
     cluster: str | None = None,
 ) -> list[Work]:
@@ -127,10 +94,8 @@ def plan(
         if len(set(map(_label, taken))) < len(methods):
             raise ValueError(f"compare: two methods mean the same recipe; recipes: {', '.join(taken)}")
         for recipe, name in taken.items():
-            chosen = method(load_recipe(recipe)["method"])
-            resolved = {
-                p: asdict(parse_protocol(known[p].settings_of(chosen, scratch=False), own[p])) for p in protocols
-            }
+            for p in protocols:
+                check_settings(known[p], load_recipe(recipe), own[p])
             for seed in seeds:
                 changes = own[""] | own[_label(name)] | {"data": str(store.path.resolve()), "split": part, "seed": seed}
                 settings = _parse(recipe, changes)
@@ -138,7 +103,7 @@ def plan(
                     "settings": _deciding(settings),
                     "store": store.identity,
                     "computed": _computed(settings.training.device, cluster),
-                    "code": code_version(*_PRETRAINING) + _own_code(chosen),
+                    "numerics": NUMERICS,
                 }
                 usual = {p: known[p].seeds if len(known[p].seeds) > 1 else (seed,) for p in protocols}
                 work.append(
@@ -147,11 +112,9 @@ def plan(
                         dataset=store.name,
                         settings=settings,
                         protocols={p: own[p] for p in protocols},
-                        resolved=_by_content(resolved),
                         seeds={p: tuple(usual[p] if protocol_seeds is None else protocol_seeds) for p in protocols},
-                        controls=controls,
+                        baselines=baselines,
                         key=key,
-                        code=code_version(*_EVALUATION),
                     )
                 )
     return work
@@ -218,25 +181,3 @@ def _by_content(value: Any) -> Any:
             if path.is_file():
                 return f"sha256 {sha256(path)}"
     return value
-
-
-@cache
-def code_version(*parts: str) -> str:
-    """The version of the code in these files and folders (not deeper ones) of the package, and of PyTorch."""
-    digest = hashlib.sha256()
-    for part in parts:
-        there = files("kinemask") / part
-        for source in sorted(there.iterdir(), key=lambda f: f.name) if there.is_dir() else [there]:
-            if source.name.endswith(".py") and source.name not in _NO_NUMBERS:
-                digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return f"{__version__}+{digest.hexdigest()[:8]}, torch {torch.__version__}"
-
-
-def _own_code(chosen: Method) -> str:
-    """The version of the file that a registered method is defined in; nothing for the package's own."""
-    if chosen.name in NAMES:
-        return ""
-    source = getattr(sys.modules.get(chosen.build.__module__), "__file__", None)
-    if source is None:
-        raise ValueError(f"compare: method {chosen.name} is defined in no file, so its versions look alike")
-    return f", {chosen.name} {sha256(Path(source))[:8]}"

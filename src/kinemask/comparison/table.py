@@ -1,4 +1,4 @@
-"""The table of a comparison: a row per method, data set, split and protocol; as Markdown, CSV and HTML."""
+"""The table of a comparison: a line per method, data set, split and protocol; as Markdown, CSV and HTML."""
 
 from __future__ import annotations
 
@@ -6,194 +6,202 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from string import Template
-from typing import Any
+from typing import NamedTuple
 
 from kinemask.files import write_atomically
-from kinemask.reports.charts import bars
-from kinemask.reports.html import Markup, join, table, tag
+from kinemask.reports.comparison import Cell, Group, Row, comparison_page
 from kinemask.reports.published import place, published
-from kinemask.runs.results import MEASURES, control_names, control_title
+from kinemask.runs.cost import Cost
+from kinemask.runs.measures import MEASURES
+from kinemask.runs.result import Result
+from kinemask.runs.text import baseline_names, baseline_title
 
-_GROUP = ("data", "split", "protocol")
-_MEASURED = ("accuracy", "accuracy_unseen", "mean_class_accuracy", "mean_average_precision")
-_FIRST = (*_GROUP, "method", *(f"{name}{end}" for name in _MEASURED for end in ("", "_std")))
-_LAST = ("results", "parameters", "gflops", "pretraining_seconds", "evaluation_seconds", "source")
+_SHOWN = ("mean_class_accuracy", "mean_average_precision")  # beside the accuracy
+_COSTS = {
+    "results": "results",
+    "parameters": "parameters",
+    "gflops": "GFLOPs",
+    "pretraining_seconds": "pre-training, s",
+    "evaluation_seconds": "evaluation, s",
+}
 
-_Run = list[dict[str, Any]]  # the records of one pre-training
-_Groups = dict[tuple[str, ...], dict[str, list[_Run]]]  # by data, split and protocol, then by recipe
+
+@dataclass(frozen=True)
+class Entry:
+    """The results of one pre-training of a recipe, and what it cost."""
+
+    recipe: str
+    results: Sequence[Result]
+    cost: Cost
 
 
-def rows(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Rows from the records {recipe, cost, result} of each pre-training; numbers in percent, None where there is none.
+class Where(NamedTuple):
+    """What lines have in common that may be compared."""
 
-    Records of the same recipe, data, split and protocol make a row: the mean over pre-trainings (of the means over the
+    data: str
+    split: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table."""
+
+    where: Where
+    row: Row
+
+
+_Run = tuple[Cost, list[Result]]  # of one pre-training, and one protocol
+_Groups = dict[Where, dict[str, list[_Run]]]  # by recipe
+
+
+def lines(entries: Sequence[Entry]) -> list[Line]:
+    """Lines of the table; numbers in percent.
+
+    Results of the same recipe, data, split and protocol make a line: the mean over pre-trainings (of the means over the
     protocol's seeds) and their standard deviation, or the seeds' where there is a single pre-training. Several folds
-    (splits fold1, fold2 …) also make a row over all of them. Published numbers of the same data, split, protocol and
-    stream follow as rows with their source.
+    (splits fold1, fold2 …) also make a line over all of them. Published numbers of the same data, split, protocol and
+    stream follow with their source.
     """
     groups: _Groups = {}
-    for records in runs:
-        by_protocol: dict[tuple[str, ...], _Run] = {}
-        for record in records:
-            by_protocol.setdefault(tuple(record["result"][k] for k in _GROUP), []).append(record)
-        for group, found in by_protocol.items():
-            groups.setdefault(group, {}).setdefault(found[0]["recipe"], []).append(found)
-    out = []
-    for group, methods in (groups | _over_folds(groups)).items():
-        own = [_row(group, recipe, found) for recipe, found in methods.items()]
-        own.sort(key=lambda row: -row["accuracy"])
-        out += own + _published(group, [found[0][0]["result"] for found in methods.values()])
+    for entry in entries:
+        by_protocol: dict[Where, list[Result]] = {}
+        for r in entry.results:
+            by_protocol.setdefault(Where(r.data, r.split, r.protocol), []).append(r)
+        for where, found in by_protocol.items():
+            groups.setdefault(where, {}).setdefault(Path(entry.recipe).stem, []).append((entry.cost, found))
+    out: list[Line] = []
+    for where, methods in (groups | _over_folds(groups)).items():
+        own = [_row(recipe, runs) for recipe, runs in methods.items()]
+        own.sort(key=lambda row: -_value(row, "accuracy"))
+        quoted = _published(where, [runs[0][1][0] for runs in methods.values()])
+        out += [Line(where, row) for row in (*own, *quoted)]
     return out
+
+
+def _value(row: Row, name: str) -> float:
+    cell = row.cells[name]
+    assert isinstance(cell, Cell) and cell.value is not None
+    return cell.value
 
 
 def _over_folds(groups: _Groups) -> _Groups:
     """Groups over the folds of one data set and protocol, of the recipes that have as many runs in each."""
-    folds: dict[tuple[str, str, str], list[dict[str, list[_Run]]]] = {}
-    for (data, split, protocol), methods in groups.items():
-        if fold := re.fullmatch(r"fold\d+(-val)?", split):
-            folds.setdefault((data, fold[1] or "", protocol), []).append(methods)
+    folds: dict[Where, list[dict[str, list[_Run]]]] = {}
+    for where, methods in groups.items():
+        if fold := re.fullmatch(r"fold\d+(-val)?", where.split):
+            folds.setdefault(where._replace(split=fold[1] or ""), []).append(methods)
     out: _Groups = {}
-    for (data, val, protocol), found in folds.items():
+    for where, found in folds.items():
         whole = [recipe for recipe in found[0] if len({len(methods.get(recipe, ())) for methods in found}) == 1]
         if len(found) > 1 and whole:
             runs = {recipe: [run for methods in found for run in methods[recipe]] for recipe in whole}
-            out[data, f"{len(found)}-fold{val}", protocol] = runs
+            out[where._replace(split=f"{len(found)}-fold{where.split}")] = runs
     return out
 
 
-def _row(group: tuple[str, ...], recipe: str, runs: list[_Run]) -> dict[str, Any]:
-    results = [[record["result"] for record in run] for run in runs]
-    every = [result for run in results for result in run]
-    row: dict[str, Any] = dict(zip(_GROUP, group, strict=True)) | {"method": recipe}
+def _row(recipe: str, runs: Sequence[_Run]) -> Row:
+    every = [result for _, results in runs for result in results]
 
-    def put(name: str, value: Callable[[dict[str, Any]], float | None]) -> None:
-        per_run = [[v for result in run if (v := value(result)) is not None] for run in results]
+    def cell(value: Callable[[Result], float | None]) -> Cell:
+        per_run = [[v for r in results if (v := value(r)) is not None] for _, results in runs]
         means = [fmean(values) for values in per_run if values]
-        spread = means if len(results) > 1 else [v for values in per_run for v in values]
-        row[name] = fmean(means) if means else None
-        row[f"{name}_std"] = stdev(spread) if len(spread) > 1 else None
+        spread = means if len(runs) > 1 else [v for values in per_run for v in values]
+        return Cell(fmean(means) if means else None, stdev(spread) if len(spread) > 1 else None)
 
-    put("accuracy", lambda r: r["accuracy"])
-    if any(r["test_clips_unseen"] < r["test_clips"] for r in every):
-        put("accuracy_unseen", lambda r: r["accuracy_unseen"])
-    put("mean_class_accuracy", lambda r: r["metrics"].get("mean_class_accuracy"))
-    if "mean_average_precision" in every[0]:
-        put("mean_average_precision", lambda r: r["mean_average_precision"])
-    for name in control_names(every):
-        put(name, lambda r, name=name: (r["controls"] or {}).get(name))
-        row[f"{name}_std"] = row[f"{name}_std"] or None  # of controls that depend on no seed
-    expense = [run[0]["cost"] for run in runs]
-    seconds = [c["pretraining_seconds"] for c in expense if c["pretraining_seconds"] is not None]
-    return row | {
-        "results": f"{len(runs)} run{'s' * (len(runs) > 1)} × {len(every) / len(runs):g}",
-        "parameters": expense[0]["parameters"],
-        "gflops": expense[0]["flops"] / 1e9,
-        "pretraining_seconds": fmean(seconds) if seconds else None,
-        "evaluation_seconds": fmean(r["seconds"] for r in every),
-        "source": "",
-    }
+    def measure(r: Result, name: str) -> float | None:
+        return r.measures[name].value if name in r.measures else None
+
+    def baseline(r: Result, name: str) -> float | None:
+        return r.baselines[name].accuracy if name in r.baselines else None
+
+    cells: dict[str, Cell | str] = {"accuracy": cell(lambda r: r.accuracy)}
+    if any(r.copies for r in every):
+        cells["accuracy_unseen"] = cell(lambda r: r.unseen)
+    for name in _SHOWN:
+        cells[name] = cell(lambda r, name=name: measure(r, name))
+    for name in baseline_names(every):
+        found = cell(lambda r, name=name: baseline(r, name))
+        cells[name] = Cell(found.value, found.spread or None)  # some depend on no seed
+    costs = [expense for expense, _ in runs]
+    seconds = [c.seconds for c in costs if c.seconds is not None]
+    cells["results"] = f"{len(runs)} run{'s' * (len(runs) > 1)} × {len(every) / len(runs):g}"
+    cells["parameters"] = f"{costs[0].parameters / 1e6:.3g} M"
+    cells["gflops"] = _digits(costs[0].flops / 1e9)
+    cells["pretraining_seconds"] = _digits(fmean(seconds)) if seconds else ""
+    cells["evaluation_seconds"] = _digits(fmean(r.seconds for r in every))
+    return Row(method=recipe, cells=cells)
 
 
-def _published(group: tuple[str, ...], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    where = place(results[0] | {"split": group[1]})
-    streams = {"", *(result["run"]["settings"]["sampling"]["stream"] for result in results)}
-    streams |= {"2d-pose", "3d-pose"} if "joint" in streams else set()
-    if where is None or where[1] != group[1]:  # nothing is published of a single fold
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _published(where: Where, results: Sequence[Result]) -> list[Row]:
+    there = place(replace(results[0], split=where.split))
+    if there is None or there[1] != where.split:  # nothing is published of a single fold
         return []
-    known = [p for p in published(where) if p.stream in streams]
+    streams = {"", *(result.trained.stream for result in results)}
+    streams |= {"2d-pose", "3d-pose"} if "joint" in streams else set()
+    known = [p for p in published(there) if p.stream in streams]
     out, seen = [], {(p.method, p.value) for p in known if not p.stream.endswith("pose")}
     for p in known:
         if p.stream.endswith("pose") and (p.method, p.value) in seen:
             continue  # a table that names its input beside one that does not
         about = ", ".join(filter(None, (p.venue, p.year, p.stream if p.stream.endswith("pose") else "")))
-        row = dict(zip(_GROUP, group, strict=True)) | {"method": p.method, p.metric: p.value}
-        out.append(row | {"source": "; ".join(filter(None, (about, p.source, p.note)))})
+        source = "; ".join(filter(None, (about, p.source, p.note)))
+        out.append(Row(method=p.method, cells={p.metric: Cell(p.value)}, published=True, source=source))
     return out
 
 
-def write_tables(table_rows: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write table.md, table.csv and table.html into a folder; nothing where there are no rows."""
-    if not table_rows:
+def columns(table: Sequence[Line]) -> dict[str, str]:
+    """Names and titles of the columns in use: what was measured, then the baselines, then what it took."""
+    found = {name for line in table for name, cell in line.row.cells.items() if str(cell)}
+    first = {"accuracy": "accuracy", "accuracy_unseen": "on unseen clips", **{n: MEASURES[n] for n in _SHOWN}}
+    others = {name: baseline_title(name) for line in table for name in line.row.cells if name not in first | _COSTS}
+    return {name: title for name, title in (first | others | _COSTS).items() if name in found}
+
+
+def write_tables(table: Sequence[Line], out: Path) -> None:
+    """Write table.md, table.csv and table.html into a folder; nothing where there are no lines."""
+    if not table:
         return
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("csv", _csv), ("md", markdown), ("html", _html)):
-        content = text(table_rows)
-        write_atomically(out / f"table.{name}", lambda p, content=content: p.write_text(content, encoding="utf-8"))
+    groups: dict[Where, list[Row]] = {}
+    for line in table:
+        groups.setdefault(line.where, []).append(line.row)
+    page = comparison_page(columns(table), [Group(" · ".join(where), rows) for where, rows in groups.items()])
+    for name, text in (("csv", _csv(table)), ("md", markdown(table)), ("html", page)):
+        write_atomically(out / f"table.{name}", lambda p, text=text: p.write_text(text, encoding="utf-8"))
 
 
-def _columns(table_rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Columns in use: what was measured, then the controls, then what it took."""
-    found = dict.fromkeys(k for row in table_rows for k in row)
-    first, last = ([k for k in names if k in found] for names in (_FIRST, _LAST))
-    return first + [k for k in found if k not in (*first, *last)] + last
-
-
-def _csv(table_rows: Sequence[dict[str, Any]]) -> str:
+def _csv(table: Sequence[Line]) -> str:
+    """Every number in full, its standard deviation in a column NAME_std."""
+    rows = []
+    for line in table:
+        row: dict[str, object] = {**line.where._asdict(), "method": line.row.method}
+        for name, cell in line.row.cells.items():
+            row |= {name: cell.value, f"{name}_std": cell.spread} if isinstance(cell, Cell) else {name: cell}
+        rows.append(row | {"source": line.row.source})
+    names = dict.fromkeys([*Where._fields, "method", *(k for row in rows for k in row if k != "source"), "source"])
     text = io.StringIO()
-    writer = csv.DictWriter(text, _columns(table_rows), restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table_rows)
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def _cells(table_rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Titles and texts of the table as people read it: a standard deviation beside its mean."""
-    used = {k for row in table_rows for k, value in row.items() if value not in (None, "")}
-    names = [k for k in _columns(table_rows) if k in used and not k.endswith("_std")]
-    return [_title(k) for k in names], [[_cell(row, k) for k in names] for row in table_rows]
-
-
-def _title(name: str) -> str:
-    titles = {
-        "accuracy_unseen": "on unseen clips",
-        **MEASURES,
-        "mean_average_precision": "mAP",
-        "gflops": "GFLOPs",
-    }
-    titles |= {"pretraining_seconds": "pre-training, s", "evaluation_seconds": "evaluation, s"}
-    return titles.get(name) or control_title(name)
-
-
-def _cell(row: dict[str, Any], name: str) -> str:
-    value, spread = row.get(name), row.get(f"{name}_std")
-    if value is None:
-        return ""
-    if name == "parameters":
-        return f"{value / 1e6:.3g} M"
-    if not isinstance(value, float):
-        return str(value)
-    if name in _LAST:
-        return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-    return f"{value:.1f} ± {spread:.1f}" if spread is not None else f"{value:.1f}"
-
-
-def markdown(table_rows: Sequence[dict[str, Any]]) -> str:
+def markdown(table: Sequence[Line]) -> str:
     """The table in Markdown."""
-    head, body = _cells(table_rows)
-    lines = [head, ["---"] * len(head), *body]
-    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-
-
-def _html(table_rows: Sequence[dict[str, Any]]) -> str:
-    """A page of its own: bars, a table, and the published numbers, for every data set, split and protocol."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in table_rows:
-        groups.setdefault(tuple(row[k] for k in _GROUP), []).append(row)
-    parts = []
-    for group, members in groups.items():
-        own, others = ([row for row in members if ("results" in row) == mine] for mine in (True, False))
-        drawn = bars([(row["method"], row["accuracy"], "%") for row in own])
-        parts.append(tag("section", tag("h2", " · ".join(group)), drawn, _html_table(own)))
-        if others:
-            parts += [tag("h3", "Published"), _html_table(others)]
-    part = lambda name: (files("kinemask.reports") / name).read_text(encoding="utf-8")
-    return Template(part("comparison.html")).substitute(style=part("style.css"), sections=join(parts))
-
-
-def _html_table(members: Sequence[dict[str, Any]]) -> Markup:
-    head, body = _cells([{k: v for k, v in row.items() if k not in _GROUP} for row in members])
-    return table(head, body, numbers=[i for i, name in enumerate(head) if name not in ("method", "source", "results")])
+    titles = columns(table)
+    source = any(line.row.source for line in table)
+    head = [*Where._fields, "method", *titles.values(), *["source"] * source]
+    body = [
+        [*line.where, line.row.method, *(str(line.row.cells.get(n, "")) for n in titles), *[line.row.source] * source]
+        for line in table
+    ]
+    every = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in every)

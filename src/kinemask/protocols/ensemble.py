@@ -3,36 +3,87 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kinemask.runs.metrics import measures
-from kinemask.runs.results import accuracy, hash8, is_current, per_class, read_results, write_result
+from kinemask.runs.measures import measure, per_class
+from kinemask.runs.result import Member, Result, Results, write_result
+from kinemask.runs.run import Run
 from kinemask.store.format import sha256
-from kinemask.version import __version__
+from kinemask.version import NUMERICS, __version__
 
 _SAME = ("protocol", "data", "split", "classes")  # of all members
 
 
 @dataclass(frozen=True)
-class Member:
-    """A stored result, and the scores beside it: scores (N, classes), labels (N,), names and unseen (N,) or None."""
+class Where:
+    """Which of a run's evaluations is meant; None is any."""
 
-    run: Path
-    result: dict[str, Any]
+    data: str | Path | None
+    split: str | None
+    protocol: str | None
+    seed: int | None
+    hashes: Sequence[str]
+
+    def matches(self, result: Result) -> bool:
+        if self.hashes and result.hash not in self.hashes:
+            return False
+        if self.data is not None and not _is_data(result, self.data):
+            return False
+        return all(getattr(self, k) in (None, getattr(result, k)) for k in ("split", "protocol", "seed"))
+
+    def __str__(self) -> str:
+        asked = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return ", ".join(f"{name} {value}" for name, value in asked if value not in (None, [], ()))
+
+
+def _is_data(result: Result, data: str | Path) -> bool:
+    """Whether a result is of this data set, by its name, or of the store at this path."""
+    clips = Path(data) / "clips.csv"
+    if clips.is_file():
+        return sha256(clips) == result.store_sha256["clips.csv"]
+    return str(data) == result.data
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A stored result, and its arrays: scores (N, classes), labels, names and unseen (N,)."""
+
+    run: Run
+    result: Result
     scores: Tensor
     labels: Tensor
     names: np.ndarray
-    unseen: Tensor | None
+    unseen: Tensor
 
-    def ordered(self, names: np.ndarray) -> Member:
+    @classmethod
+    def of(cls, run: Run, where: Where) -> Voice:
+        """The one evaluation of a run that is meant; ValueError where there is none, or are several."""
+        every = [r for r in run.results() if not r.members]
+        found = [r for r in every if where.matches(r)]
+        if not where.hashes:
+            current = [r for r in found if run.is_current(r)]
+            if found and not current:
+                raise ValueError(
+                    f"{run.path}: its encoder has changed since these evaluations; evaluate again, or name one by its "
+                    f"hash: {_list(found)}"
+                )
+            found = current
+        if not found:
+            asked = f" with {where}" if str(where) else ""
+            raise ValueError(f"{run.path} has no evaluation{asked}; it has: {_list(every)}")
+        if len(found) > 1:
+            raise ValueError(f"{run.path}: which evaluation? Name protocol, data, split, seed or hash: {_list(found)}")
+        a = found[0].scores()
+        scores, labels, unseen = (torch.from_numpy(a[name]) for name in ("scores", "labels", "unseen"))
+        return cls(run, found[0], scores, labels, a["names"], unseen)
+
+    def ordered(self, names: np.ndarray) -> Voice:
         """With its test clips in the order of `names`; ValueError where they are not the same clips."""
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"{self.told}: two test clips have the same name, so clips cannot be matched by name")
@@ -42,12 +93,12 @@ class Member:
             said = "; ".join(f"it {verb} {len(n)}, such as {n[0]}" for verb, n in sides if len(n))
             raise ValueError(f"{self.told} has other test clips than the first member: {said}")
         order = torch.from_numpy(np.argsort(self.names)[np.argsort(np.argsort(names))])
-        unseen = None if self.unseen is None else self.unseen[order]
-        return Member(self.run, self.result, self.scores[order], self.labels[order], names, unseen)
+        scores, labels, unseen = self.scores[order], self.labels[order], self.unseen[order]
+        return replace(self, names=names, scores=scores, labels=labels, unseen=unseen)
 
     @property
     def told(self) -> str:
-        return f"{self.run} ({Path(self.result['scores']).name})"
+        return f"{self.run.path} ({self.result.scores_path.name})"
 
 
 def ensemble(
@@ -60,13 +111,10 @@ def ensemble(
     seed: int | Sequence[int] | None = None,
     hashes: Sequence[str] = (),
     out: str | Path | None = None,
-) -> list[dict[str, Any]]:
+) -> Results:
     """Fuse the stored scores of two or more runs; writes and returns a result, or one per seed that is named.
 
-    weights: of the runs, equal by default. data (a store or the data set's name), split, protocol, seed and hashes say
-    which of a run's evaluations is meant; one must be left of each run, and all of one data set, split and protocol.
-    Evaluations of an encoder that the run no longer has count only by their hash. out: the run in whose evaluations
-    the result is kept (default: the first). Raises ValueError where anything is ambiguous or does not fit.
+    Evaluations of an encoder that the run no longer has count only by their hash. See `kinemask.ensemble`.
     """
     if len(runs) < 2:
         raise ValueError("an ensemble needs at least two runs")
@@ -75,118 +123,65 @@ def ensemble(
     if out is not None and not (Path(out) / "config.yaml").is_file():
         raise ValueError(f"out: {out} is not a run: it has no config.yaml")
     seeds: list[int | None] = [seed] if seed is None or isinstance(seed, int) else list(seed)
-    where = {"data": data, "split": split, "protocol": protocol, "hash": list(hashes)}
-    results = []
+    results = Results()
     for one in seeds:
-        members = [_member(Path(run), where | {"seed": one}) for run in runs]
-        results.append(_fuse(members, list(weights or [1.0] * len(runs)), Path(out or runs[0])))
+        where = Where(data, split, protocol, one, hashes)
+        voices = [Voice.of(Run(Path(run)), where) for run in runs]
+        results.append(_fuse(voices, list(weights or [1.0] * len(runs)), Path(out or runs[0])))
     return results
 
 
-def _member(run: Path, where: dict[str, Any]) -> Member:
-    found = [r for r in read_results(run) if "members" not in r and _matches(r, where)]
-    if not where["hash"]:
-        current = [r for r in found if is_current(run, r)]
-        if found and not current:
-            raise ValueError(
-                f"{run}: its encoder has changed since these evaluations; evaluate it again, or name one by its hash: "
-                + _list(found)
-            )
-        found = current
-    asked = ", ".join(f"{k} {v}" for k, v in where.items() if v not in (None, []))
-    if not found:
-        raise ValueError(
-            f"{run} has no evaluation{f' with {asked}' if asked else ''}; it has: {_list(read_results(run))}"
-        )
-    if len(found) > 1:
-        raise ValueError(f"{run}: which evaluation? Name protocol, data, split, seed or hash: {_list(found)}")
-    path: Path = found[0]["scores"]
-    if not path.is_file():
-        raise ValueError(f"the scores of this evaluation, {path}, are absent")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            a = dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the scores of this evaluation, {path}, are damaged: {error}") from None
-    if not {"scores", "labels", "names"} <= a.keys():
-        raise ValueError(f"the scores of this evaluation, {path}, lack scores, labels or names")
-    unseen = torch.from_numpy(a["unseen"]) if "unseen" in a else None
-    return Member(run, found[0], torch.from_numpy(a["scores"]), torch.from_numpy(a["labels"]), a["names"], unseen)
-
-
-def _matches(result: dict[str, Any], where: dict[str, Any]) -> bool:
-    if where["hash"] and result["hash"] not in where["hash"]:
-        return False
-    if where["data"] is not None and not _is_data(result, where["data"]):
-        return False
-    return all(where[k] in (None, result[k]) for k in ("split", "protocol", "seed"))
-
-
-def _is_data(result: dict[str, Any], data: str | Path) -> bool:
-    """Whether a result is of this data set, by its name, or of the store at this path."""
-    clips = Path(data) / "clips.csv"
-    if clips.is_file():
-        return sha256(clips) == result["store_sha256"]["clips.csv"]
-    return str(data) == result["data"]
-
-
-def _list(results: Sequence[dict[str, Any]]) -> str:
-    told = ("{protocol} {data} {split}, seed {seed}, hash {hash}".format(**r) for r in results)
+def _list(results: Sequence[Result]) -> str:
+    told = (f"{r.protocol} {r.data} {r.split}, seed {r.seed}, hash {r.hash}" for r in results)
     return "; ".join(told) or "none"
 
 
-def _fuse(members: list[Member], weights: list[float], out: Path) -> dict[str, Any]:
-    first = members[0]
-    for member in members[1:]:
+def _fuse(voices: list[Voice], weights: list[float], out: Path) -> Result:
+    first = voices[0]
+    for voice in voices[1:]:
         for name in _SAME:
-            mine, others = member.result[name], first.result[name]
+            mine, others = getattr(voice.result, name), getattr(first.result, name)
             if mine != others:
-                raise ValueError(f"{member.told} has {name} {mine}, but {first.told} has {others}")
-        if member.result["store_sha256"] != first.result["store_sha256"]:
+                raise ValueError(f"{voice.told} has {name} {mine}, but {first.told} has {others}")
+        if voice.result.store_sha256 != first.result.store_sha256:
             raise ValueError(
-                f"{member.told} and {first.told} are evaluations on different stores of {first.result['data']}"
+                f"{voice.told} and {first.told} are evaluations on different stores of {first.result.data}"
             )
-    members = [member.ordered(first.names) for member in members]
-    for member in members[1:]:
-        if not torch.equal(member.labels, first.labels):
-            raise ValueError(f"{member.told} has other labels than {first.told} for the same test clips")
-    if len({(m.run.resolve(), m.result["hash"]) for m in members}) < len(members):
+    voices = [voice.ordered(first.names) for voice in voices]
+    for voice in voices[1:]:
+        if not torch.equal(voice.labels, first.labels):
+            raise ValueError(f"{voice.told} has other labels than {first.told} for the same test clips")
+    if len({(v.run.path.resolve(), v.result.hash) for v in voices}) < len(voices):
         warnings.warn("an evaluation is in the ensemble more than once", stacklevel=3)
     shares = [w / sum(weights) for w in weights]
-    every = torch.stack([share * m.scores.double() for share, m in zip(shares, members, strict=True)])
-    scores = every.sum(0).float()
-    labels, unseen, a = first.labels, first.unseen, first.result
-    about = {
-        "protocol": "ensemble",
-        **{k: a[k] for k in ("data", "split", "encoder", "encoder_sha256", "store_sha256", "test_clips_sampled")},
-        "settings": {
-            "protocol": a["protocol"],
-            "evaluation": a["settings"],
-            "runs": [m.run.resolve().name for m in members],
-            "weights": weights,
-        },
-        "version": __version__,
-        "members": [
-            {"run": m.run.resolve().name, "weight": share, "method": m.result["run"]["method"]}
-            | {"stream": m.result["run"]["settings"]["sampling"]["stream"]}
-            | {k: m.result[k] for k in ("hash", "seed", "accuracy", "accuracy_unseen")}
-            | {"confidence_interval": m.result.get("confidence_interval")}
-            for m, share in zip(members, shares, strict=True)
-        ],
-    }
-    result = about | {
-        "hash": hash8(about),
-        "seed": a["seed"],
-        "accuracy": accuracy(scores, labels),
-        "accuracy_best_epoch": None,
-        "test_clips": len(labels),
-        "accuracy_unseen": None if unseen is None else accuracy(scores[unseen], labels[unseen]),
-        "test_clips_unseen": a["test_clips_unseen"],
-        **measures(scores, labels),
-        "per_class": per_class(scores, labels, a["classes"]),
-        "classes": a["classes"],
-        "controls": None,
-        "run": a["run"],
-    }
-    result["path"] = str(write_result(out, result, scores, labels, first.names.tolist(), unseen))
-    return result
+    every = torch.stack([share * v.scores.double() for share, v in zip(shares, voices, strict=True)])
+    scores, labels, unseen, a = every.sum(0).float(), first.labels, first.unseen, first.result
+    members = [
+        Member(
+            run=v.run.name,
+            hash=v.result.hash,
+            seed=v.result.seed,
+            weight=share,
+            method=v.result.trained.method,
+            stream=v.result.trained.stream,
+            accuracy=v.result.measures["accuracy"],
+        )
+        for v, share in zip(voices, shares, strict=True)
+    ]
+    settings = {"protocol": a.protocol, "evaluation": a.settings, "runs": [m.run for m in members]}
+    settings |= {"hashes": [m.hash for m in members], "weights": weights}
+    key = replace(a.key, protocol="ensemble", settings=settings, baselines_asked=False, numerics=NUMERICS)
+    result = Result(
+        **key.fields(),
+        measures=measure(scores, labels, unseen),
+        test_clips=len(labels),
+        test_clips_unseen=a.test_clips_unseen,
+        classes=a.classes,
+        per_class=per_class(scores, labels, a.classes),
+        baselines={},
+        trained=a.trained,
+        version=__version__,
+        seconds=0.0,
+        members=members,
+    )
+    return write_result(out, result, scores, labels, first.names.tolist(), unseen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from kinemask.protocols.catalogue import Protocol, find_protocol
 from kinemask.protocols.features import check_fit, parts
 from kinemask.protocols.finetune import seed_folder, trained_folder
 from kinemask.runs.measures import per_class
-from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, write_result
+from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, same_key, write_result
 from kinemask.runs.run import Run
 from kinemask.store.format import sha256
 from kinemask.store.store import Store, open_store
@@ -62,10 +62,9 @@ def evaluate(
         keys = {one: subject.key(case, own, one, baselines) for one in seeds}
         found: dict[int, Result] = {}
         if not overwrite:
-            there = {
-                one: find_result(_folder(case, chosen, own, one, len(seeds) > 1), key) for one, key in keys.items()
-            }
-            found = {one: result for one, result in there.items() if result is not None}
+            for one, key in keys.items():
+                if result := find_result(_folder(case, chosen, own, one, len(seeds) > 1), key):
+                    found[one] = result
         left = [one for one in seeds if one not in found]
         if left:
             for one, done in zip(left, chosen.implementation.score(case, own, left, baselines), strict=True):
@@ -74,22 +73,31 @@ def evaluate(
 
 
 def finished(
-    protocol: str, run: Run, data: str, split: str, seeds: Sequence[int], baselines: bool, device: str, settings: Any
+    protocol: str, run: Run, data: str, split: str, seeds: Sequence[int], baselines: bool, settings: Mapping[str, Any]
 ) -> dict[int, Result]:
-    """The results of these seeds that a run has already."""
-    chosen = find_protocol(protocol)
+    """The results of these seeds that a run has already, in whatever precision they were computed."""
     if not (run.path / "encoder.safetensors").is_file():
         return {}
-    with distributed.world(device) as world:
-        subject = Subject.of(chosen, run.path, None, "encoder", data, split, world)
-        own = subject.settings(settings)
-        case = subject.case({}, None, True)
-        found = {one: find_result(run.path, subject.key(case, own, one, baselines)) for one in seeds}
-    return {one: result for one, result in found.items() if result is not None}
+    subject = Subject.of(find_protocol(protocol), run.path, None, "encoder", data, split, World.alone("cpu"))
+    own, case = subject.settings(settings), subject.case({}, None, True)
+    wanted = {one: subject.key(case, own, one, baselines) for one in seeds}
+    found = [
+        r for r in run.results() if r.seed in wanted and same_key(r, replace(wanted[r.seed], precision=r.precision))
+    ]
+    return {r.seed: r for r in found}
 
 
 FIXED = ("frames", "stream")
 AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")
+
+
+def check_settings(protocol: Protocol, config: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """A protocol's settings for a run or recipe: defaults, changed by its section, then by what is given.
+
+    Raises ValueError for what is unknown or does not fit.
+    """
+    section = {k: v for k, v in (config.get(protocol.section) or {}).items() if k != "sampling"}
+    return read_settings(protocol.settings, section, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +159,7 @@ class Subject:
 
     def settings(self, given: Mapping[str, Any]) -> Any:
         """The protocol's settings: its defaults, changed by the run's section, then by what is given."""
-        section = {k: v for k, v in self.section.items() if k != "sampling"}
-        return read_settings(self.protocol.settings, section, given)
+        return check_settings(self.protocol, self.config, given)
 
     def case(self, sampling: Mapping[str, Any], out: Path | None, quiet: bool) -> Case:
         """The case to score; sampling: what is to differ from how the run sampled."""
@@ -230,7 +237,7 @@ def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: b
 def _result(case: Case, key: Key, done: Done, trained: Trained) -> Result:
     outcome, labels, unseen = done.outcome, case.labels, case.unseen
     result = Result(
-        **{f.name: getattr(key, f.name) for f in fields(Key)},
+        **key.fields(),
         measures=case.measured(outcome),
         curves=outcome.curves,
         best_epoch=outcome.best_epoch,

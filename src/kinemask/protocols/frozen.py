@@ -20,9 +20,7 @@ from kinemask.runs.result import Curve, Scored
 UNTRAINED_SEEDS = 3
 
 Run = Callable[[Features, int, Any, int], Outcome]  # features, number of classes, settings, seed
-Raw = Callable[
-    [Case, Any, int, Outcome], Outcome
-]  # case, settings, seed, 1-NN's scores -> with what is measured beside
+Raw = Callable[[Case, Any, int, Outcome], Outcome]  # case, settings, seed, 1-NN's outcome -> completed
 
 
 def score(

@@ -23,9 +23,8 @@ def retrieval(features: Features, classes: int, settings: RetrievalSettings, see
     """
     gallery, queries = pooled(features)
     scores = vote(gallery, features.train.labels, queries, classes, 1).cpu()
-    return Outcome(
-        scores, measures=mean_average_precision(gallery, features.train.labels, queries, features.test.labels)
-    )
+    labels, truth = features.train.labels, features.test.labels
+    return Outcome(scores, measures=mean_average_precision(gallery, labels, queries, truth))
 
 
 def raw_retrieval(case: Case, settings: RetrievalSettings, seed: int, neighbour: Outcome) -> Outcome:

@@ -8,15 +8,6 @@ from kinemask.checks import warn_unused
 from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings, LinearSettings
 
-__all__ = [
-    "FinetuneSettings",
-    "KNNSettings",
-    "LinearSettings",
-    "RetrievalSettings",
-    "RobustnessSettings",
-    "SemiSettings",
-]
-
 
 @dataclass(kw_only=True)
 class KNNSettings:

@@ -130,7 +130,11 @@ class Key:
     @property
     def key(self) -> Key:
         """The key alone."""
-        return Key(**{f.name: getattr(self, f.name) for f in fields(Key)})
+        return Key(**self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """The key's fields by name."""
+        return {f.name: getattr(self, f.name) for f in fields(Key)}
 
     @property
     def hash(self) -> str:
@@ -290,7 +294,12 @@ def find_result(run: Path, key: Key) -> Result | None:
     if not (path.is_file() and scores_path(path).is_file()):
         return None
     found = read_result(path)
-    return found if asdict(found.key) == json.loads(json.dumps(asdict(key))) else None
+    return found if same_key(found, key) else None
+
+
+def same_key(result: Result, key: Key) -> bool:
+    """Whether a result read from a file is of a key in memory, where lists may be tuples."""
+    return asdict(result.key) == json.loads(json.dumps(asdict(key)))
 
 
 def read_scores(path: Path) -> dict[str, np.ndarray]:

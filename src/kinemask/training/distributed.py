@@ -23,6 +23,11 @@ class World:
     size: int
     device: torch.device
 
+    @classmethod
+    def alone(cls, device: str) -> World:
+        """One process."""
+        return cls(0, 1, torch.device(device))
+
     @property
     def main(self) -> bool:
         return self.rank == 0
@@ -50,7 +55,7 @@ def world(device: str) -> Iterator[World]:
     device = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
-        yield World(0, 1, torch.device(device))
+        yield World.alone(device)
         return
     local = int(os.environ["LOCAL_RANK"])
     here = torch.device(device, local) if device == "cuda" else torch.device(device)
