@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.models.encoders import build_encoder, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.nn.settings import HeadSettings
 from kinemask.pretext import method
 from kinemask.skeleton import Layout
 from kinemask.windows.sampling import Sampler, SamplingSettings
@@ -65,7 +66,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
         chosen, base = method(about["method"]), build_encoder(about)
-        head, classes = chosen.head_settings(**about["head"]), [str(name) for name in about["classes"]]
+        head, classes = HeadSettings(**about["head"]), [str(name) for name in about["classes"]]
         classifier = chosen.build_classifier(base.encoder, len(classes), head)
         classifier.load_state_dict(weights)
     return TrainedClassifier(classifier, base.layout, base.sampling, classes, about).to(device).eval()
