@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from unittest.mock import patch
 
-from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.protocols.catalogue import PROTOCOLS
 from latex2mathml.converter import convert
 
 from kinemask import cli
