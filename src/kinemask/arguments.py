@@ -6,6 +6,7 @@ underscores too. Lists are words one after the other (`--seed 0 1 2`) or `[0,1,2
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 import shutil
@@ -43,7 +44,7 @@ class Parser(ArgumentParser):
             named = [p for p in parameters if p.name not in hidden]
             self.positional = [p.name for p in named if p.default is inspect.Parameter.empty]
         before = set(self.known)
-        self.add_function_arguments(function, skip=hidden)  # type: ignore[arg-type]
+        self.add_function_arguments(_typed(function), skip=hidden)  # type: ignore[arg-type]
         self._describe(documented(function))
         self.of_function = [name for name in self.known if name not in before]
 
@@ -212,6 +213,23 @@ class Parser(ArgumentParser):
         wrapped = textwrap.wrap(text, width - 30, break_long_words=False) or [""]
         first = [f"  {shown:26}  {wrapped[0]}".rstrip()] if len(shown) <= 26 else [f"  {shown}", " " * 30 + wrapped[0]]
         return [*first, *(" " * 30 + line for line in wrapped[1:])]
+
+
+class _Names(dict[str, Any]):
+    """The names that annotations may use; one that is imported for type checkers alone, a value's class, is a text."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, str)
+
+
+def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with its annotations as types; otherwise jsonargparse would import what they name, and PyTorch."""
+    names = _Names(function.__globals__)
+    typed = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    typed.__kwdefaults__, typed.__module__ = function.__kwdefaults__, function.__module__
+    annotations = {name: text for name, text in function.__annotations__.items() if name != "return"}
+    typed.__annotations__ = {name: eval(text, {}, names) for name, text in annotations.items()}
+    return typed
 
 
 def documented(thing: Any) -> dict[str, str]:
