@@ -39,12 +39,11 @@ class Parser(ArgumentParser):
         """The parameters of a function; positional: those without a default are words in their order."""
         variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
         parameters = inspect.signature(function).parameters.values()
-        hidden = {p.name for p in parameters if p.kind in variadic} | set(skip)
+        named = [p for p in parameters if p.kind not in variadic and p.name not in skip]
         if positional:
-            named = [p for p in parameters if p.name not in hidden]
             self.positional = [p.name for p in named if p.default is inspect.Parameter.empty]
         before = set(self.known)
-        self.add_function_arguments(_typed(function), skip=hidden)  # type: ignore[arg-type]
+        self.add_function_arguments(_typed(function, named))
         self._describe(documented(function))
         self.of_function = [name for name in self.known if name not in before]
 
@@ -222,13 +221,15 @@ class _Names(dict[str, Any]):
         return getattr(builtins, name, str)
 
 
-def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function with its annotations as types; otherwise jsonargparse would import what they name, and PyTorch."""
+def _typed(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
+    """A function of these parameters, annotated by types; jsonargparse would import what they name, and PyTorch."""
+
+    def typed() -> None: ...
+
     names = _Names(function.__globals__)
-    typed = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    typed.__kwdefaults__, typed.__module__ = function.__kwdefaults__, function.__module__
-    annotations = {name: text for name, text in function.__annotations__.items() if name != "return"}
-    typed.__annotations__ = {name: eval(text, {}, names) for name, text in annotations.items()}
+    known = [p.replace(annotation=eval(p.annotation, {}, names)) for p in parameters]
+    typed.__signature__ = inspect.Signature(known)  # type: ignore[attr-defined]
+    typed.__annotations__ = {p.name: p.annotation for p in known}
     return typed
 
 
