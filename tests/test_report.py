@@ -17,7 +17,6 @@ import yaml
 from kinemask.protocols.protocols import evaluate
 
 from conftest import recordings
-from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.protocols.evaluate import evaluate
