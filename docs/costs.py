@@ -81,11 +81,11 @@ def cost(name: str) -> Cost:
     sampler = Sampler(Tracks(Recordings.of(of, [clip.astype(np.float32)])), settings.sampling)
     torch.manual_seed(0)
     encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
-    encode = flops(TrainedEncoder(encoder, of, settings.sampling, {}))
+    encode = flops(TrainedEncoder(encoder, settings.sampling, {}))
     task = chosen.build(encoder, settings.decoder, settings.pretext)
     task.prepare(sampler)
     one, two = (sampler.sample(torch.zeros(count, dtype=torch.long), Draws(0, count)) for count in (1, 2))
-    with patch.object(encoder, "transform", wraps=encoder.transform) as transform:
+    with patch.object(encoder, "encode", wraps=encoder.encode) as encoded:
         single = step_flops(task, one)
     pair, size = step_flops(task, two), settings.training.batch_size
     trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
@@ -93,7 +93,7 @@ def cost(name: str) -> Cost:
         recipe=recipe,
         frames=settings.sampling.frames,
         grid=(encoder.segments, encoder.num_joints),
-        encoded=transform.call_args[0][0].numel() // encoder.width,
+        encoded=encoded.call_args[0][0].numel() // encoder.width,
         parameters=sum(p.numel() for p in encoder.parameters()),
         trained=trained,
         held=sum(p.numel() for p in task.parameters()) - trained,

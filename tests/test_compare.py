@@ -551,14 +551,14 @@ def test_flops_are_those_of_the_products():
     encoder = method("mamp").build_encoder(of, settings.sampling.frames, settings.encoder)
     L, D = 30 * 25, 256
     block = 2 * L * D * (3 * D + D + 2 * 4 * D) + 2 * 2 * L * L * D
-    assert flops(TrainedEncoder(encoder, of, settings.sampling, {})) == 2 * L * 4 * 3 * D + 2 * block
+    assert flops(TrainedEncoder(encoder, settings.sampling, {})) == 2 * L * 4 * 3 * D + 2 * block
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_a_cost(name, tiny):
     settings = make_settings(tiny, name)
     encoder = method(name).build_encoder(tiny.layout, settings.sampling.frames, settings.encoder)
-    assert flops(TrainedEncoder(encoder, tiny.layout, settings.sampling, {})) > 1000
+    assert flops(TrainedEncoder(encoder, settings.sampling, {})) > 1000
 
 
 def test_the_cost_of_a_run(tiny, recipe, tmp_path):

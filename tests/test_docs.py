@@ -24,9 +24,11 @@ from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a 
 from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
 from kinemask.draws import Draws
+from kinemask.models.classifiers import build_classifier
+from kinemask.nn.settings import HeadSettings
 from kinemask.pretext import NAMES, masks, method, register
-from kinemask.readers import NAMES as DATASETS
-from kinemask.readers import reader
+from kinemask.pretext.methods import _METHODS
+from kinemask.readers import READERS
 from kinemask.skeleton import layout
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +100,7 @@ def shape_of(recipe: str, data: str) -> str:
     dataset = Path(data).name
     if recipe.startswith("skeletonmae"):
         return "coco17"
-    return (dataset in DATASETS and reader(dataset).layout) or "ntu25"
+    return (dataset in READERS and READERS[dataset].layout) or "ntu25"
 
 
 def build(recipe: str, settings: Any) -> None:
@@ -126,12 +128,12 @@ def dry(monkeypatch):
         raise Reached("compare", compare_plan.plan(*args), {})
 
     def weights(path, what):
-        return {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}, {}
+        return {"record": {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}}, {}
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
         ("kinemask.preparation.prepare.prepare", "prepare"),
-        ("kinemask.preparation.info.info", "info"),
+        ("kinemask.preparation.prepare.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
         ("kinemask.protocols.protocols.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
@@ -234,7 +236,7 @@ def test_the_cost_of_the_ssl_classifier():
     chosen, of = method("skeletonmae"), layout("coco17")
     settings, _ = compare_plan.parse(None, {"data": "-", "split": "-"}, "skeletonmae-ntu2d")
     encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
-    classifier = chosen.build_classifier(encoder, 60, chosen.head_settings()).eval()
+    classifier = build_classifier(encoder, 60, HeadSettings(kind="strl", hidden=256, dropout=0.0)).eval()
     with FlopCounterMode(display=False) as counter:
         classifier(torch.zeros(1, settings.sampling.frames, 17, 2), torch.zeros(1, dtype=torch.long), 1)
     page = (DOCS / "methods" / "skeletonmae.md").read_text()
@@ -262,7 +264,7 @@ def test_the_new_method(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "forecast.py").write_text(code)
     (tmp_path / "forecast.yaml").write_text(recipe)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kinemask.pretext._REGISTERED", {})
+    monkeypatch.setattr("kinemask.pretext.methods._METHODS", dict(_METHODS))
     given = [shlex.split(line) for line in NEW_METHOD.splitlines() if line.startswith("python forecast.py")]
     assert [line[2] for line in given] == ["pretrain", "evaluate", "compare"]
     for line in given:

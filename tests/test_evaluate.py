@@ -16,8 +16,9 @@ from kinemask.protocols.protocols import PROTOCOLS, evaluate
 from kinemask.runs.results import accuracy, hash8, per_class, read_results, summary, table, write_result
 from sklearn.neighbors import KNeighborsClassifier
 
-from kinemask.models.encoders import load_encoder, mean_by
-from kinemask.nn.decoder import DecoderSettings
+from kinemask.models.encoders import load_encoder
+from kinemask.nn.readouts import mean_by
+from kinemask.nn.settings import DecoderSettings
 from kinemask.preparation.prepare import prepare
 from kinemask.pretext import method
 from kinemask.protocols.features import Features, check_fit, parts, raw_coordinates, with_sampling

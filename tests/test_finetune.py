@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 
 from kinemask import cli, evaluate, load_classifier, load_encoder
 from kinemask.errors import Stopped
-from kinemask.models.classifiers import TrainedClassifier
-from kinemask.nn.encoder import Encoder, EncoderSettings
-from kinemask.nn.heads import Classifier, HeadSettings
-from kinemask.nn.transformer import Block
+from kinemask.models.classifiers import TrainedClassifier, build_classifier
+from kinemask.nn.heads import MLPClassifier
+from kinemask.nn.settings import EncoderSettings, HeadSettings
+from kinemask.nn.transformer import Block, TransformerEncoder
 from kinemask.pretext import NAMES, method
 from kinemask.protocols.features import Part, parts
 from kinemask.protocols.finetune import FinetuneSettings
@@ -58,9 +58,10 @@ def run(tiny, tmp_path_factory) -> Path:
     return pretrain(make_settings(tiny, encoder_layers=2), tmp_path_factory.mktemp("finetune") / "run", quiet=True)
 
 
-def small_encoder(of=OF, frames=12, **changes) -> Encoder:
+def small_encoder(of=OF, frames=12, **changes) -> TransformerEncoder:
     torch.manual_seed(0)
-    return Encoder(of, frames, EncoderSettings(**{"layers": 3, "width": 16, "heads": 2, "segment_frames": 3} | changes))
+    settings = EncoderSettings(**{"layers": 3, "width": 16, "heads": 2, "segment_frames": 3} | changes)
+    return TransformerEncoder(of, frames, settings)
 
 
 # the network
@@ -68,13 +69,13 @@ def small_encoder(of=OF, frames=12, **changes) -> Encoder:
 
 def test_the_classifier_is_the_papers_head_on_joints_side_by_side():
     encoder = small_encoder()
-    model = Classifier(encoder, 4, HeadSettings(hidden=8, dropout=0.3)).eval()
+    model = MLPClassifier(encoder, 4, HeadSettings(hidden=8, dropout=0.3)).eval()
     assert [type(m).__name__ for m in model.head] == ["Dropout", "Linear", "BatchNorm1d", "ReLU", "Linear"]
     x, clip_index = torch.randn(3, 12, 15, 3), torch.tensor([1, 0, 1])
     tokens = encoder(x)  # (B, P, V, D)
     clips = torch.stack([tokens[1].mean(0).flatten(), tokens[[0, 2]].mean((0, 1)).flatten()])
     torch.testing.assert_close(model(x, clip_index, 2), model.head(clips))
-    assert HeadSettings() == HeadSettings(hidden=2048, dropout=0.3)
+    assert HeadSettings() == HeadSettings(kind="mlp", hidden=2048, dropout=0.3, layers=3)
 
 
 def test_drop_path_skips_rows_and_makes_up_for_it():
@@ -98,7 +99,7 @@ def test_drop_path_skips_rows_and_makes_up_for_it():
 def test_drop_path_rises_linearly(layers, expected):
     encoder = small_encoder(layers=layers)
     encoder.set_drop_path(0.3)
-    assert [block.drop_path for block in encoder.blocks] == pytest.approx(expected)
+    assert [block.drop_path for block in encoder.trunk.blocks] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,7 +107,7 @@ def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
     """Absent bodies do not exist, a clip's bodies are one clip, and every parameter learns."""
     chosen, settings = method(name), make_settings(tiny, name)
     encoder = chosen.build_encoder(tiny.layout, 24, settings.encoder)
-    model = chosen.build_classifier(encoder, 3, chosen.head_settings(hidden=8))
+    model = build_classifier(encoder, 3, HeadSettings(**chosen.finetune.get("head", {}) | {"hidden": 8}))
     x, clip_index = torch.randn(6, 24, 15, 3), torch.tensor([0, 0, 1, 2, 3, 3])
     out = model(x, clip_index, 4)
     assert out.shape == (4, 3)
@@ -126,7 +127,7 @@ def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
 
 def test_layer_decay():
     encoder = small_encoder()
-    model = Classifier(encoder, 4, HeadSettings(hidden=8))
+    model = MLPClassifier(encoder, 4, HeadSettings(hidden=8))
     names = {id(p): n for n, p in model.named_parameters()}
     groups = optim.layer_groups(model, model.depth_groups(), 0.05, 0.5)
     scale = {names[id(p)]: g["scale"] for g in groups for p in g["params"]}
@@ -135,10 +136,10 @@ def test_layer_decay():
     assert {scale[n] for n in scale if n.startswith("head")} == {1.0}
     for i, expected in enumerate((0.125, 0.25, 0.5)):
         assert {scale[n] for n in scale if f"blocks.{i}." in n} == {expected}
-    assert scale["encoder.norm.weight"] == 0.5
-    assert scale["encoder.tokenizer.weight"] == scale["encoder.spatial_position"] == 0.0625
-    assert decay["encoder.tokenizer.weight"] == decay["head.1.weight"] == 0.05
-    assert decay["head.1.bias"] == decay["head.2.weight"] == decay["encoder.temporal_position"] == 0
+    assert scale["encoder.trunk.norm.weight"] == 0.5
+    assert scale["encoder.embedding.tokenizer.weight"] == scale["encoder.embedding.spatial_position"] == 0.0625
+    assert decay["encoder.embedding.tokenizer.weight"] == decay["head.1.weight"] == 0.05
+    assert decay["head.1.bias"] == decay["head.2.weight"] == decay["encoder.embedding.temporal_position"] == 0
     assert len(optim.layer_groups(model, model.depth_groups(), 0.05, 1.0)) == len(groups)
 
 
@@ -171,7 +172,8 @@ def test_the_defaults_are_the_papers():
     ssl = of("skeletonmae", False)
     assert (ssl.optimizer, ssl.momentum, ssl.lr, ssl.schedule, ssl.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
     assert (ssl.epochs, ssl.warmup_epochs, ssl.batch_size, ssl.label_smoothing) == (110, 5, 128, 0.1)
-    assert (ssl.layer_decay, ssl.drop_path, ssl.head.layers) == (1.0, 0.0, 3)
+    assert (ssl.layer_decay, ssl.drop_path) == (1.0, 0.0)
+    assert ssl.head == HeadSettings(kind="strl", hidden=256, dropout=0.0, layers=3)
 
 
 # the job
@@ -183,8 +185,8 @@ def make_job(run, store, clips=None, **changes) -> Finetuning:
         train = Part.of(store, train.clips[:clips], "training", "cpu", "fill")
     model = load_encoder(run)
     settings = FinetuneSettings(**{"epochs": 2, "warmup_epochs": 0, "batch_size": 8} | changes)
-    classifier = Classifier(model.encoder, len(store.classes), HeadSettings(hidden=8))
-    trained = TrainedClassifier(classifier, store.layout, model.sampling, store.classes, dict(model.record))
+    classifier = MLPClassifier(model.encoder, len(store.classes), HeadSettings(hidden=8))
+    trained = TrainedClassifier(classifier, model.sampling, store.classes, dict(model.record))
     config = {"seed": 0, "split": "xsub", "data": str(store.path), "method": "mamp"}
     return Finetuning(trained, model.encoder, store, train, test, settings, config, World(0, 1, torch.device("cpu")))
 
@@ -244,7 +246,7 @@ def test_finetune_leaves_what_it_promises(run, tiny, tmp_path):
     assert kept["accuracy"] == pytest.approx(100 * found[-1])
     assert kept["accuracy_best_epoch"] == pytest.approx(100 * max(found))
     assert {"loss", "training_accuracy", "lr", "clips_per_second"} <= set(lines[0])
-    assert load_encoder(out).record["record"]["pretraining"]["data"]["dataset"] == "tiny"
+    assert load_encoder(out).record["pretraining"]["data"]["dataset"] == "tiny"
     assert not same(load_file(out / "encoder.safetensors"), load_file(run / "encoder.safetensors"))
     assert evaluate("knn", out, tiny.path, "xsub", device="cpu", controls=False)[0]["test_clips"] == kept["test_clips"]
 
@@ -329,7 +331,7 @@ def test_from_scratch_is_the_control_of_a_fine_tune(run, tiny, tmp_path):
         f for f in (run / "finetune").iterdir() if f != Path(tuned["weights"]) and same_weights(f, tmp_path / "out")
     )
     assert not list(control.glob("*.pt"))  # nothing is gone on with
-    assert load_encoder(tmp_path / "out").record["record"]["pretraining"] is None
+    assert load_encoder(tmp_path / "out").record["pretraining"] is None
 
 
 def test_several_seeds_have_folders_of_their_own(run, tiny, tmp_path):
@@ -396,7 +398,7 @@ def test_a_changed_encoder_is_trained_again(own, tiny, monkeypatch):
     assert not steps
     file = own / "encoder.safetensors"
     weights, about = load_file(file), metadata(file)
-    save_file(weights | {"norm.bias": weights["norm.bias"] + 1}, file, metadata=about)
+    save_file(weights | {"trunk.norm.bias": weights["trunk.norm.bias"] + 1}, file, metadata=about)
     evaluate("finetune", own, tiny.path, "xsub", controls=False, **QUICK)
     assert steps
 
@@ -475,7 +477,7 @@ def test_the_test_part_is_scored_so_often(every, epochs, run, tiny, tmp_path):
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"optimizer": "lion"}, "optimizer"),
         ({"head.dropout": 1.0}, r"head\.dropout"),
-        ({"head.layers": 2}, "layers"),
+        ({"head.layers": 0}, "layers"),
         ({"nonsense": 2}, "nonsense"),
         ({"test_every": -1}, "test_every"),
     ],
@@ -546,50 +548,52 @@ def test_a_report_shows_it_and_how_to_do_it_again(scratch, own, tiny, tmp_path):
 
 def test_joints_are_matched_by_name():
     before = small_encoder(layout("ntu25"))
-    after, matched = before.moved_to(layout("kinect20"), 12)
+    after, matched = before.transfer(layout("kinect20"), 12)
     here, there = before.layout.joints, after.layout.joints
     assert matched == [name for name in there if name in here]
     assert len(matched) == 17
     fresh = small_encoder(layout("kinect20"))
     for i, name in enumerate(there):
-        own = after.spatial_position[0, i]
+        own = after.embedding.spatial_position[0, i]
         if name in matched:
-            assert torch.equal(own, before.spatial_position[0, here.index(name)])
+            assert torch.equal(own, before.embedding.spatial_position[0, here.index(name)])
         else:
-            assert not (before.spatial_position[0] == own).all(1).any()
+            assert not (before.embedding.spatial_position[0] == own).all(1).any()
             assert own.abs().max() < 0.1
     for name, value in before.state_dict().items():
-        if name != "spatial_position":
+        if name != "embedding.spatial_position":
             assert torch.equal(value, after.state_dict()[name]), name
     assert fresh.state_dict().keys() == after.state_dict().keys()
-    same_again, everything = before.moved_to(layout("ntu25"), 12)
+    same_again, everything = before.transfer(layout("ntu25"), 12)
     assert everything == list(here)
     assert same(same_again.state_dict(), before.state_dict())
 
 
 def test_pruned_joints_are_matched_too():
     before = small_encoder(layout("ntu25"), joints="pruned")
-    after, matched = before.moved_to(layout("kinect20"), 12)
+    after, matched = before.transfer(layout("kinect20"), 12)
     kept = lambda e: [e.layout.joints[j] for j in e.joints]
     assert matched == [name for name in kept(after) if name in kept(before)]
     for name in matched:
-        a, b = (e.spatial_position[0, kept(e).index(name)] for e in (after, before))
+        a, b = (e.embedding.spatial_position[0, kept(e).index(name)] for e in (after, before))
         assert torch.equal(a, b)
 
 
 def test_from_three_coordinates_to_two_and_to_other_windows():
     before = small_encoder(layout("ntu25"))
-    after, matched = before.moved_to(layout("coco17"), 24)
+    after, matched = before.transfer(layout("coco17"), 24)
     assert set(matched) == set(layout("coco17").joints) & set(layout("ntu25").joints)
     x = torch.randn(2, 12, 25, 3)
     flat = torch.cat([x[..., :2], torch.zeros_like(x[..., :1])], -1)
-    a = before.tokenize(flat, torch.tensor([5]))
-    b = after.tokenize(torch.nn.functional.pad(x[:, :, [5] * 17, :2], (0, 0, 0, 0, 0, 12)), torch.tensor([3]))
+    a = before.embedding.tokenize(flat, torch.tensor([5]))
+    b = after.embedding.tokenize(torch.nn.functional.pad(x[:, :, [5] * 17, :2], (0, 0, 0, 0, 0, 12)), torch.tensor([3]))
     torch.testing.assert_close(a, b[:, :4])
-    expected = F.interpolate(before.temporal_position[:, 0].T[None], 8, mode="linear", align_corners=False)[0].T
-    torch.testing.assert_close(after.temporal_position[:, 0], expected)
-    back, _ = after.moved_to(layout("ntu25"), 12)
-    w = lambda e: e.tokenizer.weight.view(16, 3, -1)
+    expected = F.interpolate(before.embedding.temporal_position[:, 0].T[None], 8, mode="linear", align_corners=False)[
+        0
+    ].T
+    torch.testing.assert_close(after.embedding.temporal_position[:, 0], expected)
+    back, _ = after.transfer(layout("ntu25"), 12)
+    w = lambda e: e.embedding.tokenizer.weight.view(16, 3, -1)
     assert torch.equal(w(back)[..., :2], w(before)[..., :2])
 
 

@@ -12,18 +12,21 @@ from torch import nn
 from conftest import recording
 from kinemask.configure import parse
 from kinemask.draws import Draws
+from kinemask.models.classifiers import build_classifier
 from kinemask.nn.graph import (
     GAT,
     GCN,
     GIN,
     GraphDecoder,
-    GraphDecoderSettings,
     GraphEncoder,
-    GraphEncoderSettings,
     contract,
 )
-from kinemask.nn.strl import STRL, MultiScaleTemporal, STRLSettings
-from kinemask.pretext.skeletonmae import METHOD, SkeletonMAE, SkeletonMAESettings
+from kinemask.nn.settings import EncoderSettings, GraphDecoderSettings, GraphEncoderSettings, HeadSettings
+from kinemask.nn.strl import STRL, MultiScaleTemporal
+from kinemask.nn.transformer import TransformerEncoder
+from kinemask.pretext import method
+from kinemask.pretext.settings import SkeletonMAESettings
+from kinemask.pretext.skeletonmae import SkeletonMAE
 from kinemask.protocols.finetune import FinetuneSettings
 from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
@@ -136,7 +139,7 @@ def test_joints_on_either_side_of_dropped_ones_are_neighbours(of, joints):
             walk += [u for u in new if u not in kept]
         assert {kept[j] for j in np.flatnonzero(found[i])} == (reached & set(kept)) - {v}
     body = encoder(of, joints=joints)
-    assert torch.equal(body.adjacency, torch.from_numpy(found))
+    assert torch.equal(body.embedding.adjacency, torch.from_numpy(found))
     assert joints != "all" or np.array_equal(found, near)
 
 
@@ -147,7 +150,7 @@ def test_joints_on_either_side_of_dropped_ones_are_neighbours(of, joints):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_joint_sees_as_far_as_there_are_layers_and_no_other_frame(kind, layers):
     body = encoder(kind=kind, layers=layers).double()
-    reach = torch.linalg.matrix_power(body.adjacency + torch.eye(17), layers) > 0
+    reach = torch.linalg.matrix_power(body.embedding.adjacency + torch.eye(17), layers) > 0
     x = make_batch().x.double()
     moved = x.clone()
     moved[:, 2, 9] += 1.0  # the left wrist, in one frame
@@ -188,7 +191,7 @@ def test_a_layout_of_ones_own_even_with_a_joint_that_no_bone_reaches(tmp_path, k
     of = layout(tmp_path / "own.yaml")
     body = GraphEncoder(of, T, GraphEncoderSettings(kind=kind, width=D, joints=joints))
     left = {"all": [4, 1, 1, 0, 1, 1], "limbs": [1, 1], "middle": [3, 3, 0, 3, 3]}  # neighbours
-    assert body.adjacency.sum(1).tolist() == left[joints]
+    assert body.embedding.adjacency.sum(1).tolist() == left[joints]
     out = body(torch.randn(B, T, 6, 2))
     assert out.shape == (B, T, len(left[joints]), D)
     assert out.isfinite().all()
@@ -205,17 +208,25 @@ def test_parameters_by_depth():
     body.set_drop_path(0.0)
 
 
+def test_intermediates_end_with_what_the_encoder_gives():
+    body, batch = encoder(), make_batch()
+    layers = body.intermediates(body.embed(batch.x).flatten(1, 2))
+    assert len(layers) == body.settings.layers
+    assert torch.equal(layers[-1].view(B, T, 17, D), body(batch.x))
+    assert not torch.equal(layers[-2], layers[-1])
+
+
 @pytest.mark.parametrize("kind", ["gin", "gat"])
 def test_moved_to_another_skeleton_the_weights_stay(kind):
     body = encoder(kind=kind)
-    moved, shared = body.moved_to(layout("penn13"), 9)
+    moved, shared = body.transfer(layout("penn13"), 9)
     assert (moved.segments, moved.num_joints, moved.tokens) == (9, 13, 117)
     assert shared == [name for name in layout("penn13").joints if name != "head"]
     assert all(torch.equal(a, b) for a, b in zip(body.parameters(), moved.parameters(), strict=True))
-    same = body.moved_to(body.layout, T)[0]
+    same = body.transfer(body.layout, T)[0]
     assert torch.equal(same(make_batch().x), body(make_batch().x))
-    deep, _ = body.moved_to(layout("ntu25"), T)
-    assert torch.equal(deep.tokenizer.weight[:, :2], body.tokenizer.weight)
+    deep, _ = body.transfer(layout("ntu25"), T)
+    assert torch.equal(deep.embedding.tokenizer.weight[:, :2], body.embedding.tokenizer.weight)
     assert deep(make_batch("ntu25").x).shape == (B, T, 25, D)
 
 
@@ -271,7 +282,7 @@ def test_joints_not_seen_are_the_first_to_be_masked_at_random():
 def test_the_mask_token_enters_and_what_it_hides_does_not():
     task, batch = make(), make_batch()
     seen = []
-    task.encoder.graph.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    task.encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     predicted = task.predict(again(batch)).predicted
     hidden = [v for part in ("right_arm", "right_leg") for v in layout("coco17").parts[part]]
     kept = [v for v in range(17) if v not in hidden]
@@ -317,7 +328,7 @@ def test_loss_against_a_loop(of, target, beta):
         hidden = [v for part in ("right_arm", "right_leg") for v in layout(of).parts[part]]
         masked = task.encoder.embed(batch.x)
         masked[:, :, hidden] = task.mask_token
-        out = task.decoder(task.encoder.transform(masked), task.encoder.adjacency)
+        out = task.decoder(task.encoder.encode(masked.flatten(1, 2))).view(*masked.shape[:3], -1)
     plain, out = plain.double().numpy(), out.double().numpy()
     bodies = []
     for b in range(B):
@@ -347,7 +358,7 @@ def test_no_gradient_through_the_target():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in task.parameters())
     before = [p.grad.clone() for p in task.parameters()]
     fixed = task.target(batch)
-    fixed = type(fixed)(*(t.detach() for t in fixed))
+    fixed = fixed._replace(tokens=fixed.tokens.detach())
     task.zero_grad()
     task.target = lambda _: fixed
     task(again(batch))["loss"].backward()
@@ -404,11 +415,15 @@ def test_more_that_cannot_be_is_told():
     with pytest.raises(ValueError, match=r"decoder\.layers"):
         GraphDecoderSettings(layers=0)
     with pytest.raises(ValueError, match=r"head\.layers"):
-        STRLSettings(layers=0)
+        HeadSettings(kind="strl", layers=0)
     with pytest.raises(ValueError, match="multiple of 4"):
-        STRL(encoder(width=6), 3, STRLSettings())
+        build_classifier(encoder(width=6), 3, HeadSettings(kind="strl"))
+    transformer = TransformerEncoder(layout("coco17"), T, EncoderSettings(layers=1, width=8, heads=1, segment_frames=3))
+    with pytest.raises(ValueError, match=r"head\.kind strl.*graph layers.*transformer"):
+        build_classifier(transformer, 3, HeadSettings(kind="strl"))
     for section in (
         lambda: GraphEncoderSettings(heads=2),
+        lambda: HeadSettings(layers=2),
         lambda: SkeletonMAESettings(masked_joints=0, random_parts=2),
         lambda: SkeletonMAESettings(parts=("head",), random_parts=2),
     ):
@@ -422,7 +437,9 @@ def test_more_that_cannot_be_is_told():
 def strl(layers=3, of="coco17", seed=0, **settings) -> STRL:
     """An STRL whose batch norms have seen something, in eval mode and float64."""
     torch.manual_seed(seed)
-    model = STRL(encoder(of, seed=seed), 4, STRLSettings(layers=layers, hidden=16, **settings)).double()
+    model = STRL(
+        encoder(of, seed=seed), 4, HeadSettings(kind="strl", layers=layers, hidden=16, **({"dropout": 0.0} | settings))
+    ).double()
     model(make_batch(of, 8).x.double(), torch.arange(8), 8)
     return model.eval()
 
@@ -430,14 +447,14 @@ def strl(layers=3, of="coco17", seed=0, **settings) -> STRL:
 def reference(model: STRL, people: torch.Tensor) -> torch.Tensor:
     """Logits of one clip, person by person and frame by frame: people (M, T, V, C)."""
     body = model.encoder
-    streams = [body.tokenizer(x[:, body.joints]) for x in people]  # (T, V, D) each
+    streams = [body.embedding.tokenizer(x[:, body.joints]) for x in people]  # (T, V, D) each
     for layer, graph in zip(model.layers, model.graphs, strict=True):
         modelled = []
         for h in streams:
             frames = []
             for t in range(T):
                 here = h[t] + layer.temporal_position[t]
-                whole = sum(graph(here, body.adjacency))
+                whole = sum(graph(here, body.embedding.adjacency))
                 joined = torch.stack([torch.cat([whole, joint]) for joint in here])
                 frames.append(joined + layer.residual(here))
             modelled.append(torch.stack(frames))
@@ -482,28 +499,28 @@ def test_absent_people_never_change_a_result(tmp_path):
 
 def test_each_layer_has_a_copy_of_the_encoder_of_its_own():
     body = encoder()
-    model = STRL(body, 4, STRLSettings(hidden=16))
+    model = STRL(body, 4, HeadSettings(kind="strl", hidden=16, dropout=0.0))
     graphs = model.graphs
     assert len(graphs) == len(model.layers) == 3
     for graph in graphs[1:]:
-        for a, b in zip(graph.parameters(), body.graph.parameters(), strict=True):
+        for a, b in zip(graph.parameters(), body.trunk.parameters(), strict=True):
             assert torch.equal(a, b)
             assert a is not b
     groups = model.depth_groups()
     assert len(groups) == 1 + 3 * body.settings.layers
-    trained_before = {id(p) for part in (body.tokenizer, *graphs) for p in part.parameters()}
+    trained_before = {id(p) for part in (body.embedding, *graphs) for p in part.parameters()}
     assert {id(p) for group in groups for p in group} == trained_before
     batch = make_batch(count=6)
     model(batch.x, torch.tensor([0, 0, 1, 2, 2, 3]), 4).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-@pytest.mark.parametrize("option", [f.name for f in fields(STRLSettings)])
+@pytest.mark.parametrize("option", [f.name for f in fields(HeadSettings) if f.name != "kind"])
 def test_every_option_of_strl_changes_its_output(option):
     outs = []
     for settings in ({}, {option: {"layers": 2, "hidden": 32, "dropout": 0.5}[option]}):
         torch.manual_seed(0)
-        model = STRL(encoder(), 4, STRLSettings(**({"hidden": 16} | settings)))
+        model = STRL(encoder(), 4, HeadSettings(kind="strl", **({"hidden": 16, "dropout": 0.0} | settings)))
         torch.manual_seed(0)
         outs.append(model(make_batch().x, torch.arange(B), B))
     assert not torch.allclose(*outs)
@@ -543,10 +560,11 @@ def test_the_papers_ablations_are_one_setting_each(option, values):
 
 
 def test_the_papers_fine_tuning():
-    s = FinetuneSettings(**METHOD.finetune)
+    s = method("skeletonmae").finetune
+    s = FinetuneSettings(**s | {"head": HeadSettings(**s["head"])})
     assert (s.optimizer, s.momentum, s.lr, s.schedule, s.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
     assert (s.epochs, s.warmup_epochs, s.batch_size, s.label_smoothing) == (110, 5, 128, 0.1)
-    assert METHOD.head_settings().layers == 3
+    assert (s.head.kind, s.head.layers) == ("strl", 3)
 
 
 @pytest.mark.parametrize("recipe", [name for name in recipes() if name.startswith("skeletonmae")])

@@ -14,7 +14,7 @@ import kinemask
 from kinemask.draws import Draws
 from kinemask.nn.average import MovingAverage
 from kinemask.pretext import masks, targets
-from kinemask.pretext.masksem import MaskSemSettings
+from kinemask.pretext.settings import MaskSemSettings
 from kinemask.skeleton import layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
@@ -191,7 +191,7 @@ def test_contextual_targets_against_a_loop(top_k):
     task, batch = make("skeleton2vec", pretext={"top_k_layers": top_k}), make_batch()
     wander(task.teacher, torch.Generator().manual_seed(0))  # the student's are others
     caught = []
-    for block in task.teacher.module.blocks:
+    for block in task.teacher.module.trunk.blocks:
         block.mlp.register_forward_hook(lambda m, i, out: caught.append(out.double().numpy()))
     with torch.no_grad():
         task.teacher.module(batch.x)
@@ -228,7 +228,7 @@ def test_targets_do_not_collapse(tiny):
         losses.append(out["loss"].item())
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
     assert min(spread) > 0.2
-    nn.init.zeros_(task.teacher.module.tokenizer.weight)
+    nn.init.zeros_(task.teacher.module.embedding.tokenizer.weight)
     with torch.no_grad():
         assert task(make_batch())["target_std"] < 1e-3
 
@@ -331,7 +331,7 @@ def test_what_is_most_active_is_masked():
 def test_the_criterion_costs_one_pass_without_gradient():
     task, batch = make("masksem"), make_batch()
     passes = []
-    for block in (task.momentum.module.blocks[0], task.encoder.blocks[0]):
+    for block in (task.momentum.module.trunk.blocks[0], task.encoder.trunk.blocks[0]):
         block.register_forward_hook(lambda m, i, out: passes.append((len(out), out.requires_grad)))
     task(again(batch))
     assert passes == [(B + 1, False), (B, True)]

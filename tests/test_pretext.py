@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from kinemask.draws import Draws
-from kinemask.nn.decoder import Decoder, DecoderSettings
-from kinemask.nn.encoder import Encoder, EncoderSettings, segment
+from kinemask.nn.decoder import Decoder
+from kinemask.nn.encoder import segment
+from kinemask.nn.settings import DecoderSettings, EncoderSettings
+from kinemask.nn.transformer import TransformerEncoder
 from kinemask.pretext import NAMES, masks, method, targets
 from kinemask.pretext.contrast import cross_contrast
-from kinemask.pretext.hacm import HACMSettings
-from kinemask.pretext.mamp import MAMPSettings
+from kinemask.pretext.settings import HACMSettings, MAMPSettings
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout
 from kinemask.windows.sampler import Batch, Sampler
@@ -185,12 +186,12 @@ def test_forward_backward_and_mask(name, of):
         if value.requires_grad:
             assert value.grad is not None, f"{parameter} is not trained"
             assert value.grad.isfinite().all(), parameter
-    assert task.encoder.tokenizer.weight.grad.abs().sum() > 0
+    assert task.encoder.embedding.tokenizer.weight.grad.abs().sum() > 0
     mask, encoded, predicted, target = task.predict(again(batch))
     L, K = task.encoder.tokens, mask.keep.shape[1]
     assert mask.keep.dtype == mask.masked.dtype == torch.int64
     assert torch.equal(torch.cat(mask[:2], 1).sort(1).values, torch.arange(L).expand(B, L))
-    assert encoded.shape == (B, K, task.encoder.width)
+    assert encoded.shape == (B, L if name == "skeletonmae" else K, task.encoder.width)
     assert predicted.shape[:2] == (B, L - K)
     assert predicted.shape[2] >= target.tokens.shape[2]
     assert target.tokens.shape == target.mean.shape == target.scale.shape
@@ -427,7 +428,7 @@ def test_every_option_of_the_encoder_changes_its_output(option, value):
     outs = []
     for settings in (base, replace(base, **{option: value})):
         torch.manual_seed(0)
-        outs.append(Encoder(layout("sbu15"), FRAMES, settings)(x))
+        outs.append(TransformerEncoder(layout("sbu15"), FRAMES, settings)(x))
     assert outs[0].shape != outs[1].shape or not torch.allclose(*outs)
 
 
@@ -506,7 +507,7 @@ def test_options_together(name, of, options):
 def test_no_motion_gives_a_uniform_mask(name, pretext, dtype):
     """Nothing moves, nothing is preferred: every token is kept as often as any other."""
     task, batch = make(name, "sbu15", pretext), make_batch(count=400, still=True)
-    nn.init.zeros_(task.encoder.temporal_position)  # a criterion on embeddings sees positions move
+    nn.init.zeros_(task.encoder.embedding.temporal_position)  # a criterion on embeddings sees positions move
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16), torch.no_grad():
         mask = task.predict(again(batch))[0]
     share = torch.bincount(mask.keep.flatten(), minlength=task.encoder.tokens) / 400
@@ -682,14 +683,16 @@ def test_a_still_token_has_a_finite_target():
         assert targets.normalise(torch.zeros(1, FRAMES, 15, 3), S, norm)[0].abs().max() == 0
 
 
-def test_masked_mse_against_a_loop():
+def test_mean_squared_error_against_a_loop():
     predicted, target = torch.randn(3, 10, 6), torch.randn(3, 10, 6)
     weight = torch.rand(3, 10) > 0.4
     expected = [
         np.mean([((predicted[b, i] - target[b, i]) ** 2).mean().item() for i in range(10) if weight[b, i]])
         for b in range(3)
     ]
-    assert targets.masked_mse(predicted, target, weight).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert targets.masked_mean(targets.squared_error(predicted, target), weight).item() == pytest.approx(
+        np.mean(expected), rel=1e-5
+    )
 
 
 def test_mae_predicts_coordinates_and_mamp_motion():
@@ -733,7 +736,9 @@ def test_spatial_criterion_against_a_loop(joints, radial_weight):
     hub = list(of.dropped["pruned"]) if joints == "pruned" else list(of.torso)
     assert set(hub) == set(of.torso)
     with torch.no_grad():
-        tokens = encoder.tokenizer(segment(batch.x[:, :, hub], S)).mean(2)  # averaged, then mapped; no positions
+        tokens = encoder.embedding.tokenizer(segment(batch.x[:, :, hub], S)).mean(
+            2
+        )  # averaged, then mapped; no positions
         root = encoder.project(tokens).double().numpy()
     points = mapped.double().numpy()
     for b, (i, p), v in [(0, (0, 1), 0), (1, (1, 4), 5), (3, (2, 6), encoder.num_joints - 1)]:
@@ -766,7 +771,7 @@ def test_temporal_criterion_2_against_a_loop_and_not_constant(projection):
         if projection == "frozen":
             q, k = task.psi(embedded), task.phi(embedded)
         else:
-            block = task.encoder.blocks[0]
+            block = task.encoder.trunk.blocks[0]
             q, k, _ = block.attention.qkv(block.norm1(embedded)).chunk(3, -1)
     q, k = (t[:, segments].double().numpy() for t in (q, k))
     for b, v in [(0, 0), (2, 5), (3, 8)]:
@@ -787,7 +792,7 @@ def test_frozen_projections_do_not_train_and_borrowed_ones_follow_the_encoder():
         settings = {"temporal_strategy": 2, "temporal_projection": projection, "criteria": "temporal"}
         task = make("hacm", pretext=settings | {"contrast_weight": 0, "gumbel": False})
         before = outcome(task, batch)[0].keep
-        nn.init.normal_(task.encoder.blocks[0].attention.qkv.weight)
+        nn.init.normal_(task.encoder.trunk.blocks[0].attention.qkv.weight)
         assert torch.equal(before, outcome(task, batch)[0].keep) != follows
 
 
@@ -796,9 +801,9 @@ def crafted(extreme, pretext):
     task = make("hacm", pretext={"gumbel": False, "contrast_weight": 0} | pretext)
     encoder = task.encoder
     with torch.no_grad():
-        for parameter in (encoder.tokenizer.weight, encoder.temporal_position, encoder.spatial_position):
+        for parameter in encoder.embedding.parameters():
             parameter.zero_()
-        encoder.tokenizer.weight[0, 0] = 1
+        encoder.embedding.tokenizer.weight[0, 0] = 1
     x = torch.zeros(1, FRAMES, 15, 3)
     for p, v in extreme:
         x[:, p * S, encoder.joints[v]] = 1.0
@@ -887,9 +892,9 @@ def test_the_mapping_serves_downstream_use():
     encoder = task.encoder
     mapped = encoder.project(encoder.embed(batch.x))
     assert (mapped.norm(dim=-1) < 1).all()
-    torch.testing.assert_close(encoder(batch.x), encoder.transform(mapped.flatten(1, 2)).view(mapped.shape))
+    torch.testing.assert_close(encoder(batch.x), encoder.encode(mapped.flatten(1, 2)).view(mapped.shape))
     encoder.settings = replace(encoder.settings, space="euclidean")
-    assert not torch.allclose(encoder(batch.x), encoder.transform(mapped.flatten(1, 2)).view(mapped.shape), atol=1e-3)
+    assert not torch.allclose(encoder(batch.x), encoder.encode(mapped.flatten(1, 2)).view(mapped.shape), atol=1e-3)
 
 
 # cross-contrast

@@ -15,10 +15,8 @@ from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from kinemask import poincare
-from kinemask.draws import Draws
-from kinemask.nn import decoder, encoder, transformer
+from kinemask.nn import decoder, encoder, graph, transformer
 from kinemask.pretext import NAMES, contrast, masks, targets
-from kinemask.windows import augment, fill, resample, scale, streams
 from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]
@@ -26,41 +24,26 @@ Tokens = Float[Tensor, "B L D"]
 Clip = Float[Tensor, "B T V C"]
 Ball = Float[Tensor, "*N D"]
 Loss = Float[Tensor, ""]
+Points = Float[Tensor, "B M W"]
 Kept, Masked = Int[Tensor, "B K"], Int[Tensor, "B M"]  # K + M = L
 # owner, name: what its arguments are called, and "return"
 SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
-    (fill, "fill"): {
-        "values": Float[Tensor, "rows V C"],
-        "seen": Bool[Tensor, "rows V"],
-        "starts": Int[Tensor, "tracks"],
-        "return": Float[Tensor, "rows V C"],
-    },
-    (scale, "torso_scale"): {
-        "values": Float[Tensor, "rows V C"],
-        "starts": Int[Tensor, "tracks"],
-        "return": Float[Tensor, "tracks"],
-    },
-    (resample, "linear_positions"): {
+    (sampling, "resample_positions"): {
         "start": Float[Tensor, "B"],
         "length": Int[Tensor, "B"],
         "return": Float[Tensor, "B T"],
     },
-    (resample, "interpolate"): {
-        "frames": Float[Tensor, "rows V C"],
-        "seen": Bool[Tensor, "rows V"],
-        "start": Int[Tensor, "B"],
-        "n": Int[Tensor, "B"],
-        "position": Float[Tensor, "B T"],
-        "return": tuple[Float[Tensor, "B T V C"], Bool[Tensor, "B T V"]],
-    },
-    (augment, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
-    (augment, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
-    (streams, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
+    (sampling, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
+    (sampling, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
+    (sampling, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
-    (encoder.Encoder, "project"): {"embedded": Ball, "return": Ball},
-    (encoder.Encoder, "transform"): {"tokens": Tokens, "return": Tokens},
-    (encoder.Encoder, "feed_forwards"): {"tokens": Tokens, "return": Sequence[Tokens]},
+    (encoder.Encoder, "validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},
+    (encoder.Embedding, "tokenize"): {"x": Clip, "joints": Int[Tensor, "J"], "return": Float[Tensor, "B P J D"]},
+    (transformer.TransformerEncoder, "project"): {"embedded": Ball, "return": Ball},
+    (transformer.TransformerEncoder, "encode"): {"tokens": Tokens, "return": Tokens},
+    (transformer.TransformerEncoder, "intermediates"): {"tokens": Tokens, "return": Sequence[Tokens]},
+    (graph.GraphEncoder, "encode"): {"tokens": Tokens, "return": Tokens},
     (transformer.Block, "forward"): {"x": Tokens, "return": Tokens},
     (transformer, "attend"): {
         **dict.fromkeys("qkv", Float[Tensor, "B H L d"]),
@@ -89,22 +72,16 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "reference": Float[Tensor, "P V D"],
         "return": Grid,
     },
-    (masks, "token_validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},
     (targets, "normalise"): {
         "frames": Clip,
         "return": tuple[Float[Tensor, "B L W"], Float[Tensor, "B L W"], Float[Tensor, "B L W"]],
     },
     (targets, "acceleration"): {"x": Clip, "return": Clip},
     (targets, "contextual"): {"layers": Sequence[Tokens], "return": Tokens},
-    (targets, "masked_mse"): {
-        "predicted": Float[Tensor, "B M W"],
-        "target": Float[Tensor, "B M W"],
-        "weight": Float[Tensor, "B M"] | Bool[Tensor, "B M"],
-        "return": Loss,
-    },
-    (targets, "reweighted_cosine"): {
-        "predicted": Float[Tensor, "B M W"],
-        "target": Float[Tensor, "B M W"],
+    (targets, "squared_error"): {**dict.fromkeys(("predicted", "target"), Points), "return": Float[Tensor, "B M"]},
+    (targets, "reweighted_cosine"): {**dict.fromkeys(("predicted", "target"), Points), "return": Float[Tensor, "B M"]},
+    (targets, "masked_mean"): {
+        "error": Float[Tensor, "B M"],
         "weight": Float[Tensor, "B M"] | Bool[Tensor, "B M"],
         "return": Loss,
     },
@@ -145,7 +122,7 @@ def called(monkeypatch):
 
 def test_shapes_are_as_documented(called):
     for of in LAYOUTS:
-        drawn = training_set(of, FRAMES).sample(torch.arange(3), Draws(0, 3))
+        drawn = training_set(of, FRAMES).sample(torch.arange(3), sampling.Draws(0, 3))
         assert drawn.x.shape[:2] == (3, FRAMES)
         for name in NAMES:
             make(name, of)(again(make_batch(of)))["loss"].backward()

@@ -23,7 +23,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kinemask.configure import parse
-from kinemask.models.encoders import build_encoder, load_encoder
+from kinemask.models.encoders import load_encoder
 from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.runs import checkpoint
@@ -126,8 +126,8 @@ def test_a_run_leaves_what_it_promises(name, whole, tiny):
     assert lines[-1]["loss"] < lines[0]["loss"]
     record = load_encoder(run).record
     assert record["method"] == name
-    assert record["record"]["settings"] == settings.to_dict()
-    assert record["record"]["data"]["sha256"] == tiny.identity
+    assert record["settings"] == settings.to_dict()
+    assert record["data"]["sha256"] == tiny.identity
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -685,7 +685,7 @@ def alike(one: Path, two: Path) -> None:
     """Two encoders compute the same but for rounding; weights without a gradient (the keys' biases) may differ."""
     x = torch.randn(20, 24, 15, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        a, b = (load_encoder(run).features(x) for run in (one, two))
+        a, b = (load_encoder(run).encoder(x).mean((1, 2)) for run in (one, two))
     torch.testing.assert_close(a, b, atol=1e-2 * a.std().item(), rtol=0)
 
 
@@ -914,13 +914,16 @@ def test_an_encoder_file_gives_the_same_encoder(name, whole, tiny):
     with threaded(tiny, whole[name], name=name) as loop, torch.no_grad():  # resumed: the trained weights
         encoders = loop.task.encoders()
         torch.testing.assert_close(encoders["encoder"].eval()(x), model.encoder(x))
-        torch.testing.assert_close(model.features(x), encoders["encoder"](x).mean((1, 2)))
+        clip_index = torch.tensor([0, 1, 1])
+        tokens = encoders["encoder"](x).mean((1, 2))
+        clips = torch.stack([tokens[0], tokens[1:].mean(0)])
+        torch.testing.assert_close(model.clip_features(x, clip_index, 2), clips)
         for file, encoder in encoders.items():
             assert same(load_file(whole[name] / f"{file}.safetensors"), encoder.state_dict())
     assert load_encoder(whole[name] / "encoder.safetensors").record == model.record
-    fresh = build_encoder(model.record)
-    assert fresh.state_dict().keys() == model.state_dict().keys()
-    assert not same(fresh.state_dict(), model.state_dict())
+    fresh = model.encoder.fresh(model.layout, 24)
+    assert fresh.state_dict().keys() == model.encoder.state_dict().keys()
+    assert not same(fresh.state_dict(), model.encoder.state_dict())
 
 
 def rewrite(path, change):
@@ -945,14 +948,14 @@ LIES = {
     "not JSON": lambda p: rewrite(p, lambda about: "{"),
     "a list": lambda p: rewrite(p, lambda about: "[]"),
     "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
-    "no method": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "method"}),
-    "unknown method": lambda p: rewrite(p, lambda about: about | {"method": "os"}),
+    "no architecture": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "architecture"}),
+    "unknown architecture": lambda p: rewrite(p, lambda about: about | {"architecture": "os"}),
     "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
     "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
     "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
     "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
     "a weight missing": lambda p: save_file(
-        {k: v for k, v in load_file(p).items() if k != "tokenizer.bias"}, p, metadata=metadata(p)
+        {k: v for k, v in load_file(p).items() if k != "embedding.tokenizer.bias"}, p, metadata=metadata(p)
     ),
 }
 
@@ -962,6 +965,48 @@ def metadata(path):
 
     with safe_open(path, "pt") as f:
         return f.metadata()
+
+
+OLD_NAMES = {"embedding": "", "trunk.blocks": "blocks.", "trunk.norm": "norm.", "trunk.layers": "graph.layers."}
+OLD_NAMES |= {"trunk.activations": "graph.activations."}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_kinemask_0_1_gives_the_same_encoder(name, whole, tmp_path):
+    """Format 1 named the method, not the architecture, and its encoders had no embedding and trunk."""
+    path, model = tmp_path / "encoder.safetensors", load_encoder(whole[name])
+    weights = {}
+    for key, value in load_file(whole[name] / "encoder.safetensors").items():
+        new, old = next((new, old) for new, old in OLD_NAMES.items() if key.startswith(f"{new}."))
+        weights[old + key.removeprefix(f"{new}.")] = value
+    assert not any(key.startswith(("embedding", "trunk")) for key in weights)
+    about = json.loads(metadata(whole[name] / "encoder.safetensors")["kinemask"])
+    assert about["format"] == 2
+    about |= {"format": 1, "method": about["record"].pop("method")}
+    del about["architecture"]
+    save_file(weights, path, metadata={"kinemask": json.dumps(about)})
+    old = load_encoder(path)
+    assert same(old.encoder.state_dict(), model.encoder.state_dict())
+    assert old.record == model.record
+    assert (
+        old.encoder.architecture == model.encoder.architecture == ("graph" if name == "skeletonmae" else "transformer")
+    )
+
+
+def test_an_encoder_is_loaded_without_any_method(whole):
+    for name in ("mamp", "skeletonmae"):
+        code = f"import sys, kinemask; kinemask.load_encoder({str(whole[name])!r}); print(*sys.modules)"
+        loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert "torch" in loaded
+        assert not any(module.startswith("kinemask.pretext") for module in loaded)
+
+
+def test_settings_and_methods_are_known_without_torch():
+    code = "import sys; from kinemask.pretext import NAMES, method\n"
+    code += "for name in NAMES: method(name).encoder_settings(), method(name).settings()\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "kinemask.pretext.settings" in loaded
+    assert "torch" not in loaded
 
 
 @pytest.mark.parametrize("lie", LIES)

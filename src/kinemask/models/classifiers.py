@@ -11,27 +11,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.models.encoders import build_encoder, find, read_weights, rebuilding, sampler_of, write_weights
-from kinemask.pretext import method
+from kinemask.models.encoders import build_encoder, describe, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.graph import GraphEncoder
+from kinemask.nn.heads import Classifier, MLPClassifier
+from kinemask.nn.settings import HeadSettings
+from kinemask.nn.strl import STRL
 from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
 
 
-class TrainedClassifier(nn.Module):
-    """A classifier with what it needs to be used: layout, sampling, the classes' names, and how it was trained."""
+def build_classifier(encoder: Encoder, classes: int, head: HeadSettings) -> Classifier:
+    """A classifier of the head's kind around an encoder; ValueError where the kind needs another encoder."""
+    if head.kind == "mlp":
+        return MLPClassifier(encoder, classes, head)
+    if not isinstance(encoder, GraphEncoder):
+        raise ValueError(
+            f"head.kind strl copies the encoder's graph layers, and an encoder of architecture {encoder.architecture} "
+            "has none; take head.kind mlp"
+        )
+    return STRL(encoder, classes, head)
 
-    def __init__(
-        self,
-        classifier: nn.Module,
-        layout: Layout,
-        sampling: SamplingSettings,
-        classes: list[str],
-        record: dict[str, Any],
-    ):
+
+class TrainedClassifier(nn.Module):
+    """A classifier with what it needs to be used: sampling, the classes' names, and how it was trained."""
+
+    def __init__(self, classifier: Classifier, sampling: SamplingSettings, classes: list[str], record: dict[str, Any]):
         super().__init__()
-        self.classifier, self.layout, self.sampling = classifier, layout, sampling
-        self.classes, self.record = classes, record
+        self.classifier, self.sampling, self.classes, self.record = classifier, sampling, classes, record
+
+    @property
+    def layout(self) -> Layout:
+        return self.classifier.encoder.layout
 
     def predict(self, x: Tensor | np.ndarray | Sequence[np.ndarray], batch_size: int = 64) -> Tensor:
         """Probabilities of `classes` for recordings as `TrainedEncoder.encode` takes them: (N, classes)."""
@@ -52,9 +64,11 @@ class TrainedClassifier(nn.Module):
         return torch.stack(views).mean(0)
 
 
-def save_classifier(path: Path, model: TrainedClassifier, head: Any) -> None:
-    """Write classifier.safetensors: weights, and in its metadata what rebuilds it. head: the head's settings."""
-    write_weights(path, model.classifier, model.record | {"head": asdict(head), "classes": model.classes})
+def save_classifier(path: Path, model: TrainedClassifier) -> None:
+    """Write classifier.safetensors: weights, and in its metadata what rebuilds it."""
+    classifier = model.classifier
+    about = describe(classifier.encoder, model.sampling, model.record)
+    write_weights(path, classifier, about | {"head": asdict(classifier.settings), "classes": model.classes})
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> TrainedClassifier:
@@ -65,8 +79,8 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        chosen, base = method(about["method"]), build_encoder(about)
-        head, classes = chosen.head_settings(**about["head"]), [str(name) for name in about["classes"]]
-        classifier = chosen.build_classifier(base.encoder, len(classes), head)
+        base, head = build_encoder(about), HeadSettings(**about["head"])
+        classes = [str(name) for name in about["classes"]]
+        classifier = build_classifier(base.encoder, len(classes), head)
         classifier.load_state_dict(weights)
-    return TrainedClassifier(classifier, base.layout, base.sampling, classes, about).to(device).eval()
+    return TrainedClassifier(classifier, base.sampling, classes, base.record).to(device).eval()

@@ -16,34 +16,44 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from kinemask.files import write_atomically
-from kinemask.nn.heads import mean_by
-from kinemask.pretext import method
+from kinemask.models.architectures import architecture
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.readouts import Readout, mean_of_tokens
 from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
-FORMAT = 1
+FORMAT = 2
 
 
 class TrainedEncoder(nn.Module):
-    """An encoder with what it needs to be used: layout, sampling, and the record of how it was trained."""
+    """An encoder with what it needs to be used: sampling and readout, and the record of how it was trained.
 
-    def __init__(self, encoder: nn.Module, layout: Layout, sampling: SamplingSettings, record: dict[str, Any]):
+    record: plain values (`runs.result.Trained`).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        sampling: SamplingSettings,
+        record: dict[str, Any],
+        readout: Readout = mean_of_tokens,
+    ):
         super().__init__()
-        self.encoder, self.layout, self.sampling, self.record = encoder, layout, sampling, record
+        self.encoder, self.sampling, self.record, self.readout = encoder, sampling, record, readout
 
-    def features(self, x: Tensor) -> Tensor:
-        """Sampled bodies (B, T, V, C) -> (B, D): the mean over segments and joints."""
-        return self.encoder(x).float().mean((1, 2))
+    @property
+    def layout(self) -> Layout:
+        return self.encoder.layout
 
     def clip_features(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
-        """Sampled bodies (B, T, V, C) of N clips -> (N, D): the mean over bodies too. clip_index (B,): of each body."""
-        return mean_by(self.features(x), clip_index, clips)
+        """Sampled bodies (B, T, V, C) of N clips, clip_index (B,) of each body -> (N, D)."""
+        return self.readout(self.encoder(x), clip_index, clips)
 
     @torch.no_grad()
     def encode(self, x: Tensor | np.ndarray | Sequence[np.ndarray], batch_size: int = 64) -> Tensor:
-        """Features of recordings, averaged over bodies: (N, D).
+        """Features of recordings, averaged over segments, joints and bodies: (N, D).
 
         x: (N, T', V, C) or (N, M, T', V, C), or a sequence of N arrays (T', V, C) or (M, T', V, C) of any lengths, in a
         store's convention (metres, y up, origin at the root joint of the first frame; NaN = missing). They are filled,
@@ -70,13 +80,17 @@ def sampler_of(
     return Sampler(Tracks(Recordings.of(layout, arrays), None, device, sampling.missing), sampling)
 
 
-def describe(name: str, layout: Layout, settings: Any, sampling: SamplingSettings, record: dict) -> dict[str, Any]:
+def save_encoder(path: Path, encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any]) -> None:
+    """Write an encoder's weights, and in the metadata what rebuilds it."""
+    write_weights(path, encoder, describe(encoder, sampling, record))
+
+
+def describe(encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any]) -> dict[str, Any]:
     """The metadata that rebuilds an encoder."""
     return {
-        "method": name,
-        "architecture": name,
-        "layout": layout.to_dict(),
-        "encoder": asdict(settings),
+        "architecture": encoder.architecture,
+        "layout": encoder.layout.to_dict(),
+        "encoder": asdict(encoder.settings),
         "sampling": asdict(sampling),
         "record": record,
     }
@@ -96,11 +110,31 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
             about = json.loads((f.metadata() or {})["kinemask"])
             weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
         version = about["format"]
+        if version == 1:
+            about = _from_format_1(about)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path} is not {what} that kinemask wrote: {error}") from None
-    if version != FORMAT:
-        raise ValueError(f"{path} has format {version}; this version reads {FORMAT}")
+    if version not in (1, FORMAT):
+        raise ValueError(f"{path} has format {version}; this version reads 1 and {FORMAT}")
     return about, weights
+
+
+def _from_format_1(about: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of kinemask 0.1, which named the method where an architecture is named now."""
+    about = dict(about)
+    method = about.pop("method")
+    about["architecture"] = "graph" if "kind" in about["encoder"] else "transformer"
+    about["record"] = _record_of_format_1(about["record"], method)
+    if "head" in about:
+        about["head"] = {"kind": "strl" if "layers" in about["head"] else "mlp"} | about["head"]
+    return about | {"format": FORMAT}
+
+
+def _record_of_format_1(record: dict[str, Any], method: str) -> dict[str, Any]:
+    new = {k: record[k] for k in ("settings", "steps", "epochs")} | {"method": method}
+    new |= {"sources": [{k: record["data"][k] for k in ("dataset", "sha256")}], "split": record["data"]["split"]}
+    before = record.get("pretraining")
+    return new | {"pretraining": before and _record_of_format_1(before, method)}
 
 
 @contextmanager
@@ -134,14 +168,14 @@ def find(path: Path, kind: str) -> Path:
     if path.is_file():
         return path
     if (path.parent / "config.yaml").is_file() and not (path.parent / "encoder.safetensors").is_file():
-        raise ValueError(f"no {kind} at {path}: this run has not finished training; the same command goes on")
+        raise ValueError(f"no {kind} at {path}: this run has not finished training; re-run its command to resume")
     raise ValueError(f"no {kind} at {path}; expected a run's folder or a file {kind}.safetensors of one")
 
 
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:
     """A freshly initialised encoder from the metadata of an encoder file."""
-    chosen = method(about["method"])
-    layout = Layout.from_dict(about["layout"])
+    chosen = architecture(about["architecture"])
     sampling = SamplingSettings(**about["sampling"])
-    encoder = chosen.build_encoder(layout, sampling.frames, chosen.encoder_settings(**about["encoder"]))
-    return TrainedEncoder(encoder, layout, sampling, about)
+    settings = chosen.settings(**about["encoder"])
+    encoder = chosen.build(Layout.from_dict(about["layout"]), sampling.frames, settings)
+    return TrainedEncoder(encoder, sampling, about["record"])

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from kinemask.checks import check_heads, check_positive
-from kinemask.nn.transformer import blocks, initialise
-
-
-@dataclass(kw_only=True)
-class DecoderSettings:
-    """The decoder, at the encoder's grid.
-
-    Args:
-        layers: transformer blocks
-        width: width of a token in the decoder
-        heads: attention heads
-        mlp_ratio: hidden width of the MLP, as a multiple of the width
-    """
-
-    layers: int = 5
-    width: int = 256
-    heads: int = 8
-    mlp_ratio: float = 4.0
-
-    def __post_init__(self):
-        check_positive("decoder", self, "layers", "width", "heads")
-        check_heads("decoder", self.width, self.heads)
-        if self.width * self.mlp_ratio < 1:
-            raise ValueError(f"decoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
+from kinemask.nn.settings import DecoderSettings
+from kinemask.nn.transformer import Block, initialise
 
 
 class Decoder(nn.Module):
@@ -45,7 +20,7 @@ class Decoder(nn.Module):
         self.mask_token = nn.Parameter(torch.empty(s.width))
         self.temporal_position = nn.Parameter(torch.empty(segments, 1, s.width))
         self.spatial_position = nn.Parameter(torch.empty(1, joints, s.width))
-        self.blocks = blocks(s.layers, s.width, s.heads, s.mlp_ratio)
+        self.blocks = nn.ModuleList(Block(s.width, s.heads, s.mlp_ratio) for _ in range(s.layers))
         self.norm = nn.LayerNorm(s.width)
         self.head = nn.Linear(s.width, width_out)
         initialise(self)

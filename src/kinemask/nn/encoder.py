@@ -1,165 +1,179 @@
-"""The encoder that every transformer method shares: tokenizer, positions, optional hyperbolic mapping, blocks."""
+"""The encoder contract: an embedding that belongs to a layout, and a trunk that knows of none.
+
+Pre-training, evaluation, prediction and export see an encoder through this contract alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinemask import poincare
-from kinemask.checks import check_heads, check_positive, warn_unused
-from kinemask.nn.transformer import Block, blocks, initialise
+from kinemask.nn.settings import AnyEncoderSettings
 from kinemask.skeleton import Layout
 
+# weights of kinemask 0.1, which had no embedding and trunk: first part of a name then -> now
+_RENAMED = {
+    "tokenizer": "embedding.tokenizer",
+    "temporal_position": "embedding.temporal_position",
+    "spatial_position": "embedding.spatial_position",
+    "blocks": "trunk.blocks",
+    "norm": "trunk.norm",
+    "graph": "trunk",
+}
 
-@dataclass(kw_only=True)
-class EncoderSettings:
-    """The backbone. Defaults are the papers' size.
 
-    Args:
-        layers: transformer blocks
-        width: width of a token, D
-        heads: attention heads, H
-        mlp_ratio: hidden width of the MLP, as a multiple of the width
-        segment_frames: frames per segment, S; divides the window
-        joints: all, or one of the layout's pruned sets (the torso joints dropped: pruned, pruned20, pruned16)
-        space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
-        curvature: the positive number k of the ball's curvature −k
-        projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
-        epsilon: distance from the boundary that clip keeps, in radii; what float32 bears (released code: 1e-5)
+class Embedding(nn.Module):
+    """Tokens of a layout's window: segments of the kept joints through one linear map.
+
+    layout, frames, settings: what it is made for. joints (V,): the layout's joints that it keeps, ascending.
     """
 
-    layers: int = 8
-    width: int = 256
-    heads: int = 8
-    mlp_ratio: float = 4.0
-    segment_frames: int = 4
-    joints: str = "all"
-    space: Literal["euclidean", "poincare"] = "euclidean"
-    curvature: float = 1.0
-    projection: Literal["clip", "paper"] = "clip"
-    epsilon: float = 4e-3
-
-    def __post_init__(self):
-        check_positive("encoder", self, "layers", "width", "heads", "segment_frames", "curvature")
-        check_heads("encoder", self.width, self.heads)
-        if self.width * self.mlp_ratio < 1:
-            raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
-        if not 0 < self.epsilon < 1:
-            raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
-        if self.space == "euclidean":
-            warn_unused("encoder", self, "in euclidean space", "curvature", "projection", "epsilon")
-        elif self.projection == "paper":
-            warn_unused("encoder", self, "with projection paper", "epsilon")
-
-
-class Encoder(nn.Module):
-    """Transformer over the (segment, joint) grid of one body.
-
-    `forward` encodes every token, for use; pre-training calls `embed`, `project` and `transform`, so that only kept
-    tokens enter the blocks. Token index of (segment p, joint v) is p*V + v.
-    """
-
-    def __init__(self, layout: Layout, frames: int, settings: EncoderSettings):
+    def __init__(self, layout: Layout, frames: int, settings: AnyEncoderSettings):
         super().__init__()
-        s = settings
-        if frames % s.segment_frames:
-            raise ValueError(f"sampling.frames {frames} is not a multiple of encoder.segment_frames {s.segment_frames}")
-        self.layout, self.frames, self.settings = layout, frames, settings
-        joints = layout.kept(s.joints)
-        others = [j for j in range(layout.num_joints) if j not in joints] or list(layout.torso)
+        if frames % settings.segment_frames:
+            raise ValueError(
+                f"sampling.frames {frames} is not a multiple of encoder.segment_frames {settings.segment_frames}"
+            )
+        self.layout, self.frames, self.segment_frames = layout, frames, settings.segment_frames
+        kept = layout.kept(settings.joints)
+        self.names = [layout.joints[j] for j in kept]
         self.joints: Tensor
-        self.hub: Tensor  # the joints whose mean embedding is HA-CM's root: the pruned ones, or the torso
-        self.register_buffer("joints", torch.tensor(joints), persistent=False)
-        self.register_buffer("hub", torch.tensor(others), persistent=False)
-        self.segments, self.num_joints, self.width = frames // s.segment_frames, len(joints), s.width
-        self.tokenizer = nn.Linear(s.segment_frames * layout.dims, s.width)
-        self.temporal_position = nn.Parameter(torch.empty(self.segments, 1, s.width))
-        self.spatial_position = nn.Parameter(torch.empty(1, self.num_joints, s.width))
-        self.blocks = blocks(s.layers, s.width, s.heads, s.mlp_ratio)
-        self.norm = nn.LayerNorm(s.width)
-        initialise(self)
-        nn.init.trunc_normal_(self.temporal_position, std=0.02)
-        nn.init.trunc_normal_(self.spatial_position, std=0.02)
+        self.register_buffer("joints", torch.tensor(kept), persistent=False)
+        self.segments = frames // settings.segment_frames
+        self.tokenizer = nn.Linear(settings.segment_frames * layout.dims, settings.width)
+
+    def tokenize(self, x: Tensor, joints: Tensor) -> Tensor:
+        """Segments of the given joints through the map, without positions: (B, T, V, C) -> (B, P, J, D)."""
+        return self.tokenizer(segment(x[:, :, joints], self.segment_frames))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, V, C) -> (B, P, V, D)"""
+        return self.tokenize(x, self.joints)
+
+    def adopt(self, before: Embedding) -> list[str]:
+        """Take over what fits of the embedding of another layout or window; returns the names of the shared joints.
+
+        The map is copied for the coordinates that both have, x and y at least.
+        """
+        both = min(self.layout.dims, before.layout.dims)
+        here, there = (e.tokenizer.weight.unflatten(1, (e.segment_frames, -1)) for e in (self, before))
+        here[..., :both] = there[..., :both]
+        self.tokenizer.bias.copy_(before.tokenizer.bias)
+        return [name for name in self.names if name in before.names]
+
+
+class Encoder(nn.Module, ABC):
+    """Any encoder: `forward` makes all tokens of a body; pre-training calls `embed`, `project` and `encode`.
+
+    A body's tokens are a grid (B, P, V, D) or, where masks pick some, a list (B, L, D); token (segment p, joint v) is
+    p*V + v. architecture: the name that files have for the class.
+    """
+
+    architecture: ClassVar[str]
+    embedding: Embedding
+    trunk: nn.Module
+    settings: AnyEncoderSettings
+
+    @abstractmethod
+    def __init__(self, layout: Layout, frames: int, settings: Any):
+        super().__init__()
+        self.settings = settings
+
+    @property
+    def layout(self) -> Layout:
+        return self.embedding.layout
+
+    @property
+    def frames(self) -> int:
+        """T, frames of the window."""
+        return self.embedding.frames
+
+    @property
+    def joints(self) -> Tensor:
+        """Indices of the kept joints in the layout: (V,)."""
+        return self.embedding.joints
+
+    @property
+    def segments(self) -> int:
+        """P."""
+        return self.embedding.segments
+
+    @property
+    def num_joints(self) -> int:
+        """V, the kept joints."""
+        return len(self.embedding.names)
 
     @property
     def tokens(self) -> int:
         """L, tokens of one body."""
         return self.segments * self.num_joints
 
-    def tokenize(self, x: Tensor, joints: Tensor) -> Tensor:
-        """Segments of the given joints through the tokenizer, without positions: (B, T, V, C) -> (B, P, J, D)."""
-        return self.tokenizer(segment(x[:, :, joints], self.settings.segment_frames))
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.settings.width
 
     def embed(self, x: Tensor) -> Tensor:
-        """Tokens with positions, before any mapping: (B, T, V, C) -> (B, P, V, D)."""
-        return self.tokenize(x, self.joints) + self.temporal_position + self.spatial_position
+        """Tokens before any mapping: (B, T, V, C) -> (B, P, V, D)."""
+        return self.embedding(x)
 
     def project(self, embedded: Tensor) -> Tensor:
-        """Into the space where the tokens live: the identity, or the Poincaré ball. (..., D) -> (..., D)"""
-        s = self.settings
-        if s.space == "euclidean":
-            return embedded
-        return poincare.to_ball(embedded, s.curvature, s.epsilon, s.projection)
+        """Into the space where the tokens live; the identity unless an encoder has another: (..., D) -> (..., D)."""
+        return embedded
 
-    def transform(self, tokens: Tensor) -> Tensor:
-        """Blocks and final norm over any subset of tokens: (B, K, D) -> (B, K, D)."""
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens)
+    @abstractmethod
+    def encode(self, tokens: Tensor) -> Tensor:
+        """The trunk over a body's tokens: (B, K, D) -> (B, K, D).
 
-    def feed_forwards(self, tokens: Tensor) -> list[Tensor]:
-        """What the MLP of each block adds to the tokens, before the residual sum: (B, L, D) -> (B, L, D) a block."""
-        outputs = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            tokens = block.attended(tokens)
-            outputs.append(block.feed_forward(tokens))
-            tokens = tokens + outputs[-1]
-        return outputs
+        A transformer takes any K of the L tokens, in any order; graph layers need every one, in the grid's order.
+        """
+
+    @abstractmethod
+    def intermediates(self, tokens: Tensor) -> list[Tensor]:
+        """What each layer of the trunk makes of all tokens: (B, L, D) -> (B, L, D) a layer."""
+
+    @abstractmethod
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer."""
+
+    @abstractmethod
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth, rising linearly from 0 in the first layer to `rate` in the last."""
 
     def forward(self, x: Tensor) -> Tensor:
         """All tokens of B bodies: (B, T, V, C) -> (B, P, V, D)."""
         embedded = self.project(self.embed(x))
-        return self.transform(embedded.flatten(1, 2)).view(embedded.shape)
+        return self.encode(embedded.flatten(1, 2)).view(embedded.shape)
 
-    def depth_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from the input up, for layer-wise learning rates: embedding, then a group per block."""
-        groups = [[*self.tokenizer.parameters(), self.temporal_position, self.spatial_position]]
-        groups += [list(block.parameters()) for block in self.blocks]
-        groups[-1] += self.norm.parameters()
-        return groups
+    def validity(self, valid: Tensor) -> Tensor:
+        """A token is valid if any of its frames is: (B, T, V) bool of the layout's joints -> (B, L) bool."""
+        of_joints = valid[:, :, self.joints].unsqueeze(-1)
+        return segment(of_joints, self.settings.segment_frames).any(-1).flatten(1)
 
-    def set_drop_path(self, rate: float) -> None:
-        """Stochastic depth: the chance of skipping a block's halves rises linearly from 0 to `rate` in the last."""
-        for block, own in zip(self.blocks, torch.linspace(rate, 0, len(self.blocks)).flip(0).tolist(), strict=True):
-            block.drop_path = own
+    def fresh(self, layout: Layout, frames: int) -> Self:
+        """An encoder of these settings with new random weights, for any layout and window."""
+        return type(self)(layout, frames, self.settings)
 
     @torch.no_grad()
-    def moved_to(self, layout: Layout, frames: int) -> tuple[Encoder, list[str]]:
-        """An encoder of these settings for another skeleton, and the names of the joints that both have.
+    def transfer(self, layout: Layout, frames: int) -> tuple[Self, list[str]]:
+        """An encoder of these settings for another skeleton or window, and the names of the joints that both have.
 
-        Blocks, norm and the tokenizer's weights of coordinates that both have (x and y at least) are copied. Spatial
-        positions go by the joints' names; those of other joints stay as initialised. Temporal positions are resampled
-        where the number of segments changes.
+        The trunk is copied. Of the embedding, what belongs to joints goes by their names, what belongs to segments is
+        resampled in time, and the rest stays as initialised.
         """
-        moved = Encoder(layout, frames, self.settings)
-        moved.blocks.load_state_dict(self.blocks.state_dict())
-        moved.norm.load_state_dict(self.norm.state_dict())
-        both = min(layout.dims, self.layout.dims)
-        cut = (self.width, self.settings.segment_frames, -1)
-        moved.tokenizer.weight.view(cut)[..., :both] = self.tokenizer.weight.view(cut)[..., :both]
-        moved.tokenizer.bias.copy_(self.tokenizer.bias)
-        over_time = F.interpolate(self.temporal_position.permute(1, 2, 0), moved.segments, mode="linear")
-        moved.temporal_position.copy_(over_time.permute(2, 0, 1))
-        here, there = ([e.layout.joints[j] for j in e.joints] for e in (self, moved))
-        shared = [name for name in there if name in here]
-        to, of = ([names.index(name) for name in shared] for names in (there, here))
-        moved.spatial_position[:, to] = self.spatial_position[:, of]
-        return moved, shared
+        moved = self.fresh(layout, frames).to(self.joints.device)
+        moved.trunk.load_state_dict(self.trunk.state_dict())
+        return moved, moved.embedding.adopt(self.embedding)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for key in [k for k in state_dict if k.startswith(prefix)]:
+            first, dot, rest = key[len(prefix) :].partition(".")
+            if first in _RENAMED:
+                state_dict[prefix + _RENAMED[first] + dot + rest] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def segment(x: Tensor, segment_frames: int) -> Tensor:

@@ -6,61 +6,16 @@ The graph is fixed and small, so neighbours are summed by one dense product with
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinemask.checks import check_heads, check_positive, warn_unused
+from kinemask.nn.encoder import Embedding, Encoder
+from kinemask.nn.settings import GraphDecoderSettings, GraphEncoderSettings, GraphKind
 from kinemask.nn.transformer import initialise
 from kinemask.skeleton import Layout
-
-Kind = Literal["gin", "gcn", "gat"]
-
-
-@dataclass(kw_only=True)
-class GraphEncoderSettings:
-    """A graph encoder; each frame's skeleton is a graph of its own, so S is 1 and P is T. Defaults are SkeletonMAE's.
-
-    Args:
-        kind: graph layer; gin, gcn or gat (Table 4c)
-        layers: graph layers
-        width: width of a joint's feature, D
-        heads: attention heads of gat, side by side
-        joints: all, or one of the layout's pruned sets; joints on either side of dropped ones become neighbours
-    """
-
-    kind: Kind = "gin"
-    layers: int = 3
-    width: int = 64
-    heads: int = 4
-    joints: str = "all"
-
-    segment_frames: ClassVar[int] = 1
-
-    def __post_init__(self):
-        check_positive("encoder", self, "layers", "width", "heads")
-        if self.kind == "gat":
-            check_heads("encoder", self.width, self.heads)
-        else:
-            warn_unused("encoder", self, f"with kind {self.kind}", "heads")
-
-
-@dataclass(kw_only=True)
-class GraphDecoderSettings:
-    """The decoder: graph layers of the encoder's kind, width and heads.
-
-    Args:
-        layers: graph layers; SkeletonMAE has one
-    """
-
-    layers: int = 1
-
-    def __post_init__(self):
-        check_positive("decoder", self, "layers")
 
 
 class GIN(nn.Module):
@@ -115,7 +70,7 @@ class GAT(nn.Module):
 class GraphLayers(nn.Module):
     """Graph layers, a PReLU after each; `linear_end` leaves out the last one's."""
 
-    def __init__(self, kind: Kind, layers: int, width: int, heads: int, linear_end: bool = False):
+    def __init__(self, kind: GraphKind, layers: int, width: int, heads: int, linear_end: bool = False):
         super().__init__()
         make = {"gin": lambda: GIN(width), "gcn": lambda: GCN(width), "gat": lambda: GAT(width, heads)}[kind]
         self.layers = nn.ModuleList(make() for _ in range(layers))
@@ -125,89 +80,88 @@ class GraphLayers(nn.Module):
 
     def forward(self, h: Tensor, adjacency: Tensor) -> Tensor:
         """h (..., V, D), adjacency (V, V) -> (..., V, D)"""
+        return self.outputs(h, adjacency)[-1]
+
+    def outputs(self, h: Tensor, adjacency: Tensor) -> list[Tensor]:
+        """What comes out of each layer: h (..., V, D), adjacency (V, V) -> (..., V, D) a layer."""
+        outputs: list[Tensor] = []
         for layer, activation in zip(self.layers, self.activations, strict=True):
             h = activation(layer(h, adjacency))
-        return h
+            outputs.append(h)
+        return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """Parameters, a group per layer with its PReLU."""
         return [[*a.parameters(), *b.parameters()] for a, b in zip(self.layers, self.activations, strict=True)]
 
 
-class GraphEncoder(nn.Module):
-    """Every frame's joints through a linear map and graph layers; nothing in it knows which joint or frame it sees.
-
-    `forward` encodes whole frames, for use; pre-training calls `embed` and `transform`, to mask joints in between.
-    Token index of (frame p, joint v) is p*V + v. SkeletonMAE, 3.1.1.
-    """
+class GraphEmbedding(Embedding):
+    """Joints' coordinates through a linear map, and how the kept joints are connected: adjacency (V, V)."""
 
     def __init__(self, layout: Layout, frames: int, settings: GraphEncoderSettings):
-        super().__init__()
+        super().__init__(layout, frames, settings)
+        self.adjacency: Tensor
+        joined = contract(layout.adjacency(), layout.kept(settings.joints))
+        self.register_buffer("adjacency", torch.from_numpy(joined), persistent=False)
+
+
+class GraphEncoder(Encoder):
+    """Every frame's joints through a linear map and graph layers; no weight is a joint's or a frame's own.
+
+    SkeletonMAE, 3.1.1.
+    """
+
+    architecture = "graph"
+    embedding: GraphEmbedding
+    trunk: GraphLayers
+    settings: GraphEncoderSettings
+
+    def __init__(self, layout: Layout, frames: int, settings: GraphEncoderSettings):
+        super().__init__(layout, frames, settings)
         s = settings
-        self.layout, self.frames, self.settings = layout, frames, settings
-        joints = layout.kept(s.joints)
-        self.joints: Tensor
-        self.adjacency: Tensor  # (V, V)
-        self.register_buffer("joints", torch.tensor(joints), persistent=False)
-        self.register_buffer("adjacency", torch.from_numpy(contract(layout.adjacency(), joints)), persistent=False)
-        self.segments, self.num_joints, self.width = frames, len(joints), s.width
-        self.tokenizer = nn.Linear(layout.dims, s.width)
-        self.graph = GraphLayers(s.kind, s.layers, s.width, s.heads)
+        self.embedding = GraphEmbedding(layout, frames, s)
+        self.trunk = GraphLayers(s.kind, s.layers, s.width, s.heads)
         initialise(self)
 
-    @property
-    def tokens(self) -> int:
-        """L, tokens of one body."""
-        return self.segments * self.num_joints
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Graph layers over whole frames: (B, L, D) -> (B, L, D)."""
+        return self.trunk(self._frames(tokens), self.embedding.adjacency).flatten(1, 2)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Joints' coordinates through a linear map: (B, T, V, C) -> (B, P, V, D)."""
-        return self.tokenizer(x[:, :, self.joints])
+    def intermediates(self, tokens: Tensor) -> list[Tensor]:
+        """What comes out of each graph layer with its PReLU: (B, L, D) -> (B, L, D) a layer."""
+        outputs = self.trunk.outputs(self._frames(tokens), self.embedding.adjacency)
+        return [h.flatten(1, 2) for h in outputs]
 
-    def transform(self, embedded: Tensor) -> Tensor:
-        """Graph layers over whole frames: (B, P, V, D) -> (B, P, V, D)."""
-        return self.graph(embedded, self.adjacency)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """All tokens of B bodies: (B, T, V, C) -> (B, P, V, D)."""
-        return self.transform(self.embed(x))
+    def _frames(self, tokens: Tensor) -> Tensor:
+        assert tokens.shape[1] == self.tokens, "graph layers need every joint of every frame"
+        return tokens.unflatten(1, (self.segments, self.num_joints))
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from the input up, for layer-wise learning rates: embedding, then a group per layer."""
-        return [list(self.tokenizer.parameters()), *self.graph.depth_groups()]
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer."""
+        return [list(self.embedding.parameters()), *self.trunk.depth_groups()]
 
     def set_drop_path(self, rate: float) -> None:
         """Nothing: stochastic depth skips residual branches, and these layers have none. A rate is warned of."""
         if rate:
             warnings.warn(f"drop path {rate} has no effect: graph layers have no residual branch", stacklevel=2)
 
-    @torch.no_grad()
-    def moved_to(self, layout: Layout, frames: int) -> tuple[GraphEncoder, list[str]]:
-        """An encoder of these settings for another skeleton, and the names of the joints that both have.
-
-        The layers and the map of coordinates that both have (x and y at least) are copied; no weight is a joint's own.
-        """
-        moved = GraphEncoder(layout, frames, self.settings)
-        moved.graph.load_state_dict(self.graph.state_dict())
-        both = min(layout.dims, self.layout.dims)
-        moved.tokenizer.weight[:, :both] = self.tokenizer.weight[:, :both]
-        moved.tokenizer.bias.copy_(self.tokenizer.bias)
-        here, there = ([e.layout.joints[j] for j in e.joints] for e in (self, moved))
-        return moved, [name for name in there if name in here]
-
 
 class GraphDecoder(nn.Module):
     """Predicts every joint from the encoded frame; linear at the end, and in one graph layer by default."""
 
-    def __init__(self, encoder: GraphEncoderSettings, width_out: int, settings: GraphDecoderSettings):
+    def __init__(self, encoder: GraphEncoder, width_out: int, settings: GraphDecoderSettings):
         super().__init__()
-        self.graph = GraphLayers(encoder.kind, settings.layers, encoder.width, encoder.heads, linear_end=True)
-        self.head = nn.Identity() if width_out == encoder.width else nn.Linear(encoder.width, width_out)
+        s = encoder.settings
+        self.adjacency: Tensor
+        self.register_buffer("adjacency", encoder.embedding.adjacency, persistent=False)
+        self.graph = GraphLayers(s.kind, settings.layers, s.width, s.heads, linear_end=True)
+        self.head = nn.Identity() if width_out == s.width else nn.Linear(s.width, width_out)
         initialise(self)
 
-    def forward(self, encoded: Tensor, adjacency: Tensor) -> Tensor:
-        """encoded (B, P, V, D), adjacency (V, V) -> predictions (B, P, V, width_out)."""
-        return self.head(self.graph(encoded, adjacency))
+    def forward(self, encoded: Tensor) -> Tensor:
+        """encoded (B, L, D) -> predictions (B, L, width_out)"""
+        frames = encoded.unflatten(1, (-1, len(self.adjacency)))
+        return self.head(self.graph(frames, self.adjacency)).flatten(1, 2)
 
 
 def contract(adjacency: np.ndarray, kept: tuple[int, ...]) -> np.ndarray:

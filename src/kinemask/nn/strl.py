@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from kinemask.checks import check_positive
 from kinemask.nn.graph import GraphEncoder, GraphLayers
-from kinemask.nn.heads import HeadSettings, mean_by
+from kinemask.nn.heads import Classifier
+from kinemask.nn.readouts import mean_by
+from kinemask.nn.settings import HeadSettings
 from kinemask.nn.transformer import initialise
 
 
-@dataclass(kw_only=True)
-class STRLSettings(HeadSettings):
-    """The SSL classifier.
-
-    Args:
-        layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
-        hidden: units of the hidden layer of the MLP at the end
-        dropout: share of that MLP's input that is dropped in training; the paper names none
-    """
-
-    layers: int = 3
-    hidden: int = 256
-    dropout: float = 0.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive("head", self, "layers")
-
-
-class STRL(nn.Module):
+class STRL(Classifier):
     """M spatial layers, a temporal part at several scales, the mean over frames and joints, and an MLP.
 
     Where the paper is silent: the first layer merges the people, so that the later ones see one stream per clip; SM(H)
@@ -41,11 +22,13 @@ class STRL(nn.Module):
     the temporal part is CTR-GCN's, which the paper cites; the MLP has one hidden layer. SkeletonMAE, 3.2.1.
     """
 
-    def __init__(self, encoder: GraphEncoder, classes: int, settings: STRLSettings):
+    encoder: GraphEncoder  # its graph layers are the first layer's own, copies of them the others'
+
+    def __init__(self, encoder: GraphEncoder, classes: int, settings: HeadSettings):
         super().__init__()
         width = encoder.width
-        self.encoder = encoder  # its graph layers are the first layer's own, copies of them the others'
-        self.copies = nn.ModuleList(deepcopy(encoder.graph) for _ in range(settings.layers - 1))
+        self.encoder, self.settings = encoder, settings
+        self.copies = nn.ModuleList(deepcopy(encoder.trunk) for _ in range(settings.layers - 1))
         self.layers = nn.ModuleList(STRLLayer(encoder.segments, width) for _ in range(settings.layers))
         self.temporal = MultiScaleTemporal(width)
         self.head = nn.Sequential(
@@ -57,22 +40,22 @@ class STRL(nn.Module):
         initialise(self.head)
 
     def forward(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
-        """Sampled bodies x (B, T, V, C), clip_index (B,) each one's clip among N = clips -> logits (N, classes)."""
         h = self.encoder.embed(x)
         for layer, graph in zip(self.layers, self.graphs, strict=True):
-            h = layer(h, graph, self.encoder.adjacency, clip_index, clips)
+            h = layer(h, graph, self.encoder.embedding.adjacency, clip_index, clips)
             clip_index = torch.arange(clips, device=clip_index.device)
         return self.head(self.temporal(h).mean((1, 2)))
 
     @property
     def graphs(self) -> list[GraphLayers]:
         """The graph layers of each STRL layer."""
-        return [self.encoder.graph, *self.copies]  # type: ignore[list-item]
+        copies = [copy for copy in self.copies if isinstance(copy, GraphLayers)]
+        return [self.encoder.trunk, *copies]
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """What was pre-trained, from the input up: the embedding, then the graph layers of every STRL layer."""
         layers = [group for graph in self.graphs for group in graph.depth_groups()]
-        return [list(self.encoder.tokenizer.parameters()), *layers]
+        return [list(self.encoder.embedding.parameters()), *layers]
 
 
 class STRLLayer(nn.Module):

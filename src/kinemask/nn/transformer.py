@@ -1,12 +1,17 @@
-"""Pre-norm transformer blocks over (B, L, D) tokens."""
+"""Pre-norm transformer blocks over (B, L, D) tokens, and the encoder made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from kinemask import poincare
+from kinemask.nn.encoder import Embedding, Encoder
+from kinemask.nn.settings import EncoderSettings
+from kinemask.skeleton import Layout
 
 _PLAIN_ON_CPU = 256  # tokens up to which plain bfloat16 products beat the CPU's fused kernel (benchmarks/attention.py)
 
@@ -78,9 +83,100 @@ class Block(nn.Module):
         return x.index_add(0, rows, branch(x[rows]).to(x.dtype), alpha=1 / (1 - self.drop_path))
 
 
-def blocks(layers: int, width: int, heads: int, mlp_ratio: float) -> nn.ModuleList:
-    """`layers` transformer blocks."""
-    return nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
+class Blocks(nn.Module):
+    """`layers` transformer blocks and a final norm."""
+
+    def __init__(self, layers: int, width: int, heads: int, mlp_ratio: float):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            yield block
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, K, D) -> (B, K, D)"""
+        for block in self:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class PositionEmbedding(Embedding):
+    """Tokens with two learned positions added: one of the segment, one of the joint."""
+
+    def __init__(self, layout: Layout, frames: int, settings: EncoderSettings):
+        super().__init__(layout, frames, settings)
+        self.temporal_position = nn.Parameter(torch.empty(self.segments, 1, settings.width))
+        self.spatial_position = nn.Parameter(torch.empty(1, len(self.names), settings.width))
+
+    def initialise_positions(self) -> None:
+        nn.init.trunc_normal_(self.temporal_position, std=0.02)
+        nn.init.trunc_normal_(self.spatial_position, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, V, C) -> (B, P, V, D)"""
+        return super().forward(x) + self.temporal_position + self.spatial_position
+
+    def adopt(self, before: Embedding) -> list[str]:
+        """Spatial positions by the joints' names; temporal ones resampled where the number of segments changes."""
+        shared = super().adopt(before)
+        assert isinstance(before, PositionEmbedding)
+        over_time = F.interpolate(before.temporal_position.permute(1, 2, 0), self.segments, mode="linear")
+        self.temporal_position.copy_(over_time.permute(2, 0, 1))
+        to, of = ([names.index(name) for name in shared] for names in (self.names, before.names))
+        self.spatial_position[:, to] = before.spatial_position[:, of]
+        return shared
+
+
+class TransformerEncoder(Encoder):
+    """The encoder that every transformer method shares: tokens with positions, optional hyperbolic mapping, blocks."""
+
+    architecture = "transformer"
+    embedding: PositionEmbedding
+    trunk: Blocks
+    settings: EncoderSettings
+
+    def __init__(self, layout: Layout, frames: int, settings: EncoderSettings):
+        super().__init__(layout, frames, settings)
+        s = settings
+        self.embedding = PositionEmbedding(layout, frames, s)
+        self.trunk = Blocks(s.layers, s.width, s.heads, s.mlp_ratio)
+        initialise(self)
+        self.embedding.initialise_positions()
+
+    def project(self, embedded: Tensor) -> Tensor:
+        """Into the space where the tokens live: the identity, or the Poincaré ball. (..., D) -> (..., D)"""
+        s = self.settings
+        if s.space == "euclidean":
+            return embedded
+        return poincare.to_ball(embedded, s.curvature, s.epsilon, s.projection)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Blocks and final norm over any subset of tokens: (B, K, D) -> (B, K, D)."""
+        return self.trunk(tokens)
+
+    def intermediates(self, tokens: Tensor) -> list[Tensor]:
+        """What the MLP of each block adds to the tokens, before the residual sum: (B, L, D) -> (B, L, D) a block."""
+        outputs: list[Tensor] = []
+        for block in self.trunk:
+            tokens = block.attended(tokens)
+            outputs.append(block.feed_forward(tokens))
+            tokens = tokens + outputs[-1]
+        return outputs
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per block."""
+        groups = [list(self.embedding.parameters()), *(list(block.parameters()) for block in self.trunk)]
+        groups[-1] += self.trunk.norm.parameters()
+        return groups
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth: the chance of skipping a block's halves rises linearly from 0 to `rate` in the last."""
+        rates = torch.linspace(rate, 0, self.settings.layers).flip(0).tolist()
+        for block, own in zip(self.trunk, rates, strict=True):
+            block.drop_path = own
 
 
 def initialise(module: nn.Module) -> None:

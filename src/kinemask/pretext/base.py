@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from kinemask.nn.decoder import Decoder, DecoderSettings, gather
+from kinemask.nn.decoder import Decoder, gather
 from kinemask.nn.encoder import Encoder
-from kinemask.nn.heads import Classifier, HeadSettings
-from kinemask.pretext.masks import Mask, token_validity
-from kinemask.pretext.targets import masked_mse
+from kinemask.nn.settings import DecoderSettings
+from kinemask.pretext import targets
+from kinemask.pretext.masks import Mask
 from kinemask.windows.sampler import Batch, Sampler
+
+TargetKind = Literal["coordinates", "motion", "acceleration", "features"]
 
 
 class Pretext(nn.Module):
@@ -32,7 +32,7 @@ class Pretext(nn.Module):
     def after_step(self, progress: float) -> None:
         """Called once after every optimizer step; progress in (0, 1]. For moving averages."""
 
-    def encoders(self) -> dict[str, nn.Module]:
+    def encoders(self) -> dict[str, Encoder]:
         """What is saved for use: file stem -> encoder. `encoder` is the default, `encoder-student` the other of two."""
         raise NotImplementedError
 
@@ -40,18 +40,21 @@ class Pretext(nn.Module):
 class Target(NamedTuple):
     """tokens (B, L, W) to predict; mean and scale (B, L, W) turn them back into what they were made of.
 
-    That is motion or coordinates, W = S·C; a target of features, or of any other width, is not drawn in reports.
+    kind: what that is. Coordinates, and motion and acceleration (first and second difference over `stride` frames), at
+    the encoder's joints have W = S·C and are drawn in reports; features have any width and are not.
     """
 
     tokens: Tensor
     mean: Tensor
     scale: Tensor
+    kind: TargetKind
+    stride: int = 1
 
 
 class Prediction(NamedTuple):
-    """Of a batch: the mask, the encoded kept tokens (B, K, D), what is predicted at masked tokens, and the target.
+    """Of a batch: the mask, what the encoder made of it, what is predicted at masked tokens, and the target.
 
-    predicted (B, L-K, W or more): the first W numbers predict the target's.
+    encoded: as `encode` returns it. predicted (B, L-K, W or more): the first W numbers predict the target's.
     """
 
     mask: Mask
@@ -61,24 +64,25 @@ class Prediction(NamedTuple):
 
 
 class MaskedPrediction(Pretext):
-    """Embed, mask, encode the kept tokens, decode, compare at the masked ones.
+    """Embed, mask, encode, decode, compare at the masked tokens.
 
-    A method gives `mask` and `target`, and its `losses` where they are not the mean squared error alone.
-    width_out: numbers predicted at a token; by default S·C, a token's own.
+    A method gives `mask` and `target`. By default the encoder sees the kept tokens alone, and the error is squared.
+    decoder: a decoder, or the settings of the usual one, which then predicts width_out numbers at a token; by default
+    S·C, a token's own.
     """
 
-    def __init__(self, encoder: Encoder, decoder: DecoderSettings, width_out: int | None = None):
+    encoder: Encoder
+
+    def __init__(self, encoder: Encoder, decoder: DecoderSettings | nn.Module, width_out: int | None = None):
         super().__init__()
         self.encoder = encoder
-        per_token = encoder.settings.segment_frames * encoder.layout.dims
-        self.decoder = self.build_decoder(decoder, width_out or per_token)
+        if isinstance(decoder, DecoderSettings):
+            per_token = encoder.settings.segment_frames * encoder.layout.dims
+            grid = encoder.segments, encoder.num_joints
+            decoder = Decoder(grid, encoder.width, width_out or per_token, decoder)
+        self.decoder = decoder
         if encoder.tokens < 2:
             raise ValueError("masking needs at least two tokens: more frames, shorter segments or more joints")
-
-    def build_decoder(self, settings: DecoderSettings, width_out: int) -> nn.Module:
-        """What predicts width_out numbers at masked tokens."""
-        grid = self.encoder.segments, self.encoder.num_joints
-        return Decoder(grid, self.encoder.width, width_out, settings)
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> Mask:
         """embedded, mapped (B, P, V, D); token_valid (B, L) -> which tokens are kept. Called without gradient."""
@@ -88,62 +92,57 @@ class MaskedPrediction(Pretext):
         """What is predicted at every token. Called without gradient."""
         raise NotImplementedError
 
+    def encode(self, tokens: Tensor, mask: Mask) -> Tensor:
+        """What the encoder sees of a body's mapped tokens (B, L, D), encoded: the kept ones, (B, K, D)."""
+        return self.encoder.encode(gather(tokens, mask.keep))
+
+    def decode(self, encoded: Tensor, mask: Mask) -> Tensor:
+        """From what `encode` returns to predictions at the masked tokens: (B, L-K, W or more)."""
+        return self.decoder(encoded, mask.keep, mask.masked)
+
+    def error(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Of each masked token: (B, L-K, W), (B, L-K, W) -> (B, L-K)."""
+        return targets.squared_error(predicted, wanted)
+
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
-        """Terms of the loss, name -> (weight, value). A weight of 0: for the log alone."""
-        return {"reconstruction": (1.0, self.reconstruction(batch, done.mask, done.predicted, done.target.tokens))}
+        """Terms of the loss, name -> (weight, value). A weight of 0: for the log alone.
+
+        target_std: of predicted features, from clip to clip; near 0 in a collapse.
+        """
+        wanted = done.target.tokens
+        terms = {"reconstruction": (1.0, self.reconstruction(batch, done.mask, done.predicted, wanted))}
+        if done.target.kind == "features":
+            terms["target_std"] = (0.0, wanted.std(0, correction=0).mean())
+        return terms
 
     def reconstruction(self, batch: Batch, mask: Mask, predicted: Tensor, tokens: Tensor) -> Tensor:
-        """Mean squared error of predictions (B, L-K, W) of the target's tokens (B, L, W), at masked tokens.
+        """Mean error of predictions (B, L-K, W) of the target's tokens (B, L, W), at masked tokens.
 
         Tokens without a valid frame carry no loss; the others what the mask says they weigh.
         """
         weight = self.token_valid(batch).gather(1, mask.masked)
         if mask.weight is not None:
             weight = weight * mask.weight
-        return masked_mse(predicted, gather(tokens, mask.masked), weight)
+        return targets.masked_mean(self.error(predicted, gather(tokens, mask.masked)), weight)
 
     def token_valid(self, batch: Batch) -> Tensor:
         """Tokens with a valid frame: (B, L) bool."""
-        return token_validity(batch.valid[:, :, self.encoder.joints], self.encoder.settings.segment_frames)
+        return self.encoder.validity(batch.valid)
 
     def predict(self, batch: Batch) -> Prediction:
         """Everything up to the loss."""
-        encoder = self.encoder
-        embedded = encoder.embed(batch.x)
-        mapped = encoder.project(embedded)
+        embedded = self.encoder.embed(batch.x)
+        mapped = self.encoder.project(embedded)
         with torch.no_grad():
             mask = self.mask(batch, embedded.detach(), mapped.detach(), self.token_valid(batch))
             target = self.target(batch)
-        encoded = encoder.transform(gather(mapped.flatten(1, 2), mask.keep))
-        return Prediction(mask, encoded, self.decoder(encoded, mask.keep, mask.masked), target)
+        encoded = self.encode(mapped.flatten(1, 2), mask)
+        return Prediction(mask, encoded, self.decode(encoded, mask), target)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         terms = self.losses(batch, self.predict(batch))
         loss = sum((weight * value for weight, value in terms.values() if weight), start=batch.x.new_zeros(()))
         return {"loss": loss} | {name: value for name, (_, value) in terms.items()}
 
-    def encoders(self) -> dict[str, nn.Module]:
+    def encoders(self) -> dict[str, Encoder]:
         return {"encoder": self.encoder}
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method as a value: its name, one line about it, its settings, and how to build encoder and task.
-
-    build_classifier: (encoder, classes, head settings) -> the classifier that fine-tuning trains, around the encoder.
-    finetune, linear: settings of fine-tuning, and of a linear classifier on frozen features, that differ from the
-    defaults for this method.
-    """
-
-    name: str
-    title: str
-    paper: str
-    encoder_settings: type
-    settings: type
-    build_encoder: Callable[..., nn.Module]
-    build: Callable[[Any, Any, Any], Pretext]
-    decoder_settings: type = DecoderSettings
-    build_classifier: Callable[[Any, int, Any], nn.Module] = Classifier
-    head_settings: type = HeadSettings
-    finetune: Mapping[str, Any] = field(default_factory=dict)
-    linear: Mapping[str, Any] = field(default_factory=dict)

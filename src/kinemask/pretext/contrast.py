@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch import distributed as dist
 
-Similarity = Literal["softmax", "cosine"]
-Reduction = Literal["mean", "rows", "sum"]
-Negatives = Literal["local", "gathered"]
+from kinemask.pretext.settings import Negatives, Reduction, Similarity
 
 
 def cross_contrast(

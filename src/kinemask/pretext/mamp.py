@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from torch import Tensor
 
-from kinemask.checks import warn_unused
-from kinemask.nn.decoder import DecoderSettings
-from kinemask.nn.encoder import Encoder, EncoderSettings
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.settings import DecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Method, Target
+from kinemask.pretext.base import MaskedPrediction, Target
+from kinemask.pretext.settings import MAMPSettings
 from kinemask.windows.sampler import Batch
 from kinemask.windows.streams import difference
-
-
-@dataclass(kw_only=True)
-class MAMPSettings:
-    """Masked motion prediction.
-
-    Args:
-        mask_ratio: share of the tokens that is masked
-        masking: motion masks what moves (softmax of motion intensity plus Gumbel noise); random is MAE
-        tau: temperature of the motion mask; higher is more random
-        predict: what is predicted at masked tokens; coordinates is MAE
-        motion_stride: frames between the two positions whose difference is the motion
-        target_norm: token normalises each token (the papers), sequence each joint over its whole window
-    """
-
-    mask_ratio: float = 0.9
-    masking: Literal["motion", "random"] = "motion"
-    tau: float = 0.8
-    predict: Literal["motion", "coordinates"] = "motion"
-    motion_stride: int = 1
-    target_norm: targets.TargetNorm = "token"
-
-    def __post_init__(self):
-        masks.check(self.mask_ratio, self.tau)
-        if self.masking == "random":
-            warn_unused("pretext", self, "with random masks", "tau")
-        if self.predict == "coordinates":
-            warn_unused("pretext", self, "where coordinates are predicted", "motion_stride")
 
 
 class MAMP(MaskedPrediction):
@@ -69,15 +38,5 @@ class MAMP(MaskedPrediction):
         s = self.settings
         x = batch.x[:, :, self.encoder.joints]
         frames = difference(x, s.motion_stride) if s.predict == "motion" else x
-        return Target(*targets.normalise(frames, self.encoder.settings.segment_frames, s.target_norm))
-
-
-METHOD = Method(
-    name="mamp",
-    title="masks what moves, predicts its motion",
-    paper="Mao et al., Masked Motion Predictors are Strong 3D Action Representation Learners, ICCV 2023",
-    encoder_settings=EncoderSettings,
-    settings=MAMPSettings,
-    build_encoder=Encoder,
-    build=MAMP,
-)
+        normalised = targets.normalise(frames, self.encoder.settings.segment_frames, s.target_norm)
+        return Target(*normalised, s.predict, s.motion_stride)

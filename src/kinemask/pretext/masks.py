@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinemask.nn.encoder import segment
+from kinemask.pretext.settings import Smoothing
 from kinemask.skeleton import Layout
 from kinemask.windows.streams import difference
 
-Smoothing = Literal["adjacency", "parts", "none"]
 FLOOR = 1e-10  # of every maximum that a score is divided by: no motion gives a uniform mask
 
 
@@ -126,16 +126,3 @@ def smoothing(layout: Layout, joints: Sequence[int], how: Smoothing) -> Tensor:
     joined = joined[np.ix_(joints, joints)]
     np.fill_diagonal(joined, 1)
     return torch.tensor(joined / joined.sum(1, keepdims=True))
-
-
-def token_validity(valid: Tensor, segment_frames: int) -> Tensor:
-    """A token is valid if any of its frames is: (B, T, V) bool -> (B, L) bool."""
-    return segment(valid.unsqueeze(-1), segment_frames).any(-1).flatten(1)
-
-
-def check(mask_ratio: float, tau: float = 1.0) -> None:
-    """Raise ValueError unless the settings that masks share make sense."""
-    if not 0 < mask_ratio < 1:
-        raise ValueError(f"pretext.mask_ratio must be between 0 and 1, not {mask_ratio}")
-    if tau <= 0:
-        raise ValueError(f"pretext.tau must be positive, not {tau}")

@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from kinemask.checks import check_share, warn_unused
 from kinemask.nn.average import MovingAverage
-from kinemask.nn.decoder import DecoderSettings
-from kinemask.nn.encoder import Encoder, EncoderSettings
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.settings import DecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
+from kinemask.pretext.base import MaskedPrediction, Prediction, Target
+from kinemask.pretext.settings import MaskSemSettings
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.streams import difference
-
-
-@dataclass(kw_only=True)
-class MaskSemSettings:
-    """Semantic masks and hybrid high-order motion.
-
-    Args:
-        mask_ratio: share of the tokens that is masked
-        masking: semantic masks what sets the clip apart from the static reference (Grad-CAM); motion is MAMP's mask
-        tau: temperature of the mask; higher is more random
-        score: relative divides by the clip's largest, as MAMP does; raw is Eq. 8 to the letter, which is nearly uniform
-        smoothing: of the activations over joints that share a bone; over body parts, as the released code; or none
-        reference: what counts as static, the mean over the training set or, as the released code, of the batch at
-            hand, with which the loss depends on how a batch is cut into parts and processes
-        ema_decay: decay of the encoder that finds the activations, a moving average; the paper gives none
-        predict: velocity, acceleration or both at masked tokens
-        acceleration_weight: share β of the acceleration in the loss
-        heads: shared predicts velocity and acceleration by the same numbers, as Eq. 14; separate by their own
-        weighting: probability weighs a masked token by its probability of being masked, none all alike
-        target_norm: token normalises each token, as the released code (the paper does not say), sequence each joint
-    """
-
-    mask_ratio: float = 0.9
-    masking: Literal["semantic", "motion"] = "semantic"
-    tau: float = 0.8
-    score: Literal["relative", "raw"] = "relative"
-    smoothing: masks.Smoothing = "adjacency"
-    reference: Literal["dataset", "batch"] = "dataset"
-    ema_decay: float = 0.999
-    predict: Literal["both", "velocity", "acceleration"] = "both"
-    acceleration_weight: float = 0.2
-    heads: Literal["shared", "separate"] = "shared"
-    weighting: Literal["probability", "none"] = "probability"
-    target_norm: targets.TargetNorm = "token"
-
-    def __post_init__(self):
-        masks.check(self.mask_ratio, self.tau)
-        check_share("pretext", self, "ema_decay", "acceleration_weight")
-        if self.masking == "motion":
-            warn_unused("pretext", self, "with motion masks", "smoothing", "reference", "ema_decay")
-        if self.predict != "both":
-            warn_unused("pretext", self, "where one target is predicted", "acceleration_weight", "heads")
 
 
 class MaskSem(MaskedPrediction):
@@ -121,7 +76,8 @@ class MaskSem(MaskedPrediction):
         """Velocity or acceleration of every token. Eq. 12."""
         x = batch.x[:, :, self.encoder.joints]
         frames = difference(x) if velocity else targets.acceleration(x)
-        return Target(*targets.normalise(frames, self.encoder.settings.segment_frames, self.settings.target_norm))
+        normalised = targets.normalise(frames, self.encoder.settings.segment_frames, self.settings.target_norm)
+        return Target(*normalised, "motion" if velocity else "acceleration")
 
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         """Eq. 14-15."""
@@ -137,15 +93,3 @@ class MaskSem(MaskedPrediction):
     def after_step(self, progress: float) -> None:
         if self.momentum is not None:
             self.momentum.update(self.encoder, self.settings.ema_decay)
-
-
-METHOD = Method(
-    name="masksem",
-    title="masks what differs from a static reference (Grad-CAM), predicts velocity and acceleration",
-    paper="Wei et al., MaskSem: Semantic-Guided Masking for Learning 3D Hybrid High-Order Motion Representation",
-    encoder_settings=EncoderSettings,
-    settings=MaskSemSettings,
-    build_encoder=Encoder,
-    build=MaskSem,
-    linear={"batch_size": 256},
-)

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinemask.checks import check_not_negative, warn_unused
 from kinemask.draws import key
 from kinemask.nn.decoder import gather
-from kinemask.nn.graph import GraphDecoder, GraphDecoderSettings, GraphEncoder, GraphEncoderSettings
-from kinemask.nn.strl import STRL, STRLSettings
+from kinemask.nn.graph import GraphDecoder, GraphEncoder
+from kinemask.nn.settings import GraphDecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Method, Prediction, Target
+from kinemask.pretext.base import MaskedPrediction, Target
+from kinemask.pretext.settings import SkeletonMAESettings
 from kinemask.skeleton import PARTS
 from kinemask.windows.sampler import Batch
-
-
-@dataclass(kw_only=True)
-class SkeletonMAESettings:
-    """Masked autoencoding of a skeleton graph, frame by frame.
-
-    Args:
-        parts: body parts that are masked, the same in every frame, as in the paper's experiments
-        random_parts: mask so many of the six parts instead, drawn anew for every batch (the words of the paper's 3.1.2)
-        masked_joints: mask so many joints instead, drawn anew in every frame; 0 takes as many as the parts have
-        target: features predicts the unmasked embedding (no gradient through it), coordinates the direction of each
-            joint from the origin: the loss knows no lengths
-        beta: exponent of the re-weighted cosine error; a higher one looks more at the joints that are far off
-    """
-
-    parts: tuple[str, ...] = ("right_arm", "right_leg")
-    random_parts: int = 0
-    masked_joints: int | None = None
-    target: Literal["features", "coordinates"] = "features"
-    beta: float = 2.0
-
-    def __post_init__(self):
-        self.parts = tuple(self.parts)
-        if not self.parts or not set(self.parts) <= set(PARTS) or len(set(self.parts)) < len(self.parts):
-            raise ValueError(f"pretext.parts must be some of {', '.join(PARTS)}, each once, not {list(self.parts)}")
-        if not 1 <= self.beta < float("inf"):
-            raise ValueError(f"pretext.beta must be a number from 1 up, not {self.beta}")
-        check_not_negative("pretext", self, "random_parts")
-        if self.masked_joints is not None:
-            check_not_negative("pretext", self, "masked_joints")
-            unused = ("random_parts", "parts") if self.masked_joints else ("random_parts",)
-            warn_unused("pretext", self, "where masked_joints are drawn", *unused)
-        elif self.random_parts:
-            warn_unused("pretext", self, "where random_parts are drawn", "parts")
 
 
 class SkeletonMAE(MaskedPrediction):
@@ -62,12 +25,10 @@ class SkeletonMAE(MaskedPrediction):
     parts, a joint that a frame does not show enters as the sampler fills it.
     """
 
-    encoder: GraphEncoder
-
     def __init__(self, encoder: GraphEncoder, decoder: GraphDecoderSettings, settings: SkeletonMAESettings):
         s = settings
         width_out = encoder.width if s.target == "features" else encoder.layout.dims
-        super().__init__(encoder, decoder, width_out)  # type: ignore[arg-type]
+        super().__init__(encoder, GraphDecoder(encoder, width_out, decoder))
         self.settings = s
         self.mask_token = nn.Parameter(torch.empty(encoder.width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -84,9 +45,6 @@ class SkeletonMAE(MaskedPrediction):
         self.count = s.masked_joints or int(largest or self.named.sum())
         if self.count >= len(joints):
             raise ValueError(f"pretext masks {self.count} of {len(joints)} joints; it must leave some")
-
-    def build_decoder(self, settings: GraphDecoderSettings, width_out: int) -> GraphDecoder:
-        return GraphDecoder(self.encoder.settings, width_out, settings)
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
         P, V, count = self.encoder.segments, self.encoder.num_joints, self.count
@@ -109,47 +67,16 @@ class SkeletonMAE(MaskedPrediction):
         encoder = self.encoder
         x = encoder.embed(batch.x) if self.settings.target == "features" else batch.x[:, :, encoder.joints]
         x = x.float().flatten(1, 2)
-        return Target(F.normalize(x, dim=-1), torch.zeros_like(x), x.norm(dim=-1, keepdim=True).expand_as(x))
+        lengths = x.norm(dim=-1, keepdim=True).expand_as(x)
+        return Target(F.normalize(x, dim=-1), torch.zeros_like(x), lengths, self.settings.target)
 
-    def predict(self, batch: Batch) -> Prediction:
-        encoder = self.encoder
-        embedded = encoder.embed(batch.x)
-        with torch.no_grad():
-            mask, target = self.mask(batch, embedded, embedded, self.token_valid(batch)), self.target(batch)
-        hidden = torch.zeros(target.tokens.shape[:2], dtype=torch.bool, device=batch.x.device)
-        hidden = hidden.scatter(1, mask.masked, True).view(*embedded.shape[:3], 1)
-        encoded = encoder.transform(torch.where(hidden, self.mask_token.to(embedded.dtype), embedded))
-        predicted = gather(self.decoder(encoded, encoder.adjacency).flatten(1, 2), mask.masked)
-        kept = gather(encoded.flatten(1, 2), mask.keep)
-        return Prediction(mask, kept, F.normalize(predicted.float(), dim=-1), target)
+    def encode(self, tokens: Tensor, mask: masks.Mask) -> Tensor:
+        """All tokens (B, L, D), the masked ones replaced by the learned token, encoded: (B, L, D)."""
+        hidden = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device).scatter(1, mask.masked, True)
+        return self.encoder.encode(torch.where(hidden.unsqueeze(-1), self.mask_token.to(tokens.dtype), tokens))
 
-    def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
-        """target_std: of the target's unit vectors from clip to clip, near 0 in a collapse."""
-        wanted, weight = (
-            gather(done.target.tokens, done.mask.masked),
-            self.token_valid(batch).gather(1, done.mask.masked),
-        )
-        terms = {"reconstruction": (1.0, targets.reweighted_cosine(done.predicted, wanted, self.settings.beta, weight))}
-        if self.settings.target == "features":
-            terms["target_std"] = (0.0, done.target.tokens.std(0, correction=0).mean())
-        return terms
+    def decode(self, encoded: Tensor, mask: masks.Mask) -> Tensor:
+        return F.normalize(gather(self.decoder(encoded), mask.masked).float(), dim=-1)
 
-
-# the paper's, 4.2; it names no weight decay
-FINETUNE = {"epochs": 110, "warmup_epochs": 5, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9}
-FINETUNE |= {"schedule": "steps", "milestones": (90, 100), "weight_decay": 0.0, "label_smoothing": 0.1}
-FINETUNE |= {"layer_decay": 1.0, "drop_path": 0.0}
-
-METHOD = Method(
-    name="skeletonmae",
-    title="masks body parts of the skeleton's graph, predicts their embedding",
-    paper="Yan et al., SkeletonMAE: Graph-based Masked Autoencoder for Skeleton Sequence Pre-training, ICCV 2023",
-    encoder_settings=GraphEncoderSettings,
-    decoder_settings=GraphDecoderSettings,
-    settings=SkeletonMAESettings,
-    build_encoder=GraphEncoder,
-    build=SkeletonMAE,
-    build_classifier=STRL,
-    head_settings=STRLSettings,
-    finetune=FINETUNE,
-)
+    def error(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        return targets.reweighted_cosine(predicted, wanted, self.settings.beta)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kinemask.nn.encoder import segment
-
-TargetNorm = Literal["token", "sequence", "none"]
+from kinemask.pretext.settings import TargetNorm
 
 
 def normalise(frames: Tensor, segment_frames: int, how: TargetNorm) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,18 +47,18 @@ def contextual(layers: Sequence[Tensor]) -> Tensor:
         return F.layer_norm(mean, mean.shape[-1:])
 
 
-def masked_mse(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error over masked tokens: predicted, target (B, L-K, W), weight (B, L-K). See `masked_mean`."""
-    return masked_mean((predicted.float() - target).square().mean(-1), weight)
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each masked token: predicted, target (B, L-K, W) -> (B, L-K)."""
+    return (predicted.float() - target).square().mean(-1)
 
 
-def reweighted_cosine(predicted: Tensor, target: Tensor, beta: float, weight: Tensor) -> Tensor:
-    """Mean of (1 − cos)^beta over masked tokens: unit vectors (B, L-K, W), weight (B, L-K). SkeletonMAE Eq. 2.
+def reweighted_cosine(predicted: Tensor, target: Tensor, beta: float) -> Tensor:
+    """(1 − cos)^beta of each masked token: unit vectors (B, L-K, W) -> (B, L-K). SkeletonMAE Eq. 2.
 
-    The paper writes its 1/|V̄| inside the power, a constant factor. See `masked_mean`.
+    The paper writes its 1/|V̄| inside the power, a constant factor of the mean.
     """
     cosine = (predicted * target).sum(-1)
-    return masked_mean((1 - cosine).clamp_min(0) ** beta, weight)
+    return (1 - cosine).clamp_min(0) ** beta
 
 
 def masked_mean(error: Tensor, weight: Tensor) -> Tensor:

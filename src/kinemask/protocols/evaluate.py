@@ -11,7 +11,8 @@ import torch
 from jsonargparse import ArgumentParser
 
 from kinemask.configure import parse
-from kinemask.models.encoders import TrainedEncoder, build_encoder, describe, load_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.pretext import method
 from kinemask.protocols.case import Case, Done
 from kinemask.protocols.catalogue import Protocol, find_protocol
 from kinemask.protocols.features import check_fit, parts
@@ -182,10 +183,8 @@ class Subject:
         if not chosen.augments and (unused := [name for name in AUGMENTATION if name in sampling]):
             raise ValueError(f"sampling.{unused[0]} has no effect: {chosen.name} draws no augmented windows")
         changes = dict(self.section.get("sampling", {})) | dict(sampling)
-        before = self.model
-        model = TrainedEncoder(
-            before.encoder, before.layout, build(SamplingSettings, asdict(before.sampling), changes), before.record
-        )
+        encoder, sampled = self.model.encoder, build(SamplingSettings, asdict(self.model.sampling), changes)
+        model = TrainedEncoder(encoder, sampled, self.model.record, self.model.readout)
         train, test = parts(self.store, self.split, self.world.device, model.sampling.missing)
         return Case(
             model=model,
@@ -203,7 +202,7 @@ class Subject:
     def key(self, case: Case, settings: Any, seed: int, baselines: bool) -> Key:
         """What decides the result of a seed. A file that a setting names counts by its content."""
         values = asdict(settings)
-        record = case.model.record
+        encoder = case.model.encoder
         return Key(
             protocol=self.protocol.name,
             data=self.store.name,
@@ -213,7 +212,7 @@ class Subject:
             sampling=asdict(case.model.sampling),
             encoder=None if self.file is None else self.file.stem,
             encoder_sha256=case.origin,
-            architecture={k: record[k] for k in ("architecture", "encoder")},
+            architecture={"name": encoder.architecture, **asdict(encoder.settings)},
             store_sha256=self.store.identity,
             baselines_asked=baselines,
             precision=precision(self.world.device),
@@ -223,7 +222,7 @@ class Subject:
     @property
     def trained(self) -> Trained:
         """How the encoder under test came about."""
-        return Trained.of(self.model.record["record"])
+        return Trained.of(self.model.record)
 
 
 def random_encoder(settings: Settings, store: Store) -> TrainedEncoder:
@@ -231,8 +230,8 @@ def random_encoder(settings: Settings, store: Store) -> TrainedEncoder:
     source = Source(dataset=store.name, sha256=store.identity)
     trained = Trained(method=settings.method, settings=settings.to_dict(), sources=[source], split=settings.split)
     with torch.random.fork_rng(devices=[]):
-        about = describe(settings.method, store.layout, settings.encoder, settings.sampling, asdict(trained))
-        return build_encoder(about)
+        encoder = method(settings.method).build_encoder(store.layout, settings.sampling.frames, settings.encoder)
+    return TrainedEncoder(encoder, settings.sampling, asdict(trained))
 
 
 def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: bool) -> Path:

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from kinemask.draws import key
-from kinemask.models.classifiers import TrainedClassifier, load_classifier
-from kinemask.models.encoders import build_encoder
-from kinemask.pretext import method
+from kinemask.models.classifiers import TrainedClassifier, build_classifier, load_classifier
+from kinemask.nn.encoder import Encoder
 from kinemask.protocols.case import Case, Done, Outcome
 from kinemask.protocols.features import Part
 from kinemask.protocols.frozen import raw_neighbour
@@ -102,7 +101,8 @@ def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int
         "origin": None if scratch else case.origin,
         "layout": store.layout.name,
         "sampling": asdict(case.model.sampling),
-        "encoder": record["encoder"],
+        "architecture": case.model.encoder.architecture,
+        "encoder": asdict(case.model.encoder.settings),
         "finetune": asdict(settings),
         "training_clips": hash8({"names": train.names}),
         "store": store.identity,
@@ -128,11 +128,9 @@ def finetune(
     config = configuration(case, train, settings, seed, fresh)
     folder = default_folder(case, config) if folder is None else folder
     encoder, transfer = start(case, seed, fresh)
-    chosen = method(record["method"])
-    classifier = chosen.build_classifier(encoder, len(store.classes), settings.head)
-    about = record | {"layout": store.layout.to_dict(), "sampling": config["sampling"]}
-    about["record"] = {"pretraining": None if fresh else record["record"]}
-    model = TrainedClassifier(classifier, store.layout, case.model.sampling, store.classes, about)
+    classifier = build_classifier(encoder, len(store.classes), settings.head)
+    before = {"pretraining": None if fresh else record}
+    model = TrainedClassifier(classifier, case.model.sampling, store.classes, before)
     scores = None
     if (folder / "classifier.safetensors").is_file():
         Run(folder).claim(config)
@@ -152,16 +150,15 @@ def finetune(
     return Finetuned(Outcome(scores.cpu(), best), folder, transfer)
 
 
-def start(case: Case, seed: int, scratch: bool) -> tuple[Any, Transfer | None]:
+def start(case: Case, seed: int, scratch: bool) -> tuple[Encoder, Transfer | None]:
     """The encoder that fine-tuning starts from, for the store's layout, and what there is to say of a move to it."""
     model, layout = case.model, case.store.layout
     torch.manual_seed(key(seed, "weights"))
     if scratch:
-        return build_encoder(model.record | {"layout": layout.to_dict()}).encoder, None
+        return model.encoder.fresh(layout, model.sampling.frames), None
     if model.layout.to_dict() == layout.to_dict():
         return deepcopy(model.encoder), None
-    before: Any = model.encoder
-    moved, matched = before.moved_to(layout, model.sampling.frames)
+    moved, matched = model.encoder.transfer(layout, model.sampling.frames)
     kept = [layout.joints[j] for j in moved.joints]
     return moved, Transfer(
         layout=model.layout.name, matched=matched, new=[name for name in kept if name not in matched]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from kinemask.draws import key
-from kinemask.models.encoders import TrainedEncoder, build_encoder
+from kinemask.models.encoders import TrainedEncoder
 from kinemask.protocols.case import Case, Done, Outcome
 from kinemask.protocols.features import Features, Part, raw_coordinates
 from kinemask.protocols.neighbours import vote
@@ -47,8 +47,8 @@ def _baselines(case: Case, settings: Any, seeds: Sequence[int], run: Run, raw: R
     for number in range(UNTRAINED_SEEDS):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(number, "weights"))
-            fresh = build_encoder(model.record).encoder
-        fresh = TrainedEncoder(fresh, model.layout, model.sampling, model.record).to(case.world.device)
+            fresh = model.encoder.fresh(model.layout, model.sampling.frames)
+        fresh = TrainedEncoder(fresh, model.sampling, model.record, model.readout).to(case.world.device)
         untrained.append(_outcomes(case, fresh, settings, seeds, run))
     neighbour, out = raw_neighbour(case, case.train), []
     for i, seed in enumerate(seeds):

@@ -162,7 +162,7 @@ class Scene:
 
     @property
     def drawn(self) -> bool:
-        return self.kind in ("motion", "coordinates")
+        return self.kind in ("motion", "acceleration", "coordinates")
 
 
 def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note:

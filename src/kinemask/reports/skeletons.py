@@ -15,6 +15,7 @@ from kinemask.draws import Draws, key
 from kinemask.nn.decoder import gather
 from kinemask.pretext import method
 from kinemask.pretext.base import MaskedPrediction, Pretext, Target
+from kinemask.pretext.targets import acceleration
 from kinemask.runs.checkpoint import load_checkpoint
 from kinemask.skeleton import Layout
 from kinemask.store.opening import Store
@@ -54,12 +55,12 @@ def choose_clips(store: Store, split: str, count: int = CLIPS) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Drawn:
     """What is drawn at masked tokens, over the whole grid (B, T, V, C); explained: per body, in percent.
 
-    kind: motion, arrows of `true` and `predicted` displacement over `stride` frames; coordinates, `true` is 0 and
-    `predicted` the error; features, nothing can be drawn. deviation: how far the target is from plain motion or
-    coordinates, as a share. normalised: whether the target's mean and scale had to be put back.
+    kind, stride: the target's. Motion and acceleration: arrows of `true` and `predicted`; coordinates, `true` is 0 and
+    `predicted` the error; features, nothing can be drawn. deviation: how far the target is from the plain values of its
+    kind, as a share. normalised: whether the target's mean and scale had to be put back.
     """
 
     kind: str
@@ -72,17 +73,14 @@ class Prediction:
     explained: Tensor  # (B,)
 
 
-def predict(task: MaskedPrediction, batch: Batch) -> Prediction:
-    """Run a task on a batch, and find what its target is by comparing it with the batch's motion and coordinates.
-
-    So that this needs no word from a method: whatever a target is mapped to, it is drawn if it is nearly one of these.
-    """
+def predict(task: MaskedPrediction, batch: Batch) -> Drawn:
+    """Run a task on a batch, and put its predictions back on the frames."""
     encoder = task.encoder
     with torch.no_grad():
         mask, _, predicted, target = task.predict(batch)
     predicted = predicted[..., : target.tokens.shape[-1]].float()
     x = batch.x[:, :, encoder.joints]
-    B, T, V, C = x.shape
+    B, T, V, _ = x.shape
     S = encoder.settings.segment_frames
     masked = torch.zeros(B, encoder.tokens, dtype=torch.bool).scatter_(1, mask.masked, True)
     wanted = gather(target.tokens, mask.masked)
@@ -90,18 +88,18 @@ def predict(task: MaskedPrediction, batch: Batch) -> Prediction:
     explained = 100 * (1 - error / wanted.square().mean((1, 2)).clamp_min(1e-12))
     shape = masked.view(B, -1, V)
     normalised = bool((target.mean != 0).any() or (target.scale != 1).any())
-    if target.tokens.shape[-1] != S * C:
+    if target.kind == "features":
         nothing = torch.zeros_like(batch.x)
-        return Prediction("features", 1, 0.0, normalised, nothing, nothing, shape, explained)
+        return Drawn(target.kind, target.stride, 0.0, normalised, nothing, nothing, shape, explained)
     full = target.tokens.scatter(1, mask.masked.unsqueeze(-1).expand_as(predicted), predicted)
-    true, guess = (frames(Target(tokens, target.mean, target.scale), S, V) for tokens in (target.tokens, full))
-    kind, stride, deviation = recognise(true, x)
-    if kind == "coordinates":
+    true, guess = (frames(target._replace(tokens=tokens), S, V) for tokens in (target.tokens, full))
+    deviation = float((true - plain(x, target)).norm() / plain(x, target).norm().clamp_min(1e-12))
+    if target.kind == "coordinates":
         true, guess = torch.zeros_like(true), guess - true
     at = masked.view(B, T // S, 1, V, 1).expand(B, T // S, S, V, 1).reshape(B, T, V, 1)
     place = torch.zeros_like(batch.x)
     true, guess = (place.index_copy(2, encoder.joints, value * at) for value in (true, guess))
-    return Prediction(kind, stride, deviation, normalised, true, guess, shape, explained)
+    return Drawn(target.kind, target.stride, deviation, normalised, true, guess, shape, explained)
 
 
 def frames(target: Target, segment_frames: int, joints: int) -> Tensor:
@@ -112,16 +110,15 @@ def frames(target: Target, segment_frames: int, joints: int) -> Tensor:
     return pieces.reshape(B, L // joints * segment_frames, joints, -1)
 
 
-def recognise(true: Tensor, x: Tensor) -> tuple[str, int, float]:
-    """Whether (B, T, V, C) values are the coordinates x, or their motion: (kind, stride, relative deviation)."""
-
-    def deviation(reference: Tensor) -> float:
-        return float((true - reference).norm() / reference.norm().clamp_min(1e-12))
-
-    options = [(deviation(x), "coordinates", 1)]
-    options += [(deviation(difference(x, stride)), "motion", stride) for stride in range(1, min(x.shape[1], 33))]
-    best, kind, stride = min(options)
-    return (kind, stride, best) if best < 0.2 else ("features", 1, 0.0)
+def plain(x: Tensor, target: Target) -> Tensor:
+    """What a target of this kind is made of, before any mapping: (B, T, V, C) -> (B, T, V, C)."""
+    match target.kind:
+        case "motion":
+            return difference(x, target.stride)
+        case "acceleration":
+            return acceleration(x)
+        case _:
+            return x
 
 
 def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -> dict[str, Any]:
@@ -130,12 +127,12 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
     positions, true and predicted are 16-bit numbers in base64, in units of `unit` and, where a body has them, of
     `arrow`; state has a digit per (segment, joint), seen per (frame, joint) where some are missing.
     """
-    plain = replace(settings.sampling, rotation=0.0, shear=0.0, noise=0.0, crop=(1.0, 1.0))
-    tracks = Tracks(store, clips, "cpu", plain.missing)
+    whole = replace(settings.sampling, rotation=0.0, shear=0.0, noise=0.0, crop=(1.0, 1.0))
+    tracks = Tracks(store, clips, "cpu", whole.missing)
     track, clip_index = tracks.of_clips(torch.arange(len(clips)))
     draws = lambda: Draws(key("report"), len(clips))
-    batch = Sampler(tracks, plain).sample(track, draws(), clip_index)
-    joint = Sampler(tracks, replace(plain, stream="joint")).sample(track, draws(), clip_index)
+    batch = Sampler(tracks, whole).sample(track, draws(), clip_index)
+    joint = Sampler(tracks, replace(whole, stream="joint")).sample(track, draws(), clip_index)
     batch.draws = Draws(key("report", "mask"), len(track))
     done = predict(task, batch) if isinstance(task, MaskedPrediction) else None
     positions, seen = joint.x.float().numpy(), joint.valid.numpy()
@@ -160,10 +157,10 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
     about = {"dims": store.layout.dims, "edges": store.layout.edges, "joints": store.layout.num_joints}
     names = ("kind", "stride", "deviation", "normalised")
     kind = {name: getattr(done, name) for name in names} if done else {"kind": ""}
-    return about | kind | {"T": plain.frames, "S": segment_frames, "clips": out}
+    return about | kind | {"T": whole.frames, "S": segment_frames, "clips": out}
 
 
-def _predicted(done: Prediction, joints: Tensor, rows: np.ndarray, bodies: list[dict]) -> dict[str, Any]:
+def _predicted(done: Drawn, joints: Tensor, rows: np.ndarray, bodies: list[dict]) -> dict[str, Any]:
     """Adds states and predictions to the bodies of one clip; returns what is common to them."""
     true, guess = done.true[rows].numpy(), done.predicted[rows].numpy()
     size = float(max(np.abs(true).max(), np.abs(guess).max())) / 32000 or 1.0

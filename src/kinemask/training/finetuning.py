@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kinemask.draws import Draws, key
 from kinemask.models.classifiers import TrainedClassifier, save_classifier
-from kinemask.models.encoders import write_weights
+from kinemask.models.encoders import save_encoder
+from kinemask.nn.encoder import Encoder
 from kinemask.runs.result import Source
 from kinemask.store.opening import Store
 from kinemask.training import optim
@@ -76,7 +77,7 @@ class Finetuning(Job):
     def __init__(
         self,
         model: TrainedClassifier,
-        encoder: Any,
+        encoder: Encoder,
         train: Labelled,
         test: Labelled,
         settings: FinetuneSettings,
@@ -105,8 +106,7 @@ class Finetuning(Job):
         self.scores: Tensor | None = None
         self.task = Recognition(model.classifier, s.label_smoothing)
         encoder.set_drop_path(s.drop_path)
-        classifier: Any = model.classifier
-        groups = optim.layer_groups(self.task, classifier.depth_groups(), s.weight_decay, s.layer_decay)
+        groups = optim.layer_groups(self.task, model.classifier.depth_groups(), s.weight_decay, s.layer_decay)
         if s.optimizer == "adamw":
             self.optimizer = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
         else:
@@ -145,6 +145,6 @@ class Finetuning(Job):
         return {"test_accuracy": (self.scores.argmax(1) == self.truth).float().mean().item()}
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
-        self.model.record["record"] = self.record(step) | {"pretraining": self.model.record["record"]["pretraining"]}
-        write_weights(run / f"encoder{suffix}.safetensors", self.encoder, self.model.record)
-        save_classifier(run / f"classifier{suffix}.safetensors", self.model, self.settings.head)
+        self.model.record = self.record(step) | {"pretraining": self.model.record["pretraining"]}
+        save_encoder(run / f"encoder{suffix}.safetensors", self.encoder, self.model.sampling, self.model.record)
+        save_classifier(run / f"classifier{suffix}.safetensors", self.model)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kinemask.draws import Draws, key
-from kinemask.models.encoders import describe, load_encoder, write_weights
+from kinemask.models.encoders import load_encoder, save_encoder
+from kinemask.nn.encoder import Encoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.runs.result import Source
@@ -25,7 +25,7 @@ from kinemask.windows.tracks import Tracks
 
 
 def pretrain(settings: Settings, run: str | Path, quiet: bool = False) -> Path:
-    """Pre-train, or go on with, the run in the folder `run`; returns the folder.
+    """Pre-train, or resume, the run in the folder `run`; returns the folder.
 
     Writes config.yaml, metrics.jsonl, last.pt and encoder.safetensors there. Starting a stopped run again with the
     same settings ends with the same weights as if it had not stopped. Raises ValueError for settings that do not fit
@@ -93,22 +93,20 @@ class Pretraining(Job):
         return torch.cat(orders)[within * size : (within + 1) * size].to(self.tracks.device, non_blocking=True)
 
     def names(self, step: int) -> list[str]:
-        return [self.store.names[self.tracks.clips[i]] for i in self.tracks.clip.cpu()[self.batch(step).cpu()]]
+        return self.tracks.names(self.tracks.clip[self.batch(step)].tolist())
 
     def after_step(self, progress: float) -> None:
         self.task.after_step(progress)
 
     def save(self, run: Path, step: int, suffix: str = "") -> None:
         s = self.settings
-        record = self.record(step)
         for name, encoder in self.task.encoders().items():
-            path = run / f"{name}{suffix}.safetensors"
-            write_weights(path, encoder, describe(s.method, self.store.layout, s.encoder, s.sampling, record))
+            save_encoder(run / f"{name}{suffix}.safetensors", encoder, s.sampling, self.record(step))
 
 
-def warm_start(encoder: Any, path: str) -> None:
+def warm_start(encoder: Encoder, path: str) -> None:
     """Give a fresh encoder the weights of another run's; ValueError unless layout, window and settings are the same."""
-    given: Any = load_encoder(path).encoder
+    given = load_encoder(path).encoder
     if given.layout.to_dict() != encoder.layout.to_dict():
         raise ValueError(f"training.init_from {path} has layout {given.layout.name}, the store {encoder.layout.name}")
     there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))

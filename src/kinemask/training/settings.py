@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from kinemask.checks import check_not_negative, check_positive, warn_unused
-from kinemask.nn.heads import HeadSettings
+from kinemask.nn.settings import HeadSettings
 from kinemask.pretext import method
 from kinemask.windows.settings import SamplingSettings
 

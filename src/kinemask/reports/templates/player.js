@@ -206,7 +206,7 @@
     told(g, at, body, segment) {
       const { joints, kind } = this.scene, t = this.frame;
       const place = (v) => this.point(body.x, t, v);
-      this.bones(g, at, place, colours.bone, kind === "motion" ? 1.5 : 3);
+      this.bones(g, at, place, colours.bone, kind === "coordinates" ? 3 : 1.5);
       if (kind === "coordinates") {
         const guess = (v) => {
           const p = place(v), d = this.point(body.predicted, t, v);

@@ -1,0 +1,161 @@
+"""Settings of encoders, decoders and heads; without PyTorch, so that the command line can show them at once."""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from kinemask.checks import check_heads, check_positive, warn_unused
+
+GraphKind = Literal["gin", "gcn", "gat"]
+
+
+class AnyEncoderSettings(Protocol):
+    """What the settings of every architecture have: width D, layers of the trunk, a set of joints, S."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def joints(self) -> str: ...
+
+    @property
+    def segment_frames(self) -> int: ...
+
+
+@dataclass(kw_only=True)
+class EncoderSettings:
+    """The backbone. Defaults are the papers' size.
+
+    Args:
+        layers: transformer blocks
+        width: width of a token, D
+        heads: attention heads, H
+        mlp_ratio: hidden width of the MLP, as a multiple of the width
+        segment_frames: frames per segment, S; divides the window
+        joints: all, or one of the layout's pruned sets (the torso joints dropped: pruned, pruned20, pruned16)
+        space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
+        curvature: the positive number k of the ball's curvature −k
+        projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
+        epsilon: distance from the boundary that clip keeps, in radii; what float32 bears (released code: 1e-5)
+    """
+
+    layers: int = 8
+    width: int = 256
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    segment_frames: int = 4
+    joints: str = "all"
+    space: Literal["euclidean", "poincare"] = "euclidean"
+    curvature: float = 1.0
+    projection: Literal["clip", "paper"] = "clip"
+    epsilon: float = 4e-3
+
+    def __post_init__(self):
+        check_positive("encoder", self, "layers", "width", "heads", "segment_frames", "curvature")
+        check_heads("encoder", self.width, self.heads)
+        if self.width * self.mlp_ratio < 1:
+            raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
+        if not 0 < self.epsilon < 1:
+            raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
+        if self.space == "euclidean":
+            warn_unused("encoder", self, "in euclidean space", "curvature", "projection", "epsilon")
+        elif self.projection == "paper":
+            warn_unused("encoder", self, "with projection paper", "epsilon")
+
+
+@dataclass(kw_only=True)
+class DecoderSettings:
+    """The decoder, at the encoder's grid.
+
+    Args:
+        layers: transformer blocks
+        width: width of a token in the decoder
+        heads: attention heads
+        mlp_ratio: hidden width of the MLP, as a multiple of the width
+    """
+
+    layers: int = 5
+    width: int = 256
+    heads: int = 8
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self):
+        check_positive("decoder", self, "layers", "width", "heads")
+        check_heads("decoder", self.width, self.heads)
+        if self.width * self.mlp_ratio < 1:
+            raise ValueError(f"decoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
+
+
+@dataclass(kw_only=True)
+class GraphEncoderSettings:
+    """A graph encoder; each frame's skeleton is a graph of its own, so S is 1 and P is T. Defaults are SkeletonMAE's.
+
+    Args:
+        kind: graph layer; gin, gcn or gat (Table 4c)
+        layers: graph layers
+        width: width of a joint's feature, D
+        heads: attention heads of gat, side by side
+        joints: all, or one of the layout's pruned sets; joints on either side of dropped ones become neighbours
+    """
+
+    kind: GraphKind = "gin"
+    layers: int = 3
+    width: int = 64
+    heads: int = 4
+    joints: str = "all"
+
+    @property
+    def segment_frames(self) -> int:
+        return 1
+
+    def __post_init__(self):
+        check_positive("encoder", self, "layers", "width", "heads")
+        if self.kind == "gat":
+            check_heads("encoder", self.width, self.heads)
+        else:
+            warn_unused("encoder", self, f"with kind {self.kind}", "heads")
+
+
+@dataclass(kw_only=True)
+class GraphDecoderSettings:
+    """The decoder: graph layers of the encoder's kind, width and heads.
+
+    Args:
+        layers: graph layers; SkeletonMAE has one
+    """
+
+    layers: int = 1
+
+    def __post_init__(self):
+        check_positive("decoder", self, "layers")
+
+
+@dataclass(kw_only=True)
+class HeadSettings:
+    """The classifier that fine-tuning trains around the encoder.
+
+    Args:
+        kind: mlp is the mean over time and bodies, joints side by side, and a hidden layer; strl is SkeletonMAE's
+            classifier, for encoders of graph layers
+        hidden: units of the hidden layer
+        dropout: share of the hidden layer's input that is dropped in training
+        layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
+    """
+
+    kind: Literal["mlp", "strl"] = "mlp"
+    hidden: int = 2048
+    dropout: float = 0.3
+    layers: int = 3
+
+    def __post_init__(self):
+        check_positive("head", self, "hidden", "layers")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"head.dropout must be at least 0 and below 1, not {self.dropout}")
+        if self.kind == "mlp":
+            warn_unused("head", self, "with kind mlp", "layers")

@@ -1,0 +1,131 @@
+"""The methods as values, by name; without PyTorch until one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kinemask.models.architectures import architecture, load
+from kinemask.nn.settings import DecoderSettings, GraphDecoderSettings
+from kinemask.pretext import settings
+from kinemask.skeleton import Layout
+
+if TYPE_CHECKING:
+    from kinemask.nn.encoder import Encoder
+    from kinemask.pretext.base import Pretext
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as a value: its name, one line about it, its settings, its task and the encoder that it trains.
+
+    task: the class of the pretext task, made from (encoder, decoder settings, settings), or "module:class" to be
+    imported when needed. architecture: of the encoder, by its name. finetune, linear: settings of fine-tuning, and of a
+    linear classifier on frozen features, that differ from the defaults for this method.
+    """
+
+    name: str
+    title: str
+    paper: str
+    settings: type
+    task: str | type[Pretext]
+    architecture: str = "transformer"
+    decoder_settings: type = DecoderSettings
+    finetune: Mapping[str, Any] = field(default_factory=dict)
+    linear: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoder_settings(self) -> type:
+        return architecture(self.architecture).settings
+
+    @property
+    def task_class(self) -> type[Pretext]:
+        return load(self.task)
+
+    def build_encoder(self, layout: Layout, frames: int, settings: Any) -> Encoder:
+        """An encoder with random weights."""
+        return architecture(self.architecture).build(layout, frames, settings)
+
+    def build(self, encoder: Encoder, decoder: Any, settings: Any) -> Pretext:
+        """The pretext task around an encoder; decoder and settings are of this method's types."""
+        return load(self.task)(encoder, decoder, settings)
+
+
+# SkeletonMAE's fine-tuning, 4.2 of its paper, which names no weight decay and no dropout
+_STRL = {"epochs": 110, "warmup_epochs": 5, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9}
+_STRL |= {"schedule": "steps", "milestones": (90, 100), "weight_decay": 0.0, "label_smoothing": 0.1}
+_STRL |= {"layer_decay": 1.0, "drop_path": 0.0, "head": {"kind": "strl", "hidden": 256, "dropout": 0.0}}
+
+_OWN = (
+    Method(
+        name="mae",
+        title="masks at random, predicts coordinates",
+        paper="He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022; its skeleton form after MAMP",
+        settings=settings.MAESettings,
+        task="kinemask.pretext.mamp:MAMP",
+    ),
+    Method(
+        name="mamp",
+        title="masks what moves, predicts its motion",
+        paper="Mao et al., Masked Motion Predictors are Strong 3D Action Representation Learners, ICCV 2023",
+        settings=settings.MAMPSettings,
+        task="kinemask.pretext.mamp:MAMP",
+    ),
+    Method(
+        name="hacm",
+        title="crosses masks by joint hierarchy (hyperbolic) and temporal correlation; contrasts the halves",
+        paper="Yin & Cao, Spatial Hierarchy and Temporal Attention Guided Cross Masking (HA-CM)",
+        settings=settings.HACMSettings,
+        task="kinemask.pretext.hacm:HACM",
+    ),
+    Method(
+        name="skeleton2vec",
+        title="masks joints over tubes of time, predicts a teacher's features of the whole clip",
+        paper="Skeleton2vec: A Self-supervised Learning Framework with Contextualized Target Representations, 2024",
+        settings=settings.Skeleton2vecSettings,
+        task="kinemask.pretext.skeleton2vec:Skeleton2vec",
+        linear={"batch_size": 256},
+    ),
+    Method(
+        name="masksem",
+        title="masks what differs from a static reference (Grad-CAM), predicts velocity and acceleration",
+        paper="Wei et al., MaskSem: Semantic-Guided Masking for Learning 3D Hybrid High-Order Motion Representation",
+        settings=settings.MaskSemSettings,
+        task="kinemask.pretext.masksem:MaskSem",
+        linear={"batch_size": 256},
+    ),
+    Method(
+        name="skeletonmae",
+        title="masks body parts of the skeleton's graph, predicts their embedding",
+        paper="Yan et al., SkeletonMAE: Graph-based Masked Autoencoder for Skeleton Sequence Pre-training, ICCV 2023",
+        settings=settings.SkeletonMAESettings,
+        task="kinemask.pretext.skeletonmae:SkeletonMAE",
+        architecture="graph",
+        decoder_settings=GraphDecoderSettings,
+        finetune=_STRL,
+    ),
+)
+NAMES = tuple(one.name for one in _OWN)
+_METHODS = {one.name: one for one in _OWN}
+
+
+def method(name: str) -> Method:
+    """The method of that name; raises ValueError with the known ones."""
+    if name not in _METHODS:
+        known = ", ".join(_METHODS)
+        raise ValueError(f"unknown method {name!r}; known: {known}; one of your own must be registered first")
+    return _METHODS[name]
+
+
+def register(chosen: Method) -> Method:
+    """Make known, in this process, a method that is defined outside of this package; returns it.
+
+    Its name can then stand in recipes and runs of it be gone on with: a file names a method and never the code of one,
+    so that reading a file runs nothing. Registering a name again replaces the method; ValueError for a name of this
+    package's own.
+    """
+    if chosen.name in NAMES:
+        raise ValueError(f"method {chosen.name!r} is one of kinemask's own; give yours another name")
+    _METHODS[chosen.name] = chosen
+    return chosen
