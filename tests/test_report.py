@@ -7,30 +7,36 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from kinemask.protocols.protocols import evaluate
 
 from conftest import recordings
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.protocols.evaluate import evaluate
 from kinemask.recipes import recipes
-from kinemask.reports import charts, figures, report, reproduce, skeletons
-from kinemask.reports.published import place, published
-from kinemask.reports.runs import read_runs
+from kinemask.reports import charts, figures, report, reproduce, skeletons, tables
+from kinemask.reports.comparison import Cell, Group, Row, comparison_page
+from kinemask.reports.pages import Note, Table, render
+from kinemask.reports.published import Place, place, published
+from kinemask.reports.runs import Evaluation, read_runs
 from kinemask.reports.skeletons import recognise
-from kinemask.runs.run import Run
+from kinemask.runs.measures import BASELINES, MEASURES, Measured
+from kinemask.runs.result import Result, Results, Scored, read_result, read_results, result_path, scores_path
+from kinemask.runs.run import Run, differences
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
-from kinemask.training.settings import flatten
 from kinemask.windows.streams import difference
 from test_training import make_settings
 
@@ -216,7 +222,7 @@ def test_a_run_may_lack_anything_but_its_settings(make, tmp_path):
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     page = report(run, tmp_path / "pages" / "page.html").read_text()
     check_alone(page, tmp_path)
-    for said in ("no evaluations yet", "No training curve", "No t-SNE: ", "No skeletons: ", "gone"):
+    for said in ("no evaluations yet", "No training curve", "t-SNE skipped: ", "No skeletons: ", "gone"):
         assert said in page
     with pytest.raises(ValueError, match=r"no config\.yaml"):
         report(tmp_path)
@@ -237,7 +243,7 @@ def test_a_moved_store_can_be_given(make, store, tmp_path):
     page = report(run, data=store.path).read_text()
     assert (run / "last.pt").exists()  # looking at a run changes nothing of it
     check_alone(page, tmp_path, store.path.parent)
-    assert "No t-SNE" not in page
+    assert "t-SNE skipped" not in page
     assert "no readable checkpoint" in page
 
 
@@ -262,39 +268,103 @@ def test_several_runs_share_a_page(make, tmp_path):
     assert re.search(r'<tr class="own"><td class="word">method</td>', page)  # a setting in which they differ
 
 
+def filed(run: Path, keep: str, **changes) -> list[Result]:
+    """Rewrites a run's results of a protocol, each under the name of what it then is."""
+    out = []
+    for result in read_results(run):
+        arrays = result.scores_path.read_bytes()
+        if result.protocol == keep:
+            for path in (Path(result.path), result.scores_path):
+                path.unlink()
+            result = replace(result, **changes)
+            path = result_path(run, result)
+            path.write_text(json.dumps({k: v for k, v in asdict(result).items() if k != "path"}))
+            scores_path(path).write_bytes(arrays)
+            out.append(read_result(path))
+    return out
+
+
 def test_published_numbers_stand_beside_their_like(make, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(make("mamp"), run)
-    for path in (run / "evaluations").glob("linear*.json"):
-        result = json.loads(path.read_text()) | {"data": "ntu60", "split": "xview", "accuracy": 89.2}
-        path.write_text(json.dumps(result))
+    measures = {"accuracy": Measured(value=89.2), "mean_class_accuracy": Measured(value=90.0)}
+    filed(run, "linear", data="ntu60", split="xview", measures=measures)
     page = report(run).read_text()
     table = re.findall(r"<h3>ntu60 · xview · linear</h3>(.*?)</table>", page, re.S)[0]
-    values = [float(v) for v in re.findall(r'<td class="number">(?:<strong>)?([\d.]+)', table)]
+    values = [float(v) for v in re.findall(r'<td class="number">([\d.]+)', table)]
     assert values == sorted(values, reverse=True)
     assert len(values) > 20
     assert re.search(r'<tr class="own">.*?89\.2 ± 0\.0', table)
-    for path in (run / "evaluations").glob("linear*.json"):
-        result = json.loads(path.read_text()) | {"data": "finegym", "split": "official", "protocol": "finetune"}
-        result |= {"accuracy": 99.0, "metrics": {"mean_class_accuracy": 90.0}}
-        result["run"]["data"]["dataset"] = "finegym"
-        path.write_text(json.dumps(result))
+    (source,) = read_results(run)[0].trained.sources
+    trained = replace(read_results(run)[0].trained, sources=[replace(source, dataset="finegym")])
+    measures = {"accuracy": Measured(value=99.0), "mean_class_accuracy": Measured(value=90.0)}
+    where = {"data": "finegym", "split": "official", "protocol": "finetune"}
+    filed(run, "linear", **where, measures=measures, trained=trained)
     table = re.findall(r"<h3>finegym · official · finetune</h3>(.*?)</table>", report(run).read_text(), re.S)[0]
     assert "mean over classes" in table
     assert re.search(r'<tr class="own">.*?90\.0 ± 0\.0.*?top-1 99\.0', table)
     assert table.index("91.8") < table.index("90.0")
-    for path in (run / "evaluations").glob("linear*.json"):
-        result = json.loads(path.read_text()) | {"data": "ntu60", "split": "xview", "protocol": "linear"}
-        result["run"]["data"]["dataset"] = "<b>data"
-        path.write_text(json.dumps(result))
-    own = [e.about for e in read_runs([run])[0].evaluations if e.about["protocol"] == "linear"]
-    assert place(own[0] | {"split": "xview-val"}) is None
-    assert place(own[0] | {"data": "sbu", "split": "fold3"}) == ("sbu", "5-fold", "linear")
-    assert place(own[0] | {"protocol": "finetune"}) == ("ntu60", "xview", "transfer")
-    assert place(own[0] | {"protocol": "finetune", "data": "<b>data"}) == ("<b>data", "xview", "finetune")
-    mamp = [p for p in published(("ntu60", "xsub", "linear")) if p.method == "MAMP" and p.stream == "joint"]
+
+
+def test_a_place_among_published_numbers(make):
+    own = replace(next(r for r in read_results(make("mamp")) if r.protocol == "linear"), data="ntu60", split="xview")
+    tuned, few = replace(own, protocol="finetune"), {"fraction": 0.05, "per_class": 0}
+    assert place(own) == ("ntu60", "xview", "linear")
+    assert place(replace(own, split="xview-val")) is None
+    assert place(replace(own, data="sbu", split="fold3")) == ("sbu", "5-fold", "linear")
+    assert place(tuned) == ("ntu60", "xview", "transfer")
+    assert place(replace(tuned, data="<b>data")) == ("<b>data", "xview", "finetune")
+    assert place(replace(tuned, encoder_sha256=None)) == ("ntu60", "xview", "supervised")
+    assert place(replace(own, protocol="semi", settings=few)) == ("ntu60", "xview", "semi-5")
+    assert place(replace(own, protocol="semi", settings=few | {"per_class": 3})) == ("ntu60", "xview", "semi")
+    fused = {"protocol": "semi", "evaluation": few, "runs": ["a", "b"], "weights": [1.0, 1.0]}
+    assert place(replace(own, protocol="ensemble", settings=fused)) == ("ntu60", "xview", "semi-5")
+    mamp = [p for p in published(Place("ntu60", "xsub", "linear")) if p.method == "MAMP" and p.stream == "joint"]
     assert [p.value for p in mamp] == [84.9]  # printed by three tables, shown once
-    assert {p.value for p in published(("nw-ucla", "xview", "linear"))} >= {92.9, 74.3}
+    assert {p.value for p in published(Place("nw-ucla", "xview", "linear"))} >= {92.9, 74.3}
+
+
+def test_every_measure_and_every_baseline_is_shown(make, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(make("mamp"), run)
+    names = [*MEASURES, "a <new> measure"]
+    measures = {
+        name: Measured(value=50 + i, unseen=60.5 + i, interval=(10.25 + i, 90.25 + i)) for i, name in enumerate(names)
+    }
+    baselines = {
+        name: Scored(measures={n: Measured(value=20 + 10 * i + j / 10, unseen=3.3 + i) for j, n in enumerate(names)})
+        for i, name in enumerate([*BASELINES, "a <new> baseline"])
+    }
+    filed(run, "linear", measures=measures, baselines=baselines)
+    page = report(run).read_text()
+    check_alone(page)
+    text = " ".join(re.sub(r"<[^>]*>", " ", page.partition("<section")[2].partition("</section>")[0]).split())
+    titles = [*MEASURES.values(), "a &lt;new&gt; measure", *BASELINES.values(), "a &lt;new&gt; baseline"]
+    assert [title for title in titles if title not in text] == []
+    for scored in (measures, *(b.measures for b in baselines.values())):
+        for measured in scored.values():
+            assert f"{measured.value:.1f}" in text
+            assert f"{measured.unseen:.1f}" in text
+
+
+@pytest.mark.parametrize(
+    "own, others, told",
+    [
+        (80.0, {"untrained_encoder": 70.0, "raw_coordinates_knn": 75.0}, "raw coordinates, 1-NN (75.0 %)."),
+        (60.0, {"untrained_encoder": 70.0, "new": 65.0}, "untrained encoder (70.0 %), which is ahead of this encoder."),
+        (70.0, {"untrained_encoder": 70.0}, "untrained encoder (70.0 %), which is level with this encoder."),
+    ],
+)
+def test_the_headline_names_the_strongest_baseline(make, tmp_path, own, others, told):
+    run = tmp_path / "run"
+    shutil.copytree(make("mamp"), run)
+    seen = lambda unseen: {"accuracy": Measured(value=50.0, unseen=unseen)}  # the unseen clips decide
+    beside = {name: Scored(measures=seen(value)) for name, value in others.items()}
+    filed(run, "linear", measures=seen(own), baselines=beside)
+    line = re.findall(r'<p class="headline">(.*?)</p>', report(run).read_text(), re.S)[0]
+    words = " ".join(re.sub(r"<[^>]*>", "", line).split())
+    assert f"Strongest baseline on those: {told}" in words
+    assert ("Others: " in words) == (len(others) > 1)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "own"])
@@ -303,25 +373,126 @@ def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch
     config["sampling"]["rotation"] = [0.1, 0.5, 0.1]
     if name == "own":
         monkeypatch.setattr(reproduce, "recipes", dict)
-    command, recipe = reproduce.pretrain_command(config, config["data"], "out folder")
+    command, recipe = reproduce.pretrain_command(config, ["store"], "out folder")
     assert (name == "own") == bool(recipe)
     words = shlex.split(command)
-    assert words[:2] == ["kinemask", "pretrain"]
+    assert words[:3] == ["kinemask", "pretrain", "--recipe"]
     if recipe:
         (tmp_path / "recipe.yaml").write_text(recipe)
         monkeypatch.chdir(tmp_path)
     else:
         assert words[3] in recipes()
-    settings, given = parse(words[2:])
-    assert given.out == "out folder"
-    assert flatten(settings.to_dict()) == flatten(config)
+    given = read_options(words[4:])
+    assert given.pop("out") == "out folder"
+    assert given.pop("data") == "store"
+    settings, _ = parse(None, given | {"data": config["data"]}, words[3])
+    assert not differences(settings.to_dict(), config)
 
 
-def test_confusion_shows_only_classes_that_occur():
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def read_options(words: list[str]) -> dict[str, Any]:
+    """Values by the names of their options: of several words, a list."""
+    out: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("--"):
+            name = word.removeprefix("--").removeprefix("no-")
+            out[name] = [] if name == word[2:] else [False]
+        else:
+            out[name].append(_value(word))
+    return {name: values[0] if len(values) == 1 else values or True for name, values in out.items()}
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("sampling.rotation", [0.1, 0.5], ["--sampling.rotation", "0.1", "0.5"]),
+        ("seed", 3, ["--seed", "3"]),
+        ("training.compile", True, ["--training.compile"]),
+        ("training.compile", False, ["--no-training.compile"]),
+        ("training.init_from", None, ["--training.init_from", "null"]),
+        ("milestones", [], ["--milestones", "[]"]),
+    ],
+)
+def test_a_setting_as_the_command_line_takes_it(name, value, words):
+    assert reproduce.option(name, value) == words
+
+
+def test_a_printed_evaluation_names_what_differs(make, store):
+    (linear,) = (e for e in read_runs([make("mamp")])[0].evaluations if e.first.protocol == "linear")
+    words = shlex.split(reproduce.evaluate_command(linear, "run", "store"))
+    where = ["kinemask", "evaluate", "linear", "--run", "run", "--data", "store", "--split", "xsub", "--seed", "0", "1"]
+    assert words == [*where, "--epochs", "2", "--views", "1"]
+    sampling = linear.first.sampling | {"test_clips": 7, "crop": [0.9, 1.0]}
+    other = replace(linear.first, encoder="encoder-student", sampling=sampling, baselines_asked=False)
+    words = shlex.split(reproduce.evaluate_command(Evaluation(Results([other])), "run", "store"))
+    assert words[10:12] == ["0", "--encoder"]
+    assert " ".join(words).endswith("--sampling.crop 0.9 1.0 --sampling.test_clips 7 --views 1 --no-baselines")
+
+
+def test_confusion_has_only_classes_that_occur():
     drawn = charts.confusion(np.array([7, 7, 3]), np.array([7, 3, 3]), [f"class-{i}" for i in range(10)])
-    assert re.findall(r"class-\d \d", drawn) == ["class-3 4", "class-7 8"]
-    assert drawn.count("<title>") == 3
-    assert "class-7: 1 of 2 taken for class-3" in drawn
+    assert [tick.label for tick in drawn.names] == ["class-3 4", "class-7 8"]
+    assert len(drawn.counts) == 3
+    assert "class-7: 1 of 2 taken for class-3" in [count.about for count in drawn.counts]
+
+
+HOSTILE_TEXT = "<script>alert(1)</script>\"' onload='x"
+
+
+def hostile(kind: type) -> object:
+    """A view whose every text is hostile."""
+    made = {}
+    for name, annotation in get_type_hints(kind).items():
+        made[name] = hostile_value(annotation)
+    return kind(**made)
+
+
+def hostile_value(annotation):
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if is_dataclass(annotation):
+        return hostile(annotation)
+    if origin in (list, Sequence):
+        return [hostile_value(arguments[0])]
+    if origin is tuple:
+        return tuple(map(hostile_value, arguments))
+    if origin is dict:
+        return {HOSTILE_TEXT: hostile_value(arguments[1])}
+    if origin is UnionType:
+        return hostile_value(arguments[0])
+    return {str: HOSTILE_TEXT, int: 0, float: 0.5, bool: True}.get(annotation, HOSTILE_TEXT)
+
+
+def test_every_template_escapes_every_text():
+    table = Table([HOSTILE_TEXT], [[HOSTILE_TEXT], ["x" * 30 + HOSTILE_TEXT]], numbers=[0], own=[0])
+    kinds = {"training": [hostile(charts.Line)], "classes_of": hostile(figures.Classes)}
+    kinds |= {"robustness": [hostile(figures.Robustness)], "embeddings": hostile(figures.Embedding)}
+    kinds |= {"scenes": hostile(figures.Scene)}
+    each = {key: {HOSTILE_TEXT: view, "two": Note(HOSTILE_TEXT)} for key, view in kinds.items()}
+    places = tables.PublishedView([tables.Beside(HOSTILE_TEXT, table, True)], [HOSTILE_TEXT], [HOSTILE_TEXT])
+    page = render(
+        "page.html",
+        names=[HOSTILE_TEXT, "two"],
+        headlines=[hostile(tables.Headline)],
+        results=hostile(tables.ResultsView),
+        published=places,
+        settings=table,
+        reproduce=hostile(tables.Reproduce),
+        **each,
+    )
+    cell = {"accuracy": Cell(80.0, 1.0), HOSTILE_TEXT: HOSTILE_TEXT}
+    rows = [Row(method=HOSTILE_TEXT, cells=cell), Row(method="b", cells=cell, published=True, source=HOSTILE_TEXT)]
+    beside = comparison_page({"accuracy": "accuracy", HOSTILE_TEXT: HOSTILE_TEXT}, [Group(HOSTILE_TEXT, rows)])
+    for html, scripts in ((page, 2), (beside, 0)):
+        found = check_alone(html)
+        assert found.scripts == scripts
+        assert html.count("&lt;script&gt;alert(1)") > 5
+        assert HOSTILE_TEXT not in html
 
 
 @pytest.mark.parametrize("low, high", [(0, 1), (0.2, 0.21), (-3, 4e5), (1e-7, 1e-3), (2, 2)])

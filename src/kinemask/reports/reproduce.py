@@ -18,6 +18,7 @@ from kinemask.runs.run import differences
 from kinemask.training.settings import Settings
 
 OWN = "recipe.yaml"
+_SECTIONS = {protocol.section for protocol in PROTOCOLS.values() if protocol.section}
 
 
 def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> tuple[str, str]:
@@ -31,6 +32,8 @@ def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> 
             continue
         settings = Settings.from_recipe(name, {"data": config["data"], "split": config["split"]})
         changes = {k: now for k, (_, now) in differences(settings.to_dict(), config).items()}
+        if any(k.partition(".")[0] in _SECTIONS for k in changes):
+            continue  # of protocols' settings, which pre-training has no options for
         if best is None or len(changes) < len(best[1]):
             best = name, changes
     recipe, changes = best or (OWN, {})
@@ -96,9 +99,9 @@ def _merged(usual: dict[str, Any], section: Mapping[str, Any]) -> dict[str, Any]
 
 def _ensemble_command(result: Result) -> str:
     """The `ensemble` command of the lowest seed's result, its members named by their hashes."""
-    runs, weights = result.settings["runs"], result.settings["weights"]
-    hashes = [member.hash for member in result.members]
-    return shlex.join(["kinemask", "ensemble", *runs, "--weights", *map(str, weights), "--hash", *hashes])
+    runs, hashes = zip(*((member.run, member.hash) for member in result.members), strict=True)
+    weights = map(str, result.settings["weights"])
+    return shlex.join(["kinemask", "ensemble", *runs, "--weights", *weights, "--hash", *hashes])
 
 
 def commands(shown: Shown) -> tuple[list[str], str]:

@@ -197,9 +197,7 @@ def _over_seeds(
         if len(set(seeds)) < 2:
             continue
         first = members[0][1].first
-        over = lambda values, alike=list, members=members: shown(
-            alike([fmean(v) for _, e in members if (v := values(e))])
-        )
+        over = lambda values, members=members: [fmean(v) for _, e in members if (v := values(e))]
         out.append(
             Row(
                 run=f"{len(members)} pre-training seeds",
