@@ -18,7 +18,7 @@ from kinemask.configure import dotted
 from kinemask.runs.metrics import measures
 from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 
-from conftest import recordings
+from helpers import make_settings, recordings
 from kinemask import cli
 from kinemask.comparison import compare as comparing
 from kinemask.comparison import plan as compare_plan
@@ -35,7 +35,6 @@ from kinemask.reports.runs import read_runs
 from kinemask.runs.cost import cost, flops, training_seconds
 from kinemask.skeleton import layout
 from kinemask.store.writer import write_store
-from test_training import make_settings
 
 TINY = {
     "sampling": {"frames": 24, "min_crop_frames": 8},

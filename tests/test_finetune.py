@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from kinemask.protocols.protocols import PROTOCOLS
 from safetensors.torch import load_file, save_file
 
+from helpers import LIES, make_settings, metadata, same, state
 from kinemask import cli, evaluate, load_classifier, load_encoder
 from kinemask.errors import Stopped
 from kinemask.models.classifiers import TrainedClassifier, build_classifier
@@ -40,7 +41,6 @@ from kinemask.training.distributed import World
 from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import Loop
 from kinemask.training.pretraining import pretrain
-from test_training import LIES, make_settings, metadata, same, state
 
 QUICK = {"epochs": 3, "warmup_epochs": 1, "batch_size": 16, "device": "cpu", "head.hidden": 16}
 OF = layout("sbu15")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import recording
+from helpers import recording
 from kinemask.arguments import flatten
 from kinemask.draws import Draws
 from kinemask.models.classifiers import build_classifier

@@ -14,11 +14,11 @@ from kinemask.runs.metrics import average_precisions, calibration_error, confusi
 from kinemask.runs.results import mean_details, read_results, table
 from sklearn.metrics import average_precision_score, f1_score, top_k_accuracy_score
 
+from helpers import make_settings
 from kinemask.models.encoders import load_encoder
 from kinemask.protocols.features import Features, parts
 from kinemask.runs import metrics
 from kinemask.training.pretraining import pretrain
-from test_training import make_settings
 
 
 def guesses(count=300, classes=8, seed=0):

@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 
-from conftest import recordings
+from helpers import make_settings, recordings
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.protocols.evaluate import evaluate
@@ -38,7 +38,6 @@ from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows.streams import difference
-from test_training import make_settings
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")
 SECTIONS = ("results", "beside-published-numbers", "training", "classes", "feature-space", "masks-and-predictions")

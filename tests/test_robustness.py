@@ -13,6 +13,7 @@ import torch
 from kinemask.protocols.protocols import evaluate
 from kinemask.runs.results import accuracy, table
 
+from helpers import make_settings
 from kinemask.protocols.features import parts
 from kinemask.protocols.robustness import RobustnessSettings, curves
 from kinemask.reports import figures
@@ -24,7 +25,6 @@ from kinemask.training.pretraining import pretrain
 from kinemask.windows.corruption import corrupt
 from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Recordings, Tracks
-from test_training import make_settings
 
 LEVELS = {"joints": 0.4, "parts": 2, "noise": 0.05, "dropped": 0.6, "rate": 0.4, "camera": 0.7}
 CLEAN = {"rate": 1.0}

@@ -13,16 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from kinemask.windows.sampling import SamplingSettings
 from safetensors.torch import load_file, save_file
 
+from helpers import LIES, make_settings, same, state, weights
 from kinemask.cli import parsers
 from kinemask.models.encoders import build_encoder, load_encoder
 from kinemask.pretext import NAMES, base, method
@@ -35,53 +35,6 @@ from kinemask.training.distributed import World, choose_device
 from kinemask.training.loop import Loop, Stopped
 from kinemask.training.pretraining import Pretraining, pretrain
 from kinemask.training.settings import Settings, TrainingSettings, recipe_parser
-
-NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
-
-
-def make_settings(store, name="mamp", **changes) -> Settings:
-    """A run of a few seconds. changes: sections' settings by dotted name with _ for the dot: training_lr=…"""
-    chosen = method(name)
-    values = {
-        "training": {"epochs": 4, "warmup_epochs": 1, "batch_size": 12, "log_every": 2, "save_every": 2}
-        | {"precision": "fp32", "device": "cpu", "lr": 3e-3},
-        "encoder": {"layers": 1, "width": 16, "heads": 2, "segment_frames": 3} | NAME.get(name, {}),
-        "decoder": {"layers": 1, "width": 16, "heads": 2},
-        "sampling": {"frames": 24, "min_crop_frames": 8},
-        "pretext": {},
-        "": {"method": name, "data": [str(store.path)], "split": "xsub", "seed": 3},
-    }
-    for key, value in changes.items():
-        section, _, option = key.partition("_")
-        values[section if option else ""][option or section] = value
-    known = lambda kind, values: kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
-    return Settings(
-        sampling=SamplingSettings(**values["sampling"]),
-        encoder=known(chosen.encoder_settings, values["encoder"]),
-        decoder=known(chosen.decoder_settings, values["decoder"]),
-        pretext=chosen.settings(**values["pretext"]),
-        training=TrainingSettings(**values["training"]),
-        **values[""],
-    )
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "encoder.safetensors")
-
-
-def state(run: Path) -> dict:
-    return torch.load(run / "last.pt", weights_only=True)
-
-
-def same(a, b) -> bool:
-    """Bitwise equality of nested checkpoints."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def logged(run: Path) -> list[dict]:
@@ -941,36 +894,6 @@ def rewrite(path, change):
     about = change(about) or about
     text = about if isinstance(about, str) else json.dumps(about)
     save_file(load_file(path), path, metadata={"kinemask": text})
-
-
-LIES = {
-    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-100]),
-    "empty": lambda p: p.write_bytes(b""),
-    "text": lambda p: p.write_text("these are not weights"),
-    "pickle": lambda p: p.write_bytes(pickle.dumps(Hostile(p.parent / "trace"))),
-    "huge header": lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"),
-    "no metadata": lambda p: save_file(load_file(p), p),
-    "metadata of others": lambda p: save_file(load_file(p), p, metadata={"format": "pt"}),
-    "not JSON": lambda p: rewrite(p, lambda about: "{"),
-    "a list": lambda p: rewrite(p, lambda about: "[]"),
-    "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
-    "no method": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "method"}),
-    "unknown method": lambda p: rewrite(p, lambda about: about | {"method": "os"}),
-    "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
-    "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
-    "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
-    "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
-    "a weight missing": lambda p: save_file(
-        {k: v for k, v in load_file(p).items() if k != "tokenizer.bias"}, p, metadata=metadata(p)
-    ),
-}
-
-
-def metadata(path):
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as f:
-        return f.metadata()
 
 
 @pytest.mark.parametrize("lie", LIES)
