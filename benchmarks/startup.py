@@ -17,7 +17,9 @@ from pathlib import Path
 from statistics import median
 
 from common import arguments, finish, one_person_store
-from kinemask.readers import ReadOptions, reader
+from kinemask.cli import COMMANDS
+from kinemask.protocols.catalogue import PROTOCOLS
+from kinemask.readers import READERS, ReadOptions
 from kinemask.synthetic.recordings import write_recordings
 
 PEAK = """
@@ -36,8 +38,18 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def command(*words: str) -> Callable[[], object]:
-    return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=True, capture_output=True)
+def command(*words: str, mistaken: bool = False) -> Callable[[], object]:
+    return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=not mistaken, capture_output=True)
+
+
+def answers() -> dict[str, float]:
+    """Seconds until every command's help, and a mistyped option of each, is answered."""
+    recipe = ("pretrain", "--recipe", "hacm-nw-ucla-small")
+    asked = [recipe, ("pretrain",), ("evaluate",), *(("evaluate", protocol) for protocol in PROTOCOLS)]
+    asked += [(name,) for name in COMMANDS if name not in ("pretrain", "evaluate")]
+    help_of = {" ".join(words): median(timed(command(*words, "--help")) for _ in range(3)) for words in asked}
+    mistake = median(timed(command(*recipe, "--encoder.widht", "3", mistaken=True)) for _ in range(3))
+    return {**help_of, "a mistyped option": mistake}
 
 
 def preparing() -> dict[str, float]:
@@ -45,9 +57,9 @@ def preparing() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         recordings = Path(folder) / "recordings"
         written = timed(lambda: write_recordings(recordings, subjects=8))
-        source = reader("synthetic")
-        files = source.scan(recordings).items
-        size = sum(f.path.stat().st_size for f in files) / 1e6
+        files = sorted(recordings.iterdir())
+        size = sum(f.stat().st_size for f in files) / 1e6
+        source = READERS["synthetic"]
         options = ReadOptions(layout=source.choose_layout(None))
         read = min(timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
         stores = iter(range(100))
@@ -82,13 +94,14 @@ def main() -> None:
         "python_alone_seconds": median(
             timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(9)
         ),
+        "answers_seconds": answers(),
         "preparation": preparing(),
     }
     memory = {}
     with one_person_store(32) as store, tempfile.TemporaryDirectory() as runs:
         for recipe, batch in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 32)):
             where = ["--recipe", recipe, "--data", str(store.path), "--split", "all", "--out", f"{runs}/{recipe}"]
-            short = ["--training.epochs", "1", "--training.warmup_epochs", "0", "--training.batch_size", str(batch)]
+            short = ["--training.epochs", "1", "--training.warmup-epochs", "0", "--training.batch-size", str(batch)]
             memory[f"{recipe}, batch {batch}"] = peak_memory("pretrain", *where, *short)[0]
         if given.demo:
             results["demo_peak_gb"], results["demo_seconds"] = peak_memory("demo", "--out", f"{runs}/demo")

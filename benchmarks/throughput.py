@@ -19,13 +19,13 @@ import torch
 
 import plain
 from common import arguments, finish, one_person_store
-from kinemask.configure import parse
 from kinemask.draws import Draws, key
 from kinemask.nn import transformer
 from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 from kinemask.training.loop import bf16_pays
 from kinemask.training.pretraining import Pretraining
+from kinemask.training.settings import Settings
 from kinemask.windows.sampler import Batch
 
 MEASURES = ("bf16", "skip_absent_bodies", "fused_attention", "device_sampling")
@@ -38,7 +38,7 @@ class Trial:
     def __init__(self, recipe: str, store: Store, on: frozenset[str], batch: int):
         self.on, self.store, self.batch, self.number = on, store, batch, 0
         options = {"data": str(store.path), "split": "all", "training.batch_size": batch, "training.device": "auto"}
-        settings, _ = parse(None, options, recipe)
+        settings = Settings.from_recipe(recipe, options)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.job = Pretraining(settings, World(0, 1, self.device))
         self.job.prepare()

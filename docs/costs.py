@@ -15,13 +15,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from kinemask.configure import parse
 from kinemask.draws import Draws
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
 from kinemask.runs.cost import flops
 from kinemask.skeleton import layout
+from kinemask.training.settings import Settings
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.tracks import Recordings, Tracks
 
@@ -76,7 +76,7 @@ def cost(name: str) -> Cost:
     """What a method costs with its recipe: every number counted on the modules themselves."""
     recipe, skeleton = RECIPES[name]
     of, chosen = layout(skeleton), method(name)
-    settings, _ = parse(None, {"data": "-", "split": "-"}, recipe)
+    settings = Settings.from_recipe(recipe, {"data": "-", "split": "-"})
     clip = np.random.default_rng(0).normal(size=(100, of.num_joints, of.dims))  # what it is changes no count
     sampler = Sampler(Tracks(Recordings.of(of, [clip.astype(np.float32)])), settings.sampling)
     torch.manual_seed(0)

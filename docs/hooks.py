@@ -13,12 +13,12 @@ import re
 from pathlib import Path
 from unittest.mock import patch
 
-from kinemask.protocols.protocols import PROTOCOLS
 from latex2mathml.converter import convert
 
 from kinemask import cli
 from kinemask.pretext import NAMES
-from kinemask.readers import readers as all_readers
+from kinemask.protocols.catalogue import PROTOCOLS
+from kinemask.readers import READERS
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout, layouts
 
@@ -85,12 +85,10 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def readers() -> str:
     """What each reader reads, its splits, and what a complete copy holds."""
     rows = []
-    for r in all_readers().values():
+    for r in READERS.values():
         splits = "<br>".join(f"`{name}`: {rule.description}" for name, rule in r.splits.items()) or "the files' own"
-        counts = []
-        if whole := r.expected:
-            counts = [f"{whole.files:,} files", f"{whole.clips:,} clips"]
-            counts += [f"`{name}` {a:,} / {b:,}" for name, (a, b) in whole.splits.items()]
+        counts = [f"{r.expected[k]:,} {k}" for k in ("files", "clips") if k in r.expected]
+        counts += [f"`{name}` {a:,} / {b:,}" for name, (a, b) in r.expected.get("splits", {}).items()]
         shapes = " or ".join(f"`{x}`" for x in (r.layout, *r.other_layouts) if x) or "any"
         rows.append(
             [f"`{r.name}`", html.escape(r.title), shapes, splits, "<br>".join(counts) or "–", r.citation or "–"]

@@ -23,7 +23,6 @@ import torch
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from PIL import Image
 
-from kinemask.configure import parse
 from kinemask.draws import Draws
 from kinemask.preparation.prepare import prepare
 from kinemask.skeleton import Layout
@@ -32,6 +31,7 @@ from kinemask.synthetic.recordings import write_recordings
 from kinemask.training.distributed import World
 from kinemask.training.loop import run_job
 from kinemask.training.pretraining import Pretraining
+from kinemask.training.settings import Settings
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
 
@@ -86,7 +86,7 @@ def main() -> None:
 def look(name: str, store: Store, run: Path) -> Shown:
     """Pre-train a method, then mask the clip."""
     options = {"data": str(store.path), "split": "all", **SHORT, **CHANGES.get(name, {})}
-    settings, _ = parse(None, options, RECIPES[name])
+    settings = Settings.from_recipe(RECIPES[name], options)
     world = World(0, 1, torch.device("cpu"))
     run_job(job := Pretraining(settings, world), run, world, quiet=False)
     clip = np.flatnonzero(store.labels == store.classes.index(ACTION))[:1]

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kinemask.protocols.protocols import PROTOCOLS
+from kinemask.store.store import open_store
 
 from kinemask import cli
+from kinemask.arguments import Parser
+from kinemask.cli import parsers
 from kinemask.errors import Stopped
-from kinemask.store.opening import open_store
+from kinemask.protocols.catalogue import PROTOCOLS
+from kinemask.recipes import recipes
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {
@@ -91,10 +94,10 @@ def test_own_recordings_from_files_to_a_report(made, capsys):
     assert run(capsys, "info", str(store))[0] == 0
     for protocol, about in PROTOCOLS.items():
         where = ["--run", str(out), "--data", str(store), "--split", "default", "--device", "cpu"]
-        quick = ["--epochs", "1", "--warmup_epochs", "0"] if about.trains else []
-        status, text, _ = run(capsys, "evaluate", protocol, *where, "--seed", "[0,1]", *quick)
+        quick = ["--epochs", "1", "--warmup-epochs", "0"] if about.trains else []
+        status, text, _ = run(capsys, "evaluate", protocol, *where, "--seed", "0", "1", *quick)
         assert status == 0
-        assert f"control: {'from scratch' if about.trains else 'untrained encoder'}" in text
+        assert f"baseline: {'from scratch' if about.trains else 'untrained encoder'}" in text
         results = [json.loads(Path(line).read_text()) for line in text.splitlines() if line.endswith(".json")]
         assert [r["seed"] for r in results] == [0, 1]
         assert {r["data"] for r in results} == {store.name}  # not "arrays", as every store of one's own would be
@@ -113,7 +116,7 @@ def test_resume_with_other_settings_names_them(made, capsys):
 
 
 def test_print_config_shows_every_setting(capsys):
-    status, out, _ = run(capsys, "pretrain", "--recipe", "hacm-ntu60", "--print_config", "--pretext.tau", "0.3")
+    status, out, _ = run(capsys, "pretrain", "--recipe", "hacm-ntu60", "--print-config", "--pretext.tau", "0.3")
     assert status == 0
     assert "tau: 0.3" in out
     assert all(f"{name}:" in out for name in ("mask_ratio", "contrast_weight", "curvature", "warmup_epochs"))
@@ -123,6 +126,7 @@ def test_print_config_shows_every_setting(capsys):
     "command, told",
     [
         ("nonsense", "known: demo"),
+        ("preprae", "did you mean prepare?"),
         ("prepare nonsense {own} {new}", "nw-ucla"),
         ("prepare nw-ucla {own}/absent {new}", "absent"),
         ("prepare nw-ucla {own} {new}", "json"),
@@ -132,16 +136,16 @@ def test_print_config_shows_every_setting(capsys):
         ("info {own}", "not a store"),
         ("info {own}/absent", "no store"),
         ("pretrain --data {store} --split default", "--recipe"),
-        ("pretrain --recipe mamp-moon --data {store} --split default", "mamp-ntu60"),
+        ("pretrain --recipe mamp-ntu61 --data {store} --split default", "did you mean mamp-ntu60?"),
         ("pretrain --recipe mamp-demo --data {store} --split default --training.epoch 3", "training.epoch"),
         ("pretrain --recipe mamp-demo --data {store} --split default --encoder.layers many", "encoder.layers"),
         ("pretrain --recipe mamp-demo --data {store} --split nope --out {new}", "default"),
         ("pretrain --recipe mamp-demo --data {own} --split default --out {new}", "not a store"),
         ("pretrain --recipe mamp-demo --data {store} --split default --out {new} --encoder.joints arms", "arms"),
         ("pretrain --recipe hacm-demo --data {store} --split default --out {new} --sampling.frames 36", "even number"),
-        ("pretrain --recipe mamp-demo --data {store} --split default --lr 3", "did you mean training.lr?"),
-        ("evaluate knn", "required"),
-        ("evaluate knn --run {run} --data {store} --split default --neighbour 3", "did you mean neighbours?"),
+        ("pretrain --recipe mamp-demo --data {store} --split default --lr 3", "did you mean --training.lr?"),
+        ("evaluate knn", "a run is needed"),
+        ("evaluate knn --run {run} --data {store} --split default --neighbour 3", "did you mean --neighbours?"),
         ("evaluate knn --run {run} --data {store} --split default --seed []", "seed"),
         ("evaluate knn --run {run} --data {store} --split default --device tpu", "device"),
         ("evaluate knn --run {run} --data {store} --split default --encoder ../run/encoder", "ending"),
@@ -173,10 +177,40 @@ def test_help_without_a_recipe_lists_the_recipes(capsys):
     assert status == 0
     assert "usage: kinemask pretrain" in out
     assert "mamp-ntu60 " in out
-    for command in (["pretrain", "--recipe", "mamp-demo"], ["evaluate", "knn"]):
+    for command in (
+        ["pretrain", "--recipe", "mamp-demo"],
+        ["evaluate", "knn"],
+        *([c] for c in cli.COMMANDS if c not in ("pretrain", "evaluate")),
+    ):
         with pytest.raises(SystemExit) as end:
             run(capsys, *command, "--help")
         assert end.value.code == 0
+
+
+def parsers_of_all() -> dict[str, Parser]:
+    """Every parser that there is: of commands, recipes and protocols."""
+    made = {name: getattr(parsers, name)([]) for name in cli.COMMANDS if name not in ("pretrain", "evaluate")}
+    made |= {f"pretrain {recipe}": parsers.pretrain(["--recipe", recipe])[1] for recipe in recipes()}
+    return made | {f"evaluate {protocol}": parsers.evaluate([protocol]) for protocol in PROTOCOLS}
+
+
+def test_every_option_has_a_help_text():
+    for command, parser in parsers_of_all().items():
+        for name, action in parser.known.items():
+            assert action.help, f"{command}: {name}"
+        assert "_" not in "".join(line.split()[0] for line in parser.format_help().splitlines() if "--" in line[:6])
+
+
+def test_completion_knows_every_command_and_option(capsys):
+    for shell in ("bash", "zsh", "fish"):
+        status, out, _ = run(capsys, "completion", shell)
+        assert status == 0
+        assert all(word in out for word in (*cli.COMMANDS, "min-score", "mamp-ntu60", "robustness", "training.lr"))
+    line = 'COMP_WORDS=(kinemask prepare --min); COMP_CWORD=2; _kinemask; echo "${COMPREPLY[@]}"'
+    script = run(capsys, "completion", "bash")[1]
+    shown = subprocess.run(["bash", "-c", script + "\n" + line], check=True, capture_output=True, text=True).stdout
+    assert shown.split() == ["--min-score"]
+    assert run(capsys, "completion", "tcsh")[0] == 2
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -222,3 +256,9 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
     exec(text, space)
     assert space["features"].shape == (8, 16)
     assert len(open_store(store)) == 16
+
+
+def test_one_version():
+    from kinemask.version import __version__
+
+    assert f"\nversion: {__version__}\n" in (Path(__file__).parents[1] / "CITATION.cff").read_text()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.configure import dotted
 from kinemask.runs.metrics import measures
 from kinemask.runs.results import accuracy, hash8, read_results, table, write_result
 
@@ -24,7 +25,6 @@ from kinemask.comparison import plan as compare_plan
 from kinemask.comparison.compare import compare
 from kinemask.comparison.plan import code_version, plan, resolve
 from kinemask.comparison.table import markdown, rows, write_tables
-from kinemask.configure import dotted
 from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.pretext import NAMES as METHODS
 from kinemask.pretext import method

@@ -24,12 +24,10 @@ from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a 
 from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
 from kinemask.draws import Draws
-from kinemask.models.classifiers import build_classifier
-from kinemask.nn.settings import HeadSettings
 from kinemask.pretext import NAMES, masks, method, register
-from kinemask.pretext.methods import _METHODS
 from kinemask.readers import READERS
 from kinemask.skeleton import layout
+from kinemask.training.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -106,7 +104,7 @@ def shape_of(recipe: str, data: str) -> str:
 def build(recipe: str, settings: Any) -> None:
     """Encoder and task of these settings: what cannot be told from one setting alone is told here."""
     with torch.device("meta"):
-        chosen, of = method(settings.method), layout(shape_of(recipe, settings.data))
+        chosen, of = method(settings.method), layout(shape_of(recipe, settings.data[0]))
         encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
         chosen.build(encoder, settings.decoder, settings.pretext)
 
@@ -127,23 +125,18 @@ def dry(monkeypatch):
     def plan(*args):
         raise Reached("compare", compare_plan.plan(*args), {})
 
-    def weights(path, what):
-        return {"record": {"method": next((n for n in reversed(NAMES) if n in str(path)), "mamp")}}, {}
-
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
         ("kinemask.preparation.prepare.prepare", "prepare"),
         ("kinemask.preparation.prepare.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
-        ("kinemask.protocols.protocols.evaluate", "evaluate"),
+        ("kinemask.protocols.evaluate.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
         ("kinemask.reports.report", "report"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)
     monkeypatch.setattr("kinemask.comparison.plan.open_store", store)
-    monkeypatch.setattr("kinemask.protocols.settings.encoder_file", lambda run, name: Path(run, name))
-    monkeypatch.setattr("kinemask.protocols.settings.read_weights", weights)
 
 
 @pytest.mark.filterwarnings("error:.*has no effect")
@@ -152,7 +145,7 @@ def dry(monkeypatch):
 def test_every_command_parses(section, dry):
     for command in SECTIONS[section]:
         name, *rest = command[1:]
-        if name in ("recipes", "datasets", "layouts"):
+        if name in ("recipes", "datasets", "layouts", "completion"):
             assert cli.main(command[1:]) == 0
             continue
         with pytest.raises(Reached) as reached:
@@ -234,9 +227,9 @@ def test_costs_are_as_counted(name, costs):
 
 def test_the_cost_of_the_ssl_classifier():
     chosen, of = method("skeletonmae"), layout("coco17")
-    settings, _ = compare_plan.parse(None, {"data": "-", "split": "-"}, "skeletonmae-ntu2d")
+    settings = Settings.from_recipe("skeletonmae-ntu2d", {"data": "-", "split": "-"})
     encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
-    classifier = build_classifier(encoder, 60, HeadSettings(kind="strl", hidden=256, dropout=0.0)).eval()
+    classifier = chosen.build_classifier(encoder, 60, chosen.head_settings()).eval()
     with FlopCounterMode(display=False) as counter:
         classifier(torch.zeros(1, settings.sampling.frames, 17, 2), torch.zeros(1, dtype=torch.long), 1)
     page = (DOCS / "methods" / "skeletonmae.md").read_text()
@@ -264,7 +257,7 @@ def test_the_new_method(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "forecast.py").write_text(code)
     (tmp_path / "forecast.yaml").write_text(recipe)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kinemask.pretext.methods._METHODS", dict(_METHODS))
+    monkeypatch.setattr("kinemask.pretext._REGISTERED", {})
     given = [shlex.split(line) for line in NEW_METHOD.splitlines() if line.startswith("python forecast.py")]
     assert [line[2] for line in given] == ["pretrain", "evaluate", "compare"]
     for line in given:
@@ -326,8 +319,8 @@ def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     record(tmp_path / "my-recordings")
     page = DOCS / "own-data.md"
-    quick = ["--epochs", "2", "--warmup_epochs", "0", "--head.hidden", "8"]
-    semi = [*quick, "--seed", "[0,1]"]
+    quick = ["--epochs", "2", "--warmup-epochs", "0", "--head.hidden", "8"]
+    semi = [*quick, "--seed", "0", "1"]
     done, per_class = [], []
     for _, name, *rest in commands(page.read_text()):
         more = {"pretrain": NETWORK, "evaluate": semi if rest[0] == "semi" else quick}.get(name, [])
@@ -337,7 +330,7 @@ def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
         if rest[0] == "semi":
             found = [json.loads(Path(p).read_text()) for p in capsys.readouterr().out.split() if p.endswith(".json")]
             per_class += [sorted({len(r["labels"]) / 2 for r in found})]
-            assert all(r["controls"].keys() >= {"from_scratch", "raw_coordinates_knn"} for r in found)
+            assert all(r["baselines"].keys() >= {"from_scratch", "raw_coordinates_knn"} for r in found)
         done.append(name)
     assert done == ["prepare", "info", "pretrain", "pretrain", *["evaluate"] * 3, "report", "evaluate"]
     assert per_class == [[1], [5], [8]]

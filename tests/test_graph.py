@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from conftest import recording
-from kinemask.configure import parse
+from kinemask.arguments import flatten
 from kinemask.draws import Draws
 from kinemask.models.classifiers import build_classifier
 from kinemask.nn.graph import (
@@ -32,7 +32,7 @@ from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
-from kinemask.training.settings import flatten
+from kinemask.training.settings import Settings
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
@@ -551,10 +551,10 @@ def test_time_is_seen_at_several_scales_and_joints_stay_apart():
     ],
 )
 def test_the_papers_ablations_are_one_setting_each(option, values):
-    required = ["--recipe", "skeletonmae-finegym", "--data", "somewhere", "--split", "official"]
-    plain = flatten(parse(required)[0].to_dict())
+    where = {"data": "somewhere", "split": "official"}
+    plain = flatten(Settings.from_recipe("skeletonmae-finegym", where).to_dict())
     for value in values:
-        settings = parse([*required, f"--{option}", value])[0]
+        settings = Settings.from_recipe("skeletonmae-finegym", {**where, option: value})
         assert {k for k, v in flatten(settings.to_dict()).items() if v != plain[k]} == {option}
         SkeletonMAE(GraphEncoder(layout("coco17"), T, settings.encoder), settings.decoder, settings.pretext)
 
@@ -569,7 +569,7 @@ def test_the_papers_fine_tuning():
 
 @pytest.mark.parametrize("recipe", [name for name in recipes() if name.startswith("skeletonmae")])
 def test_the_papers_recipe(recipe):
-    s, _ = parse(None, {"data": "somewhere", "split": "official"}, recipe=recipe)
+    s = Settings.from_recipe(recipe, {"data": "somewhere", "split": "official"})
     assert (s.encoder.kind, s.encoder.layers, s.encoder.width, s.decoder.layers) == ("gin", 3, 64, 1)
     assert s.sampling.frames * s.training.batch_size == 1024
     t = s.training

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemask.protocols.protocols import evaluate
+from kinemask.runs.metrics import average_precisions, calibration_error, confusion, interval, measures, top_k
+from kinemask.runs.results import mean_details, read_results, table
 from sklearn.metrics import average_precision_score, f1_score, top_k_accuracy_score
 
 from kinemask.models.encoders import load_encoder
 from kinemask.protocols.features import Features, parts
-from kinemask.protocols.protocols import evaluate
 from kinemask.runs import metrics
-from kinemask.runs.metrics import average_precisions, calibration_error, confusion, interval, measures, top_k
-from kinemask.runs.results import mean_details, read_results, table
 from kinemask.training.pretraining import pretrain
 from test_training import make_settings
 

@@ -20,7 +20,6 @@ import torch
 import yaml
 
 from conftest import recordings
-from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.pretext.mamp import MAMP

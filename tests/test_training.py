@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kinemask.windows.sampling import SamplingSettings
 from safetensors.torch import load_file, save_file
 
-from kinemask.configure import parse
-from kinemask.models.encoders import load_encoder
+from kinemask.cli import parsers
+from kinemask.models.encoders import build_encoder, load_encoder
 from kinemask.pretext import NAMES, base, method
 from kinemask.recipes import load_recipe, recipes
 from kinemask.runs import checkpoint
@@ -33,8 +34,7 @@ from kinemask.training import optim
 from kinemask.training.distributed import World, choose_device
 from kinemask.training.loop import Loop, Stopped
 from kinemask.training.pretraining import Pretraining, pretrain
-from kinemask.training.settings import Settings, TrainingSettings, build_parser, from_dict
-from kinemask.windows.settings import SamplingSettings
+from kinemask.training.settings import Settings, TrainingSettings, recipe_parser
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
 
@@ -49,7 +49,7 @@ def make_settings(store, name="mamp", **changes) -> Settings:
         "decoder": {"layers": 1, "width": 16, "heads": 2},
         "sampling": {"frames": 24, "min_crop_frames": 8},
         "pretext": {},
-        "": {"method": name, "data": str(store.path), "split": "xsub", "seed": 3},
+        "": {"method": name, "data": [str(store.path)], "split": "xsub", "seed": 3},
     }
     for key, value in changes.items():
         section, _, option = key.partition("_")
@@ -117,7 +117,7 @@ def test_a_run_leaves_what_it_promises(name, whole, tiny):
     run, settings = whole[name], make_settings(tiny, name)
     assert {"config.yaml", "metrics.jsonl", "last.pt", "previous.pt", "encoder.safetensors"} <= set(os.listdir(run))
     assert not [f for f in os.listdir(run) if "partial" in f]
-    assert from_dict(checkpoint.read_config(run)).to_dict() == settings.to_dict()
+    assert Settings.from_dict(checkpoint.read_config(run)).to_dict() == settings.to_dict()
     lines = read_metrics(run)
     assert [line["step"] for line in lines] == list(range(2, lines[-1]["step"] + 1, 2))
     assert state(run)["step"] == lines[-1]["step"]
@@ -126,8 +126,8 @@ def test_a_run_leaves_what_it_promises(name, whole, tiny):
     assert lines[-1]["loss"] < lines[0]["loss"]
     record = load_encoder(run).record
     assert record["method"] == name
-    assert record["settings"] == settings.to_dict()
-    assert record["data"]["sha256"] == tiny.identity
+    assert record["record"]["settings"] == settings.to_dict()
+    assert record["record"]["data"]["sha256"] == tiny.identity
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -248,7 +248,7 @@ import sys, time
 import torch, yaml
 from kinemask.training.loop import Loop, Stopped
 from kinemask.training.pretraining import pretrain
-from kinemask.training.settings import from_dict
+from kinemask.training.settings import Settings
 torch.set_num_threads(1)
 advance = Loop.advance
 def slow(self, module):
@@ -256,7 +256,7 @@ def slow(self, module):
     return advance(self, module)
 Loop.advance = slow
 try:
-    pretrain(from_dict(yaml.safe_load(open(sys.argv[1]))), sys.argv[2], quiet=True)
+    pretrain(Settings.from_dict(yaml.safe_load(open(sys.argv[1]))), sys.argv[2], quiet=True)
 except Stopped as stopped:
     print(stopped)
     sys.exit(3)
@@ -618,12 +618,12 @@ def test_an_unknown_device_is_told():
 TORCHRUN = """
 import os, sys, torch, yaml
 from kinemask.training.pretraining import pretrain
-from kinemask.training.settings import from_dict
+from kinemask.training.settings import Settings
 torch.set_num_threads(1)
 os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # a meeting place of its own for every run
 for argument in sys.argv[1:]:
     os.environ["MASTER_PORT"], config = argument.split(":", 1)
-    pretrain(from_dict(yaml.safe_load(open(config))), config.removesuffix(".yaml"), quiet=True)
+    pretrain(Settings.from_dict(yaml.safe_load(open(config))), config.removesuffix(".yaml"), quiet=True)
 """
 GATHERED = {"pretext_negatives": "gathered", "pretext_contrast_weight": 2.0}
 RUNS = {
@@ -685,7 +685,7 @@ def alike(one: Path, two: Path) -> None:
     """Two encoders compute the same but for rounding; weights without a gradient (the keys' biases) may differ."""
     x = torch.randn(20, 24, 15, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        a, b = (load_encoder(run).encoder(x).mean((1, 2)) for run in (one, two))
+        a, b = (load_encoder(run).features(x) for run in (one, two))
     torch.testing.assert_close(a, b, atol=1e-2 * a.std().item(), rtol=0)
 
 
@@ -743,8 +743,8 @@ def test_a_start_that_does_not_fit_is_told(changes, match, whole, tiny, tmp_path
 
 @pytest.mark.parametrize("recipe", recipes())
 def test_every_recipe_parses_and_builds(recipe):
-    settings, _ = parse(None, {"data": "somewhere", "split": "xview"}, recipe=recipe)
-    assert from_dict(settings.to_dict()).to_dict() == settings.to_dict()
+    settings = Settings.from_recipe(recipe, {"data": "somewhere", "split": "xview"})
+    assert Settings.from_dict(settings.to_dict()).to_dict() == settings.to_dict()
     assert recipe.startswith(settings.method)
     assert recipes()[recipe], "a recipe has a title"
     chosen = method(settings.method)
@@ -753,7 +753,7 @@ def test_every_recipe_parses_and_builds(recipe):
         encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
         task = chosen.build(encoder, settings.decoder, settings.pretext)
     assert sum(p.numel() for p in task.parameters()) > 1000
-    by_command_line = parse(["--recipe", recipe, "--data", "somewhere", "--split", "xview"])[0]
+    by_command_line = parse(["--recipe", recipe, "--data", "somewhere", "--split", "xview"])
     assert by_command_line == settings
 
 
@@ -769,7 +769,7 @@ def test_every_recipe_parses_and_builds(recipe):
     ],
 )
 def test_the_papers_recipes(recipe, tokens, kept, decoder, tau):
-    s, _ = parse(None, {"data": "somewhere", "split": "xview"}, recipe=recipe)
+    s = Settings.from_recipe(recipe, {"data": "somewhere", "split": "xview"})
     chosen = method(s.method)
     with torch.device("meta"):
         task = chosen.build(chosen.build_encoder(layout("ntu25"), s.sampling.frames, s.encoder), s.decoder, s.pretext)
@@ -785,7 +785,7 @@ def test_the_papers_recipes(recipe, tokens, kept, decoder, tau):
 
 @pytest.mark.parametrize("data", ["ntu60", "ntu120", "pku-mmd"])
 def test_the_papers_recipes_of_feature_and_semantic_methods(data):
-    s, _ = parse(None, {"data": "somewhere", "split": "xsub"}, recipe=f"skeleton2vec-{data}")
+    s = Settings.from_recipe(f"skeleton2vec-{data}", {"data": "somewhere", "split": "xsub"})
     assert (s.sampling.frames, s.sampling.window, s.sampling.test_clips, s.sampling.rotation) == (
         90,
         "uniform",
@@ -796,14 +796,21 @@ def test_the_papers_recipes_of_feature_and_semantic_methods(data):
     p, t = s.pretext, s.training
     assert (p.mask_ratio, p.tube_segments, p.motion_weight, p.top_k_layers, p.ema_decay) == (0.9, 5, 0.1, 0, 0.9999)
     assert (t.epochs, t.batch_size, t.lr, t.min_lr) == (600, 128, 1e-3, 1e-5)
-    s, _ = parse(None, {"data": "somewhere", "split": "xsub"}, recipe=f"masksem-{data}")
+    s = Settings.from_recipe(f"masksem-{data}", {"data": "somewhere", "split": "xsub"})
     assert (s.sampling.frames, s.sampling.crop, s.sampling.rotation, s.sampling.shear) == (120, (0.5, 1.0), 0.3, 0.5)
     assert (s.encoder.layers, s.encoder.width, s.encoder.segment_frames, s.encoder.joints) == (8, 256, 4, "all")
     p, t = s.pretext, s.training
     assert (p.mask_ratio, p.tau, p.ema_decay, p.acceleration_weight) == (0.9, 0.8, 0.999, 0.2)
     assert (p.masking, p.reference, p.smoothing, p.heads) == ("semantic", "dataset", "adjacency", "shared")
     assert (t.epochs, t.batch_size, t.lr, t.min_lr) == (400, 128, 1e-3, 5e-4)
-    assert all(method(name).linear["batch_size"] == 256 for name in ("skeleton2vec", "masksem"))
+    for name in ("skeleton2vec", "masksem"):
+        assert load_recipe(f"{name}-{data}")["linear"]["batch_size"] == 256
+
+
+def parse(words):
+    """As `kinemask pretrain` does."""
+    content, parser = parsers.pretrain(words)
+    return Settings.of(content, parser.parse(parser.read(words)))
 
 
 def required(*more):
@@ -814,9 +821,7 @@ RECIPE = next(name for name in recipes() if name.startswith("mamp"))
 
 
 def test_settings_by_their_dotted_names():
-    settings = parse(
-        required("--training.lr", "0.5", "--sampling.crop", "[0.2,0.9]", "--pretext.tau=2", "--seed", "7")
-    )[0]
+    settings = parse(required("--training.lr", "0.5", "--sampling.crop", "[0.2,0.9]", "--pretext.tau=2", "--seed", "7"))
     assert (settings.training.lr, settings.sampling.crop, settings.pretext.tau) == (0.5, (0.2, 0.9), 2)
     assert settings.seed == 7
     overrides = {
@@ -827,17 +832,20 @@ def test_settings_by_their_dotted_names():
         "pretext.tau": 2,
         "seed": 7,
     }
-    assert parse(None, overrides, recipe=RECIPE)[0] == settings
-    assert parse(required("--sampling.rotation", "[0.1,0.2,0.3]"))[0].sampling.rotation == (0.1, 0.2, 0.3)
+    assert Settings.from_recipe(RECIPE, overrides) == settings
+    for words in (["[0.1,0.2,0.3]"], ["0.1", "0.2", "0.3"]):
+        assert parse(required("--sampling.rotation", *words)).sampling.rotation == (0.1, 0.2, 0.3)
+    assert parse(required("--sampling.min-crop-frames=9", "--training.no-compile")).sampling.min_crop_frames == 9
+    assert parse(required("--data", "a", "b")).data == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
         (["--pretext.nonsense", "1"], r"pretext\.nonsense"),
-        (["--nonsense", "1"], "nonsense"),
-        (["--training.epoch", "1"], r"mean training\.epochs\?"),  # nor is a shortened name a setting's name
-        (["--lr", "1"], r"did you mean training\.lr\?"),
+        (["--nonsense", "1"], "unknown option --nonsense"),
+        (["--training.epoch", "1"], r"mean --training\.epochs\?"),  # nor is a shortened name a setting's name
+        (["--lr", "1"], r"did you mean --training\.lr\?"),
         (["--training.lr", "quick"], r"training\.lr"),
         (["--pretext.masking", "semantic"], "masking"),
         (["--training.epochs", "1.5"], "epochs"),
@@ -845,6 +853,7 @@ def test_settings_by_their_dotted_names():
         (["--pretext.mask_ratio", "1.5"], "mask_ratio"),
         (["--training.batch_size", "0"], "batch_size"),
         (["--recipe", "nonsense"], f"nonsense.*{RECIPE}"),
+        (["--recipe", "mamp-ntu61"], r"did you mean mamp-ntu60\?"),
         (["--recipe", "../../etc/passwd"], "unknown recipe"),
         (["--recipe", "/nowhere/x.yaml"], "does not exist"),
     ],
@@ -857,10 +866,8 @@ def test_wrong_settings_are_errors(arguments, match):
 def test_missing_settings_are_errors():
     with pytest.raises(ValueError, match="data"):
         parse(["--recipe", RECIPE, "--split", "s"])
-    with pytest.raises(ValueError, match=f"recipe.*{RECIPE}"):
-        parse(["--data", "d", "--split", "s"])
     with pytest.raises(ValueError, match="nonsense"):
-        parse(None, {"data": "d", "split": "s", "training.nonsense": 1}, recipe=RECIPE)
+        Settings.from_recipe(RECIPE, {"data": "d", "split": "s", "training.nonsense": 1})
 
 
 @pytest.mark.parametrize(
@@ -873,6 +880,8 @@ def test_missing_settings_are_errors():
         ("just words", "mapping"),
         ("method: mamp\ntraining: {epochs: many}", "epochs"),
         ("method: mamp\ntraining: 3", "training"),
+        ("method: mamp\nlinear: {epoch: 3}", "linear.*did you mean epochs"),
+        ("method: mamp\nfinetune: {sampling: {share: 0.1}}", "finetune.*did you mean shear"),
         ("method: mamp\n1: 2\nb: 3", "1 is not the name of a setting"),
         ("method: mamp\ntraining: {no: 3, epochs: 2}", "False is not the name of a setting"),
         ("method: !!python/object/apply:os.getcwd []", "YAML"),
@@ -890,15 +899,15 @@ def test_a_recipe_of_ones_own(tmp_path):
     path.write_text(
         "method: hacm\nencoder: {space: poincare, width: 32}\ntraining: {lr: 1.0e-2, betas: [0.8, 0.9]}\nseed: 5"
     )
-    settings = parse(["--recipe", str(path), "--data", "d", "--split", "s", "--encoder.heads", "4"])[0]
+    settings = parse(["--recipe", str(path), "--data", "d", "--split", "s", "--encoder.heads", "4"])
     assert (settings.method, settings.encoder.width, settings.encoder.heads, settings.seed) == ("hacm", 32, 4, 5)
     assert settings.training.betas == (0.8, 0.9)
-    assert build_parser(str(path), load_recipe(str(path))).get_defaults()["training"]["lr"] == 1e-2
+    assert "learning rate (default: 0.01)" in recipe_parser(str(path))[1].format_help()
 
 
 def test_settings_read_back_are_the_same_values(tiny):
     settings = make_settings(tiny, "hacm", sampling_rotation=(0.0, 0.3, 0.0))
-    assert from_dict(settings.to_dict()) == settings
+    assert Settings.from_dict(settings.to_dict()) == settings
 
 
 # encoders on disk
@@ -914,16 +923,13 @@ def test_an_encoder_file_gives_the_same_encoder(name, whole, tiny):
     with threaded(tiny, whole[name], name=name) as loop, torch.no_grad():  # resumed: the trained weights
         encoders = loop.task.encoders()
         torch.testing.assert_close(encoders["encoder"].eval()(x), model.encoder(x))
-        clip_index = torch.tensor([0, 1, 1])
-        tokens = encoders["encoder"](x).mean((1, 2))
-        clips = torch.stack([tokens[0], tokens[1:].mean(0)])
-        torch.testing.assert_close(model.clip_features(x, clip_index, 2), clips)
+        torch.testing.assert_close(model.features(x), encoders["encoder"](x).mean((1, 2)))
         for file, encoder in encoders.items():
             assert same(load_file(whole[name] / f"{file}.safetensors"), encoder.state_dict())
     assert load_encoder(whole[name] / "encoder.safetensors").record == model.record
-    fresh = model.encoder.fresh(model.layout, 24)
-    assert fresh.state_dict().keys() == model.encoder.state_dict().keys()
-    assert not same(fresh.state_dict(), model.encoder.state_dict())
+    fresh = build_encoder(model.record)
+    assert fresh.state_dict().keys() == model.state_dict().keys()
+    assert not same(fresh.state_dict(), model.state_dict())
 
 
 def rewrite(path, change):
@@ -948,14 +954,14 @@ LIES = {
     "not JSON": lambda p: rewrite(p, lambda about: "{"),
     "a list": lambda p: rewrite(p, lambda about: "[]"),
     "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
-    "no architecture": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "architecture"}),
-    "unknown architecture": lambda p: rewrite(p, lambda about: about | {"architecture": "os"}),
+    "no method": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "method"}),
+    "unknown method": lambda p: rewrite(p, lambda about: about | {"method": "os"}),
     "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
     "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
     "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
     "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
     "a weight missing": lambda p: save_file(
-        {k: v for k, v in load_file(p).items() if k != "embedding.tokenizer.bias"}, p, metadata=metadata(p)
+        {k: v for k, v in load_file(p).items() if k != "tokenizer.bias"}, p, metadata=metadata(p)
     ),
 }
 
@@ -965,48 +971,6 @@ def metadata(path):
 
     with safe_open(path, "pt") as f:
         return f.metadata()
-
-
-OLD_NAMES = {"embedding": "", "trunk.blocks": "blocks.", "trunk.norm": "norm.", "trunk.layers": "graph.layers."}
-OLD_NAMES |= {"trunk.activations": "graph.activations."}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_of_kinemask_0_1_gives_the_same_encoder(name, whole, tmp_path):
-    """Format 1 named the method, not the architecture, and its encoders had no embedding and trunk."""
-    path, model = tmp_path / "encoder.safetensors", load_encoder(whole[name])
-    weights = {}
-    for key, value in load_file(whole[name] / "encoder.safetensors").items():
-        new, old = next((new, old) for new, old in OLD_NAMES.items() if key.startswith(f"{new}."))
-        weights[old + key.removeprefix(f"{new}.")] = value
-    assert not any(key.startswith(("embedding", "trunk")) for key in weights)
-    about = json.loads(metadata(whole[name] / "encoder.safetensors")["kinemask"])
-    assert about["format"] == 2
-    about |= {"format": 1, "method": about["record"].pop("method")}
-    del about["architecture"]
-    save_file(weights, path, metadata={"kinemask": json.dumps(about)})
-    old = load_encoder(path)
-    assert same(old.encoder.state_dict(), model.encoder.state_dict())
-    assert old.record == model.record
-    assert (
-        old.encoder.architecture == model.encoder.architecture == ("graph" if name == "skeletonmae" else "transformer")
-    )
-
-
-def test_an_encoder_is_loaded_without_any_method(whole):
-    for name in ("mamp", "skeletonmae"):
-        code = f"import sys, kinemask; kinemask.load_encoder({str(whole[name])!r}); print(*sys.modules)"
-        loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        assert "torch" in loaded
-        assert not any(module.startswith("kinemask.pretext") for module in loaded)
-
-
-def test_settings_and_methods_are_known_without_torch():
-    code = "import sys; from kinemask.pretext import NAMES, method\n"
-    code += "for name in NAMES: method(name).encoder_settings(), method(name).settings()\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "kinemask.pretext.settings" in loaded
-    assert "torch" not in loaded
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -5,33 +5,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kinemask.version import __version__
+
 if TYPE_CHECKING:
-    from kinemask.api import evaluate, pretrain
-    from kinemask.comparison.compare import compare
+    from kinemask.api import compare, ensemble, evaluate, info, prepare, pretrain, report
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
-    from kinemask.preparation.info import info
-    from kinemask.preparation.prepare import prepare
-    from kinemask.protocols.ensemble import ensemble
-    from kinemask.reports import report
     from kinemask.skeleton import layout, layouts
     from kinemask.store.opening import open_store
 
-__version__ = "0.1.0"
-
 _HOME = {
-    "compare": "comparison.compare",
-    "ensemble": "protocols.ensemble",
+    "compare": "api",
+    "ensemble": "api",
     "evaluate": "api",
-    "info": "preparation.info",
+    "info": "api",
     "layout": "skeleton",
     "layouts": "skeleton",
     "load_classifier": "models.classifiers",
     "load_encoder": "models.encoders",
     "open_store": "store.opening",
-    "prepare": "preparation.prepare",
+    "prepare": "api",
     "pretrain": "api",
-    "report": "reports",
+    "report": "api",
 }
 __all__ = [
     "__version__",

@@ -1,10 +1,27 @@
-"""Checks that the settings share."""
+"""Checks that the settings share, and what a mistyped name may mean."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
+
+
+def meant(name: str, known: Iterable[str], others: str = "") -> str:
+    """What follows an unknown name: the known one that it resembles, or else all of them, and what others there are."""
+    known = list(known)
+    return closest(name, known) or f"; known: {', '.join([*known, *([others] if others else [])])}"
+
+
+def closest(name: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
+    """A question for the known name that an unknown one resembles, if any; or for all of the same last dotted part."""
+    known = list(known)
+    last = name.rpartition(".")[2]
+    same = [k for k in known if "." in k and k.rpartition(".")[2] == last]
+    found = same or get_close_matches(name, known, 1)
+    return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
 
 
 def check_positive(section: str, settings: Any, *names: str) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from kinemask.configure import parse
 from kinemask.pretext import NAMES
 from kinemask.protocols.catalogue import find_protocol
 from kinemask.protocols.evaluate import check_settings
@@ -159,7 +158,7 @@ def resolve(name: str, dataset: str, small: bool) -> str:
 
 def _parse(recipe: str, changes: dict[str, Any]) -> Settings:
     try:
-        return parse(None, changes, recipe)[0]
+        return Settings.from_recipe(recipe, changes)
     except ValueError as error:
         raise ValueError(f"{recipe}: {error}") from None
 

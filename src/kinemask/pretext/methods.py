@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kinemask.models.architectures import architecture, load
@@ -21,8 +20,7 @@ class Method:
     """A method as a value: its name, one line about it, its settings, its task and the encoder that it trains.
 
     task: the class of the pretext task, made from (encoder, decoder settings, settings), or "module:class" to be
-    imported when needed. architecture: of the encoder, by its name. finetune, linear: settings of fine-tuning, and of a
-    linear classifier on frozen features, that differ from the defaults for this method.
+    imported when needed. architecture: of the encoder, by its name.
     """
 
     name: str
@@ -32,8 +30,6 @@ class Method:
     task: str | type[Pretext]
     architecture: str = "transformer"
     decoder_settings: type = DecoderSettings
-    finetune: Mapping[str, Any] = field(default_factory=dict)
-    linear: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def encoder_settings(self) -> type:
@@ -51,11 +47,6 @@ class Method:
         """The pretext task around an encoder; decoder and settings are of this method's types."""
         return load(self.task)(encoder, decoder, settings)
 
-
-# SkeletonMAE's fine-tuning, 4.2 of its paper, which names no weight decay and no dropout
-_STRL = {"epochs": 110, "warmup_epochs": 5, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9}
-_STRL |= {"schedule": "steps", "milestones": (90, 100), "weight_decay": 0.0, "label_smoothing": 0.1}
-_STRL |= {"layer_decay": 1.0, "drop_path": 0.0, "head": {"kind": "strl", "hidden": 256, "dropout": 0.0}}
 
 _OWN = (
     Method(
@@ -85,7 +76,6 @@ _OWN = (
         paper="Skeleton2vec: A Self-supervised Learning Framework with Contextualized Target Representations, 2024",
         settings=settings.Skeleton2vecSettings,
         task="kinemask.pretext.skeleton2vec:Skeleton2vec",
-        linear={"batch_size": 256},
     ),
     Method(
         name="masksem",
@@ -93,7 +83,6 @@ _OWN = (
         paper="Wei et al., MaskSem: Semantic-Guided Masking for Learning 3D Hybrid High-Order Motion Representation",
         settings=settings.MaskSemSettings,
         task="kinemask.pretext.masksem:MaskSem",
-        linear={"batch_size": 256},
     ),
     Method(
         name="skeletonmae",
@@ -103,7 +92,6 @@ _OWN = (
         task="kinemask.pretext.skeletonmae:SkeletonMAE",
         architecture="graph",
         decoder_settings=GraphDecoderSettings,
-        finetune=_STRL,
     ),
 )
 NAMES = tuple(one.name for one in _OWN)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from kinemask.checks import meant
 from kinemask.protocols.settings import (
     FinetuneSettings,
     KNNSettings,
@@ -79,14 +79,10 @@ _ALL = (
     ),
 )
 PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
-# sections of recipes, and the settings whose defaults they change
-SECTIONS = {"linear": LinearSettings, "finetune": FinetuneSettings}
 
 
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name; raises ValueError with the known ones."""
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    close = get_close_matches(name, PROTOCOLS, 1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PROTOCOLS)}"
-    raise ValueError(f"unknown protocol {name!r}; {hint}")
+    raise ValueError(f"unknown protocol {name!r}{meant(name, PROTOCOLS)}")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 
-from kinemask.configure import parse
+from kinemask.arguments import read_settings
 from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.pretext import method
 from kinemask.protocols.case import Case, Done
@@ -25,7 +24,7 @@ from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision
-from kinemask.training.settings import Settings, flatten, instantiate, nest
+from kinemask.training.settings import Settings
 from kinemask.version import NUMERICS, __version__
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
 
@@ -89,29 +88,13 @@ def finished(
     return {r.seed: r for r in found}
 
 
-def build(settings: type, *values: Mapping[str, Any]) -> Any:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(settings)
-    merged: dict[str, Any] = {}
-    for one in values:
-        merged |= flatten(one)
-    try:
-        return settings(**vars(instantiate(parser, parser.parse_object(nest(merged)))))
-    except Exception as error:
-        raise ValueError(str(error)) from None
-
-
 def check_settings(protocol: Protocol, config: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     """A protocol's settings for a run or recipe: defaults, changed by its section, then by what is given.
 
     Raises ValueError for what is unknown or does not fit.
     """
     section = {k: v for k, v in (config.get(protocol.section) or {}).items() if k != "sampling"}
-    return build(protocol.settings, section, given)
-
-
-def from_recipe(recipe: str, store: Store, split: str) -> Settings:
-    return parse(None, {"data": str(store.path), "split": split}, recipe)[0]
+    return read_settings(protocol.settings, section, given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +135,7 @@ class Subject:
             if data is None or split is None:
                 raise ValueError("data and split are needed, where no run says on which it was trained")
             store = open_store(data)
-            settings = from_recipe(recipe or "", store, split)
+            settings = Settings.from_recipe(recipe or "", {"data": str(store.path), "split": split})
             return cls(protocol, None, None, settings.to_dict(), random_encoder(settings, store), store, split, world)
         source = Run(Path(run))
         file = source.encoder(encoder)
@@ -183,7 +166,7 @@ class Subject:
         if not chosen.augments and (unused := [name for name in AUGMENTATION if name in sampling]):
             raise ValueError(f"sampling.{unused[0]} has no effect: {chosen.name} draws no augmented windows")
         changes = dict(self.section.get("sampling", {})) | dict(sampling)
-        encoder, sampled = self.model.encoder, build(SamplingSettings, asdict(self.model.sampling), changes)
+        encoder, sampled = self.model.encoder, read_settings(SamplingSettings, asdict(self.model.sampling), changes)
         model = TrainedEncoder(encoder, sampled, self.model.record, self.model.readout)
         train, test = parts(self.store, self.split, self.world.device, model.sampling.missing)
         return Case(

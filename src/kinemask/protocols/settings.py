@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from kinemask.checks import warn_unused
 from kinemask.skeleton import PARTS
-from kinemask.training.settings import FinetuneSettings
+from kinemask.training.settings import FinetuneSettings, LinearSettings
 from kinemask.windows.settings import CORRUPTIONS
-
-
-@dataclass(kw_only=True)
-class LinearSettings:
-    """Linear evaluation.
-
-    Args:
-        epochs: epochs of the head
-        batch_size: clips of a step
-        lr: learning rate, cosine to 0
-        momentum: of SGD
-        views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
-            epoch, as the papers do
-    """
-
-    epochs: int = 100
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    views: int = 8
-
-    def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
-            raise ValueError("linear: epochs must be at least 1, batch_size at least 2, views at least 0")
-        if not 0 <= self.lr < math.inf:
-            raise ValueError(f"linear: lr must be a number, 0 or more, not {self.lr}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"linear: momentum must be at least 0 and below 1, not {self.momentum}")
 
 
 @dataclass(kw_only=True)

@@ -8,15 +8,24 @@ from typing import Any
 
 import yaml
 
+from kinemask.checks import meant
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(p.name.removesuffix(".yaml") for p in files(__name__).iterdir() if p.name.endswith(".yaml"))
+
 
 def recipes() -> dict[str, str]:
     """Names of the shipped recipes -> their one-line titles."""
-    names = sorted(p.name.removesuffix(".yaml") for p in files(__name__).iterdir() if p.name.endswith(".yaml"))
-    return {name: load_recipe(name)["title"] for name in names}
+    lines = {
+        name: (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8").split("\n")[0] for name in recipe_names()
+    }
+    return {name: line.removeprefix("title: ") for name, line in lines.items()}
 
 
 def load_recipe(name: str) -> dict[str, Any]:
-    """A shipped recipe by name, or a recipe file by path; raises ValueError that lists the known names."""
+    """A shipped recipe by name, or a recipe file by path: its plain values; ValueError names file and key at fault."""
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
@@ -25,19 +34,19 @@ def load_recipe(name: str) -> dict[str, Any]:
     else:
         source = files(__name__) / f"{name}.yaml"
         if "/" in name or not source.is_file():
-            raise ValueError(f"unknown recipe {name!r}; known: {', '.join(recipes())}, or a .yaml file of your own")
+            raise ValueError(f"unknown recipe {name!r}{meant(name, recipe_names(), 'a .yaml file of your own')}")
         text = source.read_text(encoding="utf-8")
     try:
         recipe = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"recipe {name} is not readable YAML: {error}") from None
+        raise ValueError(f"recipe {name} is not readable YAML: {' '.join(str(error).split())}") from None
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), str):
         raise ValueError(f"recipe {name} must be a mapping with the name of a method under 'method'")
     _check_keys(name, recipe)
     return {"title": ""} | recipe
 
 
-def _check_keys(name: str, settings: dict) -> None:
+def _check_keys(name: str, settings: dict[Any, Any]) -> None:
     for key, value in settings.items():
         if not isinstance(key, str):
             raise ValueError(f"recipe {name}: {key!r} is not the name of a setting")

@@ -19,7 +19,7 @@ from kinemask.reports.skeletons import choose_clips, load_task, scenes
 from kinemask.runs.result import Scored
 from kinemask.runs.text import baseline_names, baseline_title
 from kinemask.store.opening import Store, open_store
-from kinemask.training.settings import from_dict
+from kinemask.training.settings import Settings
 
 _NOT_CURVES = ("step", "epoch", "seconds", "tracks_per_second", "clips_per_second")
 _SCHEDULE = "lr"
@@ -169,7 +169,7 @@ def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note
     """Players of some clips: what the task sees, and what it predicts. number: of the scene on the page."""
     try:
         store = open_data(run, given)
-        config = from_dict(run.run.config)
+        config = Settings.from_dict(run.run.config)
         task = load_task(run.run.path, config, store.layout)
         split = test_split(run, store)
         scene = scenes(task, config, store, choose_clips(store, split))

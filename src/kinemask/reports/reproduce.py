@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from kinemask.configure import parse
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import load_recipe, recipes
 from kinemask.reports.runs import Evaluation, Shown
 from kinemask.runs.result import Result
 from kinemask.runs.run import differences
+from kinemask.training.settings import Settings
 
 OWN = "recipe.yaml"
 _SECTIONS = {protocol.section for protocol in PROTOCOLS.values() if protocol.section}
@@ -30,7 +30,7 @@ def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> 
     for name in recipes():
         if load_recipe(name)["method"] != config["method"]:
             continue
-        settings, _ = parse(None, {"data": config["data"], "split": config["split"]}, name)
+        settings = Settings.from_recipe(name, {"data": config["data"], "split": config["split"]})
         changes = {k: now for k, (_, now) in differences(settings.to_dict(), config).items()}
         if any(k.partition(".")[0] in _SECTIONS for k in changes):
             continue  # of protocols' settings, which pre-training has no options for

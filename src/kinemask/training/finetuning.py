@@ -21,11 +21,9 @@ from kinemask.store.opening import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
-from kinemask.training.settings import FinetuneSettings, TrainingSettings
+from kinemask.training.settings import FinetuneSettings
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
-
-_SAVE_EVERY = 10  # epochs between checkpoints
 
 
 class Labelled(Protocol):
@@ -73,6 +71,8 @@ class Finetuning(Job):
     """
 
     unit = "clips"
+    measures = True
+    training: FinetuneSettings
 
     def __init__(
         self,
@@ -85,39 +85,26 @@ class Finetuning(Job):
         world: World,
     ):
         s, count = settings, len(train.clips)
-        self.model, self.encoder, self.settings = model.to(world.device), encoder, settings
+        self.model, self.encoder, self.training = model.to(world.device), encoder, settings
         self.train, self.config, self.seed = train, config, config["seed"]
-        if count < 2 * world.size:
+        fewest = 2 * world.size * s.accumulate
+        if count < fewest:
             raise ValueError(
-                f"fine-tuning needs at least {2 * world.size} labelled training clips, two a process for batch "
-                f"normalisation, and there are {count}"
+                f"fine-tuning needs at least {fewest} labelled training clips, two per process and accumulated part "
+                f"for batch normalisation, and there are {count}"
             )
-        self.steps_per_epoch = min(math.ceil(count / s.batch_size), count // (2 * world.size))
-        self.training = TrainingSettings(
-            epochs=s.epochs,
-            warmup_epochs=s.warmup_epochs,
-            batch_size=round(count / self.steps_per_epoch),
-            log_every=self.steps_per_epoch,
-            save_every=_SAVE_EVERY,
-        )
+        self.steps_per_epoch = min(math.ceil(count / s.batch_size), count // fewest)
+        self.batch_size = round(count / self.steps_per_epoch)
         self.sampler = Sampler(train.tracks, model.sampling)
         self.test = Sampler(test.tracks, model.sampling)
         self.truth = test.labels
         self.scores: Tensor | None = None
         self.task = Recognition(model.classifier, s.label_smoothing)
         encoder.set_drop_path(s.drop_path)
+        assert s.layer_decay is not None, "the protocol decides what None stands for"
         groups = optim.layer_groups(self.task, model.classifier.depth_groups(), s.weight_decay, s.layer_decay)
-        if s.optimizer == "adamw":
-            self.optimizer = torch.optim.AdamW(groups, s.lr, s.betas, fused=True)
-        else:
-            self.optimizer = torch.optim.SGD(groups, s.lr, s.momentum)
+        self.optimizer = optim.optimizer(groups, s)
         self.sources = [Source(dataset=train.store.name, sha256=train.store.identity)]
-
-    def learning_rate(self, step: int) -> float:
-        s = self.settings
-        if s.schedule == "cosine":
-            return optim.learning_rate(step, self.steps_per_epoch, s)
-        return optim.stepped_rate(step, self.steps_per_epoch, s, s.milestones)
 
     def clips(self, step: int) -> Tensor:
         """Positions in the training part of the global batch of a step; each epoch a new order."""
@@ -137,8 +124,8 @@ class Finetuning(Job):
         return [self.train.names[i] for i in self.clips(step).tolist()]
 
     def measure(self, epoch: float) -> dict[str, float]:
-        every, last = self.settings.test_every, epoch == self.training.epochs
-        if not last and (not every or round(epoch) % every):
+        every, last = self.training.test_every, epoch == self.training.epochs
+        if not last and (not every or epoch % every):
             return {}
         self.scores = self.model.eval().scores(self.test)
         self.model.train()

@@ -23,20 +23,25 @@ from kinemask.runs import checkpoint
 from kinemask.runs.log import Log
 from kinemask.runs.result import Source, Trained
 from kinemask.runs.run import Run
-from kinemask.training import distributed
-from kinemask.training.settings import TrainingSettings
+from kinemask.training import distributed, optim
+from kinemask.training.settings import LoopSettings
 
 
 class Job:
     """What a loop trains, on which batches, and what it leaves behind. Pre-training and fine-tuning each are one.
 
-    task: a module whose forward(batch) returns {"loss": …} and named parts for the log. unit: what batches count.
+    task: a module whose forward(batch) returns {"loss": …} and named parts for the log. unit: what batches count;
+    batch_size: how many of them a step has. measures: whether `measure` has something to say at the end of an epoch.
+    snapshot_every: epochs between results that are kept.
     config: all settings, as config.yaml has them; sources: the stores that it is trained on (`runs.result.Source`).
     """
 
     unit = "tracks"
+    measures = False
+    snapshot_every = 0
     seed: int
-    training: TrainingSettings
+    training: LoopSettings
+    batch_size: int
     task: nn.Module
     optimizer: torch.optim.Optimizer
     steps_per_epoch: int
@@ -60,7 +65,7 @@ class Job:
 
     def learning_rate(self, step: int) -> float:
         """Of a step; a parameter group that has a `scale` takes that multiple of it."""
-        raise NotImplementedError
+        return optim.learning_rate(step, self.steps_per_epoch, self.training)
 
     def sample(self, step: int, part: int, parts: int) -> Any:
         """One of the `parts` that the global batch of a step is cut into."""
@@ -112,6 +117,7 @@ class Loop:
         self.since = 0
         self.bad_step = torch.full((), NEVER, device=world.device)
         self.total = s.epochs * job.steps_per_epoch
+        self.log_every = s.log_every or job.steps_per_epoch
         self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
         if world.main:
             Run(run).claim(job.config)
@@ -160,12 +166,13 @@ class Loop:
         while self.step < self.total:
             for name, value in self.advance(module).items():
                 self.sums[name] = self.sums.get(name, 0) + value
-            if self.step % s.log_every == 0 or self.step == self.total:
+            epoch, within = divmod(self.step, job.steps_per_epoch)
+            if self.step % self.log_every == 0 or self.step == self.total or (job.measures and within == 0):
                 self.check_finite()
                 sums, steps = self.summed(), (self.step - self.since) * world.size
                 means = {name: value / steps for name, value in sums.items()}
                 seconds = time.monotonic() - began
-                rate = (self.step - first) * s.batch_size / seconds
+                rate = (self.step - first) * job.batch_size / seconds
                 if log:
                     line = {"epoch": self.step / job.steps_per_epoch, **means, "lr": job.learning_rate(self.step - 1)}
                     pace = {"seconds": seconds, f"{job.unit}_per_second": rate}
@@ -175,11 +182,10 @@ class Loop:
                 note = f"loss {means['loss']:.4f}"
             report(self.step, note)
             asked = self.asked_to_stop(stopping)
-            epoch, within = divmod(self.step, job.steps_per_epoch)
             if asked or self.step == self.total or (within == 0 and epoch % s.save_every == 0):
                 self.check_finite(weights=True)
                 self.save()
-            if within == 0 and s.snapshot_every and epoch % s.snapshot_every == 0:
+            if within == 0 and job.snapshot_every and epoch % job.snapshot_every == 0:
                 self.check_finite(weights=True)
                 self.save_result(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
@@ -232,7 +238,7 @@ class Loop:
         """Whether any process was asked to stop; agreed upon at every step, on CUDA at the steps that log."""
         if self.world.size == 1:
             return stopping.is_set()
-        if self.world.device.type == "cuda" and self.step % self.job.training.log_every:
+        if self.world.device.type == "cuda" and self.step % self.log_every:
             return False
         return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from kinemask.training.settings import TrainingSettings
+from kinemask.training.settings import LoopSettings
 
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
-class Schedule(Protocol):
-    """What a schedule reads of the settings."""
-
-    epochs: int
-    warmup_epochs: float
-    lr: float
-    min_lr: float
-
-
-def adamw(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
-    return torch.optim.AdamW(
-        decay_groups(module, settings.weight_decay), lr=settings.lr, betas=settings.betas, fused=True
-    )
+def optimizer(groups: list[dict[str, Any]], settings: LoopSettings) -> torch.optim.Optimizer:
+    """The optimizer that the settings name, for parameter groups that have their weight decay."""
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -59,19 +50,16 @@ def layer_groups(
     return list(out.values())
 
 
-def learning_rate(step: int, steps_per_epoch: int, settings: Schedule) -> float:
-    """Linear warm-up from 0, then a cosine to min_lr that ends with training."""
+def learning_rate(step: int, steps_per_epoch: int, settings: LoopSettings) -> float:
+    """Linear warm-up from 0, then a cosine to min_lr that ends with training, or steps.
+
+    Steps: lr until the first milestone (an epoch), from there on a tenth of it, and so on.
+    """
     warmup = settings.warmup_epochs * steps_per_epoch
-    total = settings.epochs * steps_per_epoch
     if step < warmup:
         return settings.lr * step / warmup
+    if settings.schedule == "steps":
+        return settings.lr * 0.1 ** bisect_right(sorted(settings.milestones), step / steps_per_epoch)
+    total = settings.epochs * steps_per_epoch
     done = (step - warmup) / max(1, total - warmup)
     return settings.min_lr + (settings.lr - settings.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-
-
-def stepped_rate(step: int, steps_per_epoch: int, settings: Schedule, milestones: Sequence[int]) -> float:
-    """Linear warm-up from 0, then lr, a tenth of it from the first milestone on, and so on; milestones in epochs."""
-    warmup = settings.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return settings.lr * step / warmup
-    return settings.lr * 0.1 ** bisect_right(sorted(milestones), step / steps_per_epoch)

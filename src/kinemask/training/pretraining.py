@@ -43,38 +43,36 @@ def training_clips(store: Store, split: str) -> np.ndarray:
 
 
 class Pretraining(Job):
-    """A recipe on a store."""
+    """A recipe on one store, or on several of one layout."""
 
     task: Pretext
 
     def __init__(self, settings: Settings, world: distributed.World):
         self.settings, self.training, self.seed = settings, settings.training, settings.seed
         s = settings.training
+        self.batch_size, self.snapshot_every = s.batch_size, s.snapshot_every
         if s.batch_size % (world.size * s.accumulate):
             raise ValueError(
                 f"training.batch_size {s.batch_size} is not a multiple of {world.size} processes "
                 f"× training.accumulate {s.accumulate}"
             )
-        self.store = open_store(settings.data)
-        clips = training_clips(self.store, settings.split)
-        self.tracks = Tracks(self.store, clips, world.device, settings.sampling.missing)
+        stores = [open_store(path) for path in settings.data]
+        parts = [(store, training_clips(store, settings.split)) for store in stores]
+        self.tracks = Tracks(parts, None, world.device, settings.sampling.missing)
         self.sampler = Sampler(self.tracks, settings.sampling)
         torch.manual_seed(key(settings.seed, "weights"))
         chosen = method(settings.method)
-        encoder = chosen.build_encoder(self.store.layout, settings.sampling.frames, settings.encoder)
+        encoder = chosen.build_encoder(self.tracks.layout, settings.sampling.frames, settings.encoder)
         if s.init_from:
             warm_start(encoder, s.init_from)
         self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
-        self.optimizer = optim.adamw(self.task, s)
+        self.optimizer = optim.optimizer(optim.decay_groups(self.task, s.weight_decay), s)
         self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
         self.config = settings.to_dict()
-        self.sources = [Source(dataset=self.store.name, sha256=self.store.identity)]
+        self.sources = [Source(dataset=store.name, sha256=store.identity) for store in stores]
 
     def prepare(self) -> None:
         self.task.prepare(self.sampler)
-
-    def learning_rate(self, step: int) -> float:
-        return optim.learning_rate(step, self.steps_per_epoch, self.training)
 
     def sample(self, step: int, part: int, parts: int) -> Batch:
         size = self.training.batch_size
