@@ -12,7 +12,7 @@ from dataclasses import asdict, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,11 +20,12 @@ import torch
 import yaml
 
 from conftest import recordings
+from kinemask.cli import parsers
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.pretext.mamp import MAMP
 from kinemask.protocols.evaluate import evaluate
-from kinemask.recipes import recipes
+from kinemask.recipes import load_recipe, recipes
 from kinemask.reports import charts, figures, report, reproduce, tables
 from kinemask.reports.comparison import Cell, Group, Row, comparison_page
 from kinemask.reports.pages import Note, Table, render
@@ -37,6 +38,7 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import Settings
 from kinemask.windows.streams import difference
 from test_training import make_settings
 
@@ -376,6 +378,8 @@ def test_the_headline_names_the_strongest_baseline(make, tmp_path, own, others, 
 def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch, name):
     config = dict(Run(make("mamp" if name == "own" else name)).config)
     config["sampling"]["rotation"] = [0.1, 0.5, 0.1]
+    shipped = next(recipe for recipe in map(load_recipe, recipes()) if recipe["method"] == config["method"])
+    config |= {section: shipped.get(section, {}) for section in ("linear", "finetune")}
     if name == "own":
         monkeypatch.setattr(reproduce, "recipes", dict)
     command, recipe = reproduce.pretrain_command(config, ["store"], "out folder")
@@ -387,30 +391,11 @@ def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch
         monkeypatch.chdir(tmp_path)
     else:
         assert words[3] in recipes()
-    given = read_options(words[4:])
-    assert given.pop("out") == "out folder"
-    assert given.pop("data") == "store"
-    settings, _ = parse(None, given | {"data": config["data"]}, words[3])
+    content, parser = parsers.pretrain(words[2:])
+    given = parser.parse(parser.read(words[2:]))
+    assert (given.out, given.data) == ("out folder", ["store"])
+    settings = replace(Settings.of(content, given), data=config["data"])
     assert not differences(settings.to_dict(), config)
-
-
-def _value(word: str) -> Any:
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
-
-
-def read_options(words: list[str]) -> dict[str, Any]:
-    """Values by the names of their options: of several words, a list."""
-    out: dict[str, Any] = {}
-    for word in words:
-        if word.startswith("--"):
-            name = word.removeprefix("--").removeprefix("no-")
-            out[name] = [] if name == word[2:] else [False]
-        else:
-            out[name].append(_value(word))
-    return {name: values[0] if len(values) == 1 else values or True for name, values in out.items()}
 
 
 @pytest.mark.parametrize(

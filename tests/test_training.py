@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from kinemask.windows.sampling import SamplingSettings
+from kinemask.windows.settings import SamplingSettings
 from safetensors.torch import load_file, save_file
 
 from kinemask.cli import parsers
