@@ -12,24 +12,29 @@ from dataclasses import asdict, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+<<<<<<< HEAD
 from helpers import make_settings, recordings
+=======
+from conftest import recordings
+from kinemask.cli import parsers
+>>>>>>> reports
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
+from kinemask.pretext.mamp import MAMP
 from kinemask.protocols.evaluate import evaluate
-from kinemask.recipes import recipes
-from kinemask.reports import charts, figures, report, reproduce, skeletons, tables
+from kinemask.recipes import load_recipe, recipes
+from kinemask.reports import charts, figures, report, reproduce, tables
 from kinemask.reports.comparison import Cell, Group, Row, comparison_page
 from kinemask.reports.pages import Note, Table, render
 from kinemask.reports.published import Place, place, published
 from kinemask.reports.runs import Evaluation, read_runs
-from kinemask.reports.skeletons import recognise
 from kinemask.runs.measures import BASELINES, MEASURES, Measured
 from kinemask.runs.result import Result, Results, Scored, read_result, read_results, result_path, scores_path
 from kinemask.runs.run import Run, differences
@@ -37,6 +42,7 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
+from kinemask.training.settings import Settings
 from kinemask.windows.streams import difference
 
 HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")
@@ -91,14 +97,15 @@ def make(store, tmp_path_factory):
     """Runs with evaluations, made once per method and seed."""
     made: dict[tuple, Path] = {}
 
-    def make(name: str, seed: int = 3) -> Path:
-        if (name, seed) not in made:
+    def make(name: str, seed: int = 3, **changes: str) -> Path:
+        known = name, seed, *changes.values()
+        if known not in made:
             folder = tmp_path_factory.mktemp("runs") / f"{name}{seed}"
-            pretrain(make_settings(store, name, seed=seed, training_epochs=2), folder, quiet=True)
+            pretrain(make_settings(store, name, seed=seed, training_epochs=2, **changes), folder, quiet=True)
             evaluate("linear", folder, store.path, "xsub", seed=[0, 1], epochs=2, views=1)
             evaluate("knn", folder, store.path, "xcam", baselines=False)
-            made[name, seed] = folder
-        return made[name, seed]
+            made[known] = folder
+        return made[known]
 
     return make
 
@@ -140,18 +147,28 @@ def test_a_page_has_every_section_and_escapes_what_data_says(make, store, name):
     assert "selection on the test set" in page
     assert re.search(r"\d ± \d", page)  # two seeds
     assert "No published numbers" in page
-    views = 2 if scene_of(page)["kind"] in ("motion", "coordinates") else 1  # features cannot be drawn
+    views = 2 if scene_of(page)["kind"] != "features" else 1  # features cannot be drawn
     assert page.count("<canvas") == views * 3  # three classes
     again = report(run).read_text()
     assert again == page
 
 
 @pytest.mark.parametrize(
-    "name, kind", [("mamp", "motion"), ("mae", "coordinates"), ("hacm", "motion"), ("masksem", "motion")]
+    "name, kind, changes",
+    [
+        ("mamp", "motion", {}),
+        ("mae", "coordinates", {}),
+        ("hacm", "motion", {}),
+        ("masksem", "motion", {}),
+        ("masksem", "acceleration", {"pretext_predict": "acceleration"}),
+    ],
 )
-def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind):
-    run = make(name)
-    scene = scene_of(report(run).read_text())
+def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind, changes):
+    run = make(name, **changes)
+    page = report(run).read_text()
+    scene = scene_of(page)
+    assert "predicts features" not in page
+    assert ("acceleration of masked joints" in page) == (kind == "acceleration")
     assert scene["kind"] == kind
     assert (scene["deviation"] > 1e-6) == (name == "hacm")  # its target is a mapping of the motion
     T, S, V, C = scene["T"], scene["S"], scene["joints"], scene["dims"]
@@ -175,17 +192,11 @@ def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind):
                 np.testing.assert_allclose(true[masked], moved[masked], atol=0.05 * np.abs(moved).max() + 1e-3)
 
 
-def test_a_target_is_recognised_by_its_values():
-    x = torch.randn(2, 12, 5, 3).cumsum(1)
-    assert recognise(x, x) == ("coordinates", 1, 0.0)
-    assert recognise(difference(x, 3) * 1.01, x)[:2] == ("motion", 3)
-    assert recognise(torch.randn_like(x), x)[0] == "features"
-
-
 @pytest.mark.parametrize("what", ["features", "no tokens"])
 def test_a_task_without_drawable_predictions_still_shows_its_clips(make, monkeypatch, tmp_path, what):
     if what == "features":
-        monkeypatch.setattr(skeletons, "recognise", lambda true, x: ("features", 1, 0.0))
+        target = MAMP.target
+        monkeypatch.setattr(MAMP, "target", lambda task, batch: target(task, batch)._replace(kind="features"))
     else:
         monkeypatch.setattr(figures, "load_task", lambda *_: Pretext())
     page = report(make("mamp"), tmp_path / "page.html").read_text()
@@ -370,6 +381,8 @@ def test_the_headline_names_the_strongest_baseline(make, tmp_path, own, others, 
 def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch, name):
     config = dict(Run(make("mamp" if name == "own" else name)).config)
     config["sampling"]["rotation"] = [0.1, 0.5, 0.1]
+    shipped = next(recipe for recipe in map(load_recipe, recipes()) if recipe["method"] == config["method"])
+    config |= {section: shipped.get(section, {}) for section in ("linear", "finetune")}
     if name == "own":
         monkeypatch.setattr(reproduce, "recipes", dict)
     command, recipe = reproduce.pretrain_command(config, ["store"], "out folder")
@@ -381,30 +394,11 @@ def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch
         monkeypatch.chdir(tmp_path)
     else:
         assert words[3] in recipes()
-    given = read_options(words[4:])
-    assert given.pop("out") == "out folder"
-    assert given.pop("data") == "store"
-    settings, _ = parse(None, given | {"data": config["data"]}, words[3])
+    content, parser = parsers.pretrain(words[2:])
+    given = parser.parse(parser.read(words[2:]))
+    assert (given.out, given.data) == ("out folder", ["store"])
+    settings = replace(Settings.of(content, given), data=config["data"])
     assert not differences(settings.to_dict(), config)
-
-
-def _value(word: str) -> Any:
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
-
-
-def read_options(words: list[str]) -> dict[str, Any]:
-    """Values by the names of their options: of several words, a list."""
-    out: dict[str, Any] = {}
-    for word in words:
-        if word.startswith("--"):
-            name = word.removeprefix("--").removeprefix("no-")
-            out[name] = [] if name == word[2:] else [False]
-        else:
-            out[name].append(_value(word))
-    return {name: values[0] if len(values) == 1 else values or True for name, values in out.items()}
 
 
 @pytest.mark.parametrize(

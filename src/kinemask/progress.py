@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int, *, first: int = 0, shown: bool = True) -> Iterator[Report]:
+def progress(title: str, total: int, *, first: int = 0, shown: bool = True) -> Generator[Report]:
     """Shows on standard error how far long work has come; gives the function that takes the items done.
 
     On a terminal a bar, elsewhere a line every ten seconds; both with items per second and remaining time.

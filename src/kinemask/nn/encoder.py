@@ -168,12 +168,12 @@ class Encoder(nn.Module, ABC):
         moved.trunk.load_state_dict(self.trunk.state_dict())
         return moved, moved.embedding.adopt(self.embedding)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         for key in [k for k in state_dict if k.startswith(prefix)]:
             first, dot, rest = key[len(prefix) :].partition(".")
             if first in _RENAMED:
                 state_dict[prefix + _RENAMED[first] + dot + rest] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
 def segment(x: Tensor, segment_frames: int) -> Tensor:

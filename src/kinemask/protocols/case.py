@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from kinemask.models.encoders import TrainedEncoder
-from kinemask.protocols.features import Part
 from kinemask.runs.measures import Measured, measure, measure_accuracy
 from kinemask.runs.result import Curve, Scored, Transfer
 from kinemask.runs.run import Run
 from kinemask.store.opening import Store
 from kinemask.training.distributed import World
+from kinemask.windows.parts import Part
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.pretext import method
 from kinemask.protocols.case import Case, Done
 from kinemask.protocols.catalogue import Protocol, find_protocol
-from kinemask.protocols.features import check_fit, parts
+from kinemask.protocols.features import check_fit
 from kinemask.protocols.finetune import seed_folder, trained_folder
 from kinemask.runs.measures import per_class
 from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, same_key, write_result
@@ -26,6 +26,7 @@ from kinemask.training.distributed import World
 from kinemask.training.loop import precision
 from kinemask.training.settings import Settings
 from kinemask.version import NUMERICS, __version__
+from kinemask.windows.parts import parts
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
 
 
@@ -140,10 +141,11 @@ class Subject:
         source = Run(Path(run))
         file = source.encoder(encoder)
         if data is None:
-            if len(stores := source.config["data"]) != 1:
-                raise ValueError(f"{run} was trained on {len(stores)} stores; name the one to evaluate on (data)")
-            data = stores[0]
+            (data, *more) = source.config["data"]
+            if more:
+                raise ValueError(f"{run} was trained on several stores; name the one to evaluate on (data)")
         split = source.config["split"] if split is None else split
+        assert data is not None and split is not None
         store, model = open_store(data), load_encoder(file, world.device)
         if not protocol.trains:
             check_fit(model, store, file)

@@ -15,7 +15,6 @@ from kinemask.draws import key
 from kinemask.models.classifiers import TrainedClassifier, build_classifier, load_classifier
 from kinemask.nn.encoder import Encoder
 from kinemask.protocols.case import Case, Done, Outcome
-from kinemask.protocols.features import Part
 from kinemask.protocols.frozen import raw_neighbour
 from kinemask.runs.result import Scored, Transfer, hash8
 from kinemask.runs.run import Run
@@ -23,6 +22,7 @@ from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import bf16_pays, precision, run_job
 from kinemask.training.settings import FinetuneSettings
 from kinemask.version import NUMERICS
+from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
 
 Choose = Callable[[Case, Any, int], Part]

@@ -12,10 +12,11 @@ import torch
 from kinemask.draws import key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.protocols.case import Case, Done, Outcome
-from kinemask.protocols.features import Features, Part, raw_coordinates
+from kinemask.protocols.features import Features, raw_coordinates
 from kinemask.protocols.neighbours import vote
 from kinemask.runs.measures import Measured
 from kinemask.runs.result import Curve, Scored
+from kinemask.windows.parts import Part
 
 UNTRAINED_SEEDS = 3
 

@@ -11,13 +11,14 @@ from torch import Tensor
 from kinemask.progress import progress
 from kinemask.protocols import frozen
 from kinemask.protocols.case import Case, Outcome
-from kinemask.protocols.features import Features, Part, raw_coordinates
+from kinemask.protocols.features import Features, raw_coordinates
 from kinemask.protocols.linear import class_scores, train_head
 from kinemask.protocols.neighbours import vote
 from kinemask.protocols.settings import RobustnessSettings
 from kinemask.runs.measures import accuracy
 from kinemask.runs.result import Curve
 from kinemask.windows.corruption import corrupt
+from kinemask.windows.parts import Part
 from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Tracks
 

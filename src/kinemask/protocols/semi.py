@@ -12,9 +12,9 @@ import torch
 from kinemask.draws import key
 from kinemask.protocols import finetune
 from kinemask.protocols.case import Case
-from kinemask.protocols.features import Part
 from kinemask.protocols.settings import SemiSettings
 from kinemask.runs.result import read_result
+from kinemask.windows.parts import Part
 
 
 def part(case: Case, settings: SemiSettings, seed: int) -> Part:

@@ -115,7 +115,7 @@ def line(title: str, x: Sequence[float], y: Sequence[float], unit: str) -> Line:
         x=[Tick((value - x0) * scale[0] + box.left, number(value)) for value in ticks(x0, x1)],
         y=[Tick((value - low) * scale[1] + box.bottom, number(value)) for value in ticks(low, high)],
         path=path(xy),
-        end=Point(*xy[-1], last),
+        end=Point(xy[-1, 0], xy[-1, 1], last),
         hover=" ".join(hover),
     )
 
@@ -152,8 +152,8 @@ def curves(title: str, levels: Sequence[str], series: Sequence[tuple[str, str, S
 
     def drawn(name: str, mark: str, values: Sequence[float]) -> Series:
         xy = np.column_stack([x, [at(value) for value in values]])
-        told = zip(xy, levels, values, strict=True)
-        points = [Point(*place, f"{name}, {level}: {value:.1f} %") for place, level, value in told]
+        told = zip(xy.tolist(), levels, values, strict=True)
+        points = [Point(a, b, f"{name}, {level}: {value:.1f} %") for (a, b), level, value in told]
         return Series(name, mark, path(xy), points)
 
     return Curves(
@@ -205,7 +205,8 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) 
     few = len(present) <= FEW_CLASSES
     cell = (30 if len(present) <= 10 else 24) if few else 14 if len(present) <= 70 else 9
     font = 12 if few else cell - 3
-    labels = [f"{short(classes[i], 30)} {i + 1}" for i in map(int, present)]
+    names = [classes[i] for i in map(int, present)]
+    labels = [f"{short(name, 30)} {i + 1}" for name, i in zip(names, map(int, present), strict=True)]
     left, top, size = 12 + max(map(len, labels)) * font * 0.58, 34, len(present) * cell
     middle = lambda i: (i + 0.5) * cell
     told = "{}: {} of {} taken for {}".format
@@ -226,7 +227,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) 
                 y=top + row * cell,
                 share=float(share[row, column]),
                 count=int(counts[row, column]),
-                about=told(classes[present[row]], counts[row, column], counts[row].sum(), classes[present[column]]),
+                about=told(names[row], counts[row, column], counts[row].sum(), names[column]),
             )
             for row, column in np.argwhere(counts)
         ],
@@ -284,7 +285,7 @@ def scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[str], titl
     low, high = points.min(0), points.max(0)
     xy = (points - low) / np.maximum(high - low, 1e-9) * [width - 24, height - 24] + 12
     clouds = []
-    for order, i in enumerate(np.unique(labels).tolist()):
+    for order, i in enumerate(map(int, np.unique(labels))):
         shape = SHAPES[order // COLOURS % len(SHAPES)]
         drawn = "".join(f"M{x:.0f},{y:.0f}{shape}" for x, y in xy[labels == i])
         clouds.append(Cloud(classes[i], order, f"k{order % COLOURS}", shape, drawn))

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from kinemask.models.encoders import TrainedEncoder
-from kinemask.protocols.features import Part
 from kinemask.store.opening import Store
+from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
 
 MOST_CLIPS = 1500

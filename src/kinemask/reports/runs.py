@@ -38,6 +38,10 @@ class Evaluation:
         """As `values`, on the test clips that are no copies of training clips."""
         return [m.unseen for m in measured(self.results, measure, baseline) if m.unseen is not None]
 
+    def best_epochs(self) -> list[float]:
+        """The best epochs' accuracies, of results that have epochs."""
+        return [r.best_epoch for r in self.results if r.best_epoch is not None]
+
     @property
     def measures(self) -> list[str]:
         """Names of what was measured."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -162,7 +162,7 @@ def _row(run: Shown, e: Evaluation, baselines: Sequence[str], measures: Sequence
         accuracy=_number(e, "accuracy", also=ordered(beside)),
         unseen=shown(e.unseen()),
         unseen_clips=f"{first.test_clips_unseen} clips" if first.copies else "all",
-        best_epoch=shown([r.best_epoch for r in e.results if r.best_epoch is not None]),
+        best_epoch=shown(e.best_epochs()),
         baselines=[_number(e, "accuracy", name, ordered(beside)) for name in baselines],
         measures=[_number(e, name) for name in measures],
         seeds=", ".join(str(r.seed) for r in e.results),
@@ -173,7 +173,7 @@ def _row(run: Shown, e: Evaluation, baselines: Sequence[str], measures: Sequence
 
 def _number(e: Evaluation, measure: str, baseline: str | None = None, also: Sequence[str] = ()) -> Number:
     """A measure over seeds, its interval (mean of the seeds' bounds), and what else was measured of the same thing."""
-    alike = distinct if baseline else list  # a baseline may depend on no seed
+    alike: Callable[[Sequence[float]], Sequence[float]] = distinct if baseline else list  # some depend on no seed
     values = alike(e.values(measure, baseline))
     bounds = [m.interval for m in measured(e.results, measure, baseline) if m.interval]
     interval = "–".join(f"{fmean(side):.1f}" for side in zip(*bounds, strict=True))
@@ -205,12 +205,12 @@ def _over_seeds(
                 protocol=first.protocol,
                 data=first.data,
                 split=first.split,
-                accuracy=Number(over(lambda e: e.values())),
-                unseen=over(lambda e: e.unseen()),
+                accuracy=Number(shown(over(Evaluation.values))),
+                unseen=shown(over(Evaluation.unseen)),
                 unseen_clips="",
-                best_epoch=over(lambda e: [r.best_epoch for r in e.results if r.best_epoch is not None]),
-                baselines=[Number(over(lambda e, name=name: e.values(baseline=name), distinct)) for name in baselines],
-                measures=[Number(over(lambda e, name=name: e.values(name))) for name in measures],
+                best_epoch=shown(over(Evaluation.best_epochs)),
+                baselines=[Number(shown(distinct(over(lambda e, n=name: e.values(baseline=n))))) for name in baselines],
+                measures=[Number(shown(over(lambda e, n=name: e.values(n)))) for name in measures],
                 seeds=", ".join(map(str, seeds)),
                 clips=first.test_clips,
                 over_seeds=True,

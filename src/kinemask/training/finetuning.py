@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,28 +16,12 @@ from kinemask.models.classifiers import TrainedClassifier, save_classifier
 from kinemask.models.encoders import save_encoder
 from kinemask.nn.encoder import Encoder
 from kinemask.runs.result import Source
-from kinemask.store.opening import Store
 from kinemask.training import optim
 from kinemask.training.distributed import World
 from kinemask.training.loop import Job
 from kinemask.training.settings import FinetuneSettings
+from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
-from kinemask.windows.tracks import Tracks
-
-
-class Labelled(Protocol):
-    """Labelled clips of one store: their indices in it and names, labels (N,) and tracks on the device."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def clips(self) -> np.ndarray: ...
-    @property
-    def names(self) -> list[str]: ...
-    @property
-    def labels(self) -> Tensor: ...
-    @property
-    def tracks(self) -> Tracks: ...
 
 
 @dataclass
@@ -78,8 +61,8 @@ class Finetuning(Job):
         self,
         model: TrainedClassifier,
         encoder: Encoder,
-        train: Labelled,
-        test: Labelled,
+        train: Part,
+        test: Part,
         settings: FinetuneSettings,
         config: dict[str, Any],
         world: World,
