@@ -181,7 +181,7 @@ class Parser(ArgumentParser):
 
     # help
 
-    def format_help(self) -> str:
+    def format_help(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride] (3.14's has a formatter)
         """The text of --help: usage, what the command does, and every option with its type, help and default."""
         width = min(shutil.get_terminal_size().columns, 120)
         required = [n for n, action in self.known.items() if action.required and n not in self.positional]

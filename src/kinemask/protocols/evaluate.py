@@ -145,7 +145,8 @@ class Subject:
             if more:
                 raise ValueError(f"{run} was trained on several stores; name the one to evaluate on (data)")
         split = source.config["split"] if split is None else split
-        assert data is not None and split is not None
+        assert data is not None
+        assert split is not None
         store, model = open_store(data), load_encoder(file, world.device)
         if not protocol.trains:
             check_fit(model, store, file)
