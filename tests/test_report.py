@@ -19,12 +19,8 @@ import pytest
 import torch
 import yaml
 
-<<<<<<< HEAD
 from helpers import make_settings, recordings
-=======
-from conftest import recordings
 from kinemask.cli import parsers
->>>>>>> reports
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.pretext.mamp import MAMP
