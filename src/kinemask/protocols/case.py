@@ -18,6 +18,7 @@ from kinemask.runs.run import Run
 from kinemask.store.opening import Store
 from kinemask.training.distributed import World
 from kinemask.windows.parts import Part
+from kinemask.windows.settings import Align
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +67,10 @@ class Case:
         """Every measure of the encoder under test."""
         return measure(outcome.scores, self.labels, self.unseen) | outcome.measures
 
-    def baseline(self, outcome: Outcome) -> Scored:
-        """What a baseline scored: its accuracy, and what the protocol measures beside."""
+    def baseline(self, outcome: Outcome, align: Align | None = None) -> Scored:
+        """What a baseline scored: its accuracy, and what the protocol measures beside. align: how it turned clips."""
         own = {"accuracy": measure_accuracy(outcome.scores, self.labels, self.unseen)}
-        return Scored(measures=own | outcome.measures, curves=outcome.curves)
+        return Scored(measures=own | outcome.measures, curves=outcome.curves, align=align)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

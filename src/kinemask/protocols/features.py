@@ -14,7 +14,6 @@ from kinemask.store.opening import Store
 from kinemask.training.loop import bf16_pays
 from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
-from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is part of what a view is
@@ -60,17 +59,6 @@ class Features:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))
-
-
-def raw_coordinates(tracks: Tracks, frames: int) -> Tensor:
-    """Store coordinates resampled to T, bodies averaged, flattened: (N, T·V·C)."""
-    sampler, out = Sampler(tracks, SamplingSettings(frames=frames, test_crop=1.0)), []
-    for positions in torch.arange(len(tracks.clips), device=tracks.device).split(256):
-        track, clip_index = tracks.of_clips(positions)
-        x = sampler.test_view(track).flatten(1)
-        total = x.new_zeros(len(positions), x.shape[1]).index_add_(0, clip_index, x)
-        out.append(total / torch.bincount(clip_index, minlength=len(positions)).unsqueeze(1))
-    return torch.cat(out)
 
 
 def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:

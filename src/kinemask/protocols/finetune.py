@@ -14,9 +14,9 @@ import torch
 from kinemask.draws import key
 from kinemask.models.classifiers import TrainedClassifier, build_classifier, load_classifier
 from kinemask.nn.encoder import Encoder
+from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.case import Case, Done, Outcome
-from kinemask.protocols.frozen import raw_neighbour
-from kinemask.runs.result import Scored, Transfer, hash8
+from kinemask.runs.result import Transfer, hash8
 from kinemask.runs.run import Run
 from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import bf16_pays, precision, run_job
@@ -36,20 +36,23 @@ def part(case: Case, settings: FinetuneSettings, seed: int) -> Part:
 def score(
     case: Case, settings: FinetuneSettings, seeds: Sequence[int], baselines: bool, choose: Choose = part
 ) -> Iterator[Done]:
-    """Fine-tuning for each seed, on the part that `choose` gives. Baselines: the same from scratch, and raw 1-NN."""
-    shared: tuple[Part, Scored] | None = None
+    """Fine-tuning for each seed, on the part that `choose` gives.
+
+    Baselines: the same from scratch, and those without an encoder, with the same labels.
+    """
+    plain = Baselines(case.train, case.test, len(case.store.classes)) if baselines else None
     for seed in seeds:
         train = choose(case, settings, seed)
         done = finetune(case, train, settings, seed, seed_folder(case.out, seed, len(seeds) > 1))
         beside = {}
-        if baselines:
-            if shared is None or shared[0] is not train:
-                shared = train, case.baseline(raw_neighbour(case, train))
+        if plain is not None:
             if case.origin is not None:
                 own = case.out and done.folder / "from-scratch"
                 scratch = finetune(case, train, settings, seed, own, scratch=True)
                 beside["from_scratch"] = case.baseline(scratch.outcome)
-            beside["raw_coordinates_knn"] = shared[1]
+            for name, baseline in plain.fit(train, seed).items():
+                outcome = Outcome(baseline.scores(plain.test.tracks).cpu())
+                beside[name] = case.baseline(outcome, baseline.align)
         yield Done(
             outcome=done.outcome,
             seconds=Run(done.folder).training_seconds() or 0.0,

@@ -1,4 +1,4 @@
-"""Protocols on frozen features, and their baselines: untrained encoders and raw coordinates."""
+"""Protocols on frozen features, and their baselines: untrained encoders, and what needs no encoder."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ import torch
 
 from kinemask.draws import key
 from kinemask.models.encoders import TrainedEncoder
+from kinemask.protocols.baselines import Baseline, Baselines
 from kinemask.protocols.case import Case, Done, Outcome
-from kinemask.protocols.features import Features, raw_coordinates
-from kinemask.protocols.neighbours import vote
+from kinemask.protocols.features import Features
 from kinemask.runs.measures import Measured
 from kinemask.runs.result import Curve, Scored
-from kinemask.windows.parts import Part
 
 UNTRAINED_SEEDS = 3
 
 Run = Callable[[Features, int, Any, int], Outcome]  # features, number of classes, settings, seed
-Raw = Callable[[Case, Any, int, Outcome], Outcome]  # case, settings, seed, 1-NN's outcome -> completed
+Beside = Callable[[Case, Any, int, Baseline, Outcome], Outcome]  # case, settings, seed, what scored so -> completed
 
 
 def score(
-    case: Case, settings: Any, seeds: Sequence[int], baselines: bool, *, run: Run, raw: Raw | None = None
+    case: Case, settings: Any, seeds: Sequence[int], baselines: bool, *, run: Run, beside: Beside | None = None
 ) -> Iterator[Done]:
-    """A protocol's outcome for each seed; features are computed once. raw: what it measures of raw coordinates."""
+    """A protocol's outcome for each seed; features are computed once. beside: what else it measures of a baseline."""
     assert case.run is not None
     start = time.monotonic()
     outcomes = _outcomes(case, case.model, settings, seeds, run)
     seconds = (time.monotonic() - start) / len(seeds)
-    found = _baselines(case, settings, seeds, run, raw) if baselines else [{}] * len(seeds)
-    for outcome, beside in zip(outcomes, found, strict=True):
-        yield Done(outcome=outcome, seconds=seconds, baselines=beside, folder=case.run.path)
+    found = _baselines(case, settings, seeds, run, beside) if baselines else [{}] * len(seeds)
+    for outcome, scored in zip(outcomes, found, strict=True):
+        yield Done(outcome=outcome, seconds=seconds, baselines=scored, folder=case.run.path)
 
 
 def _outcomes(case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
@@ -42,8 +41,10 @@ def _outcomes(case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 
 
-def _baselines(case: Case, settings: Any, seeds: Sequence[int], run: Run, raw: Raw | None) -> list[dict[str, Scored]]:
-    """Per seed: the same protocol on untrained encoders (mean of three), and 1-NN on raw coordinates."""
+def _baselines(
+    case: Case, settings: Any, seeds: Sequence[int], run: Run, beside: Beside | None
+) -> list[dict[str, Scored]]:
+    """Per seed: the same protocol on untrained encoders (mean of three), and the baselines without an encoder."""
     model, untrained = case.model, []
     for number in range(UNTRAINED_SEEDS):
         with torch.random.fork_rng(devices=[]):
@@ -51,19 +52,16 @@ def _baselines(case: Case, settings: Any, seeds: Sequence[int], run: Run, raw: R
             fresh = model.encoder.fresh(model.layout, model.sampling.frames)
         fresh = TrainedEncoder(fresh, model.sampling, model.record, model.readout).to(case.world.device)
         untrained.append(_outcomes(case, fresh, settings, seeds, run))
-    neighbour, out = raw_neighbour(case, case.train), []
+    plain, out = Baselines(case.train, case.test, len(case.store.classes)), []
     for i, seed in enumerate(seeds):
-        fresh = mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])
-        plain = neighbour if raw is None else raw(case, settings, seed, neighbour)
-        out.append({"untrained_encoder": fresh, "raw_coordinates_knn": case.baseline(plain)})
+        scored = {"untrained_encoder": mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])}
+        for name, baseline in plain.fit(case.train, seed).items():
+            outcome = Outcome(baseline.scores(plain.test.tracks).cpu())
+            if beside is not None:
+                outcome = beside(case, settings, seed, baseline, outcome)
+            scored[name] = case.baseline(outcome, baseline.align)
+        out.append(scored)
     return out
-
-
-def raw_neighbour(case: Case, train: Part) -> Outcome:
-    """The baseline that knows nothing: one nearest neighbour on raw coordinates."""
-    frames, classes = case.model.sampling.frames, len(case.store.classes)
-    gallery, queries = (raw_coordinates(part.tracks, frames) for part in (train, case.test))
-    return Outcome(vote(gallery, train.labels, queries, classes, 1).cpu())
 
 
 def mean_scored(scored: Sequence[Scored]) -> Scored:

@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from kinemask.protocols import frozen
+from kinemask.protocols.baselines import Baseline
 from kinemask.protocols.case import Case, Outcome
-from kinemask.protocols.features import Features, raw_coordinates
+from kinemask.protocols.features import Features
 from kinemask.protocols.neighbours import pooled, vote
 from kinemask.protocols.settings import RetrievalSettings
 from kinemask.runs.measures import Measured, average_precisions, interval
@@ -27,10 +28,10 @@ def retrieval(features: Features, classes: int, settings: RetrievalSettings, see
     return Outcome(scores, measures=mean_average_precision(gallery, labels, queries, truth))
 
 
-def raw_retrieval(case: Case, settings: RetrievalSettings, seed: int, neighbour: Outcome) -> Outcome:
-    """The same measure of raw coordinates."""
-    gallery, queries = (raw_coordinates(part.tracks, case.model.sampling.frames) for part in (case.train, case.test))
-    return replace(neighbour, measures=mean_average_precision(gallery, case.train.labels, queries, case.test.labels))
+def ranked(case: Case, settings: RetrievalSettings, seed: int, baseline: Baseline, outcome: Outcome) -> Outcome:
+    """The same measure of a baseline's features."""
+    queries, truth = baseline.features(case.test.tracks), case.test.labels
+    return replace(outcome, measures=mean_average_precision(baseline.gallery, baseline.labels, queries, truth))
 
 
 def mean_average_precision(gallery: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> dict[str, Measured]:
@@ -42,4 +43,4 @@ def mean_average_precision(gallery: Tensor, labels: Tensor, queries: Tensor, tru
     return {"mean_average_precision": Measured(value=float(found.mean()), interval=interval(found))}
 
 
-score = partial(frozen.score, run=retrieval, raw=raw_retrieval)
+score = partial(frozen.score, run=retrieval, beside=ranked)

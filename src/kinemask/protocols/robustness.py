@@ -10,10 +10,10 @@ from torch import Tensor
 
 from kinemask.progress import progress
 from kinemask.protocols import frozen
+from kinemask.protocols.baselines import Baseline
 from kinemask.protocols.case import Case, Outcome
-from kinemask.protocols.features import Features, raw_coordinates
+from kinemask.protocols.features import Features
 from kinemask.protocols.linear import class_scores, train_head
-from kinemask.protocols.neighbours import vote
 from kinemask.protocols.settings import RobustnessSettings
 from kinemask.runs.measures import accuracy
 from kinemask.runs.result import Curve
@@ -36,12 +36,9 @@ def robustness(features: Features, classes: int, settings: RobustnessSettings, s
     return Outcome(score(features.test.tracks).cpu(), curves=found)
 
 
-def raw_robustness(case: Case, settings: RobustnessSettings, seed: int, neighbour: Outcome) -> Outcome:
-    """The curves of the nearest neighbour on raw coordinates, training clips clean."""
-    train, frames = case.train, case.model.sampling.frames
-    gallery, classes = raw_coordinates(train.tracks, frames), len(case.store.classes)
-    score = lambda tracks: vote(gallery, train.labels, raw_coordinates(tracks, frames), classes, 1)
-    return replace(neighbour, curves=curves(case.test, settings, seed, score))
+def worsened(case: Case, settings: RobustnessSettings, seed: int, baseline: Baseline, outcome: Outcome) -> Outcome:
+    """The curves of a baseline, training clips clean."""
+    return replace(outcome, curves=curves(replace(case.test, missing="fill"), settings, seed, baseline.scores))
 
 
 def curves(
@@ -63,4 +60,4 @@ def curves(
     return out
 
 
-score = partial(frozen.score, run=robustness, raw=raw_robustness)
+score = partial(frozen.score, run=robustness, beside=worsened)

@@ -27,6 +27,9 @@ BASELINES = {
     "untrained_encoder": "untrained encoder",
     "from_scratch": "from scratch",
     "raw_coordinates_knn": "raw coordinates, 1-NN",
+    "aligned_coordinates_knn": "aligned coordinates, 1-NN",
+    "statistics_ridge": "statistics, ridge",
+    "random_convolutions_ridge": "random convolutions, ridge",
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kinemask.files import write_atomically
 from kinemask.runs.measures import Measured, confusion
+from kinemask.windows.settings import Align
 
 FORMAT = 2
 
@@ -30,10 +31,14 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What something scored on the test clips: measures and curves by name (`measures.MEASURES`)."""
+    """What something scored on the test clips: measures and curves by name (`measures.MEASURES`).
+
+    align: how clips were turned for a baseline that has no encoder (`SamplingSettings.align`).
+    """
 
     measures: dict[str, Measured]
     curves: dict[str, Curve] = field(default_factory=dict)
+    align: Align | None = None
 
     @property
     def accuracy(self) -> float:

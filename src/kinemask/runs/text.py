@@ -59,16 +59,32 @@ def lines(results: Results) -> list[tuple[str, list[float]]]:
         title = f"member: {member.run} ({member.stream}, weight {member.weight:.2g})"
         add(title, [r.members[i].accuracy.value for r in results])
     for name in baseline_names(results):
-        add(f"baseline: {baseline_title(name)}", distinct([m.value for m in measured(results, "accuracy", name)]))
+        turned = {r.baselines[name].align for r in results if name in r.baselines} - {None, "none"}
+        title = f"baseline: {baseline_title(name)}" + (f" ({' or '.join(sorted(map(str, turned)))})" if turned else "")
+        add(title, distinct([m.value for m in measured(results, "accuracy", name)]))
         precisions = [m.value for m in measured(results, "mean_average_precision", name)]
         add(f"baseline: {baseline_title(name)}, mean av. precision", distinct(precisions))
     return out
 
 
 def heading(results: Results) -> str:
+    """What was tried on what; first of all the baseline that does better, if one does."""
     first = results[0]
     where = f"{first.protocol}, {first.data} {first.split}"
-    return f"{where}, {first.test_clips} test clips, seeds: {len(results)}"
+    told = f"{where}, {first.test_clips} test clips, seeds: {len(results)}"
+    name = strongest(results)
+    if name is None:
+        return told
+    best, own = (fmean(m.value for m in measured(results, "accuracy", of)) for of in (name, None))
+    if best <= own:
+        return told
+    return f"{baseline_title(name)}: {best:.1f} %, ahead of the {own:.1f} % evaluated here\n{told}"
+
+
+def strongest(results: Sequence[Result]) -> str | None:
+    """The baseline that all of these results have of the highest mean accuracy, by name; None where there is none."""
+    shared = [name for name in baseline_names(results) if all(name in r.baselines for r in results)]
+    return max(shared, key=lambda name: fmean(r.baselines[name].accuracy for r in results), default=None)
 
 
 def table(results: Results) -> str:

@@ -1,6 +1,7 @@
 """Windows of body tracks in batches, as tensor code on the device: the chain from a track to what an encoder sees.
 
-Tracks are filled when they are loaded; a window is then resampled, scaled, in training augmented, and made a stream.
+Tracks are filled when they are loaded; a window is then resampled, scaled, turned, in training augmented, and made a
+stream.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kinemask.draws import Draws, key
-from kinemask.windows.augment import augment
+from kinemask.windows.align import turns
+from kinemask.windows.augment import augment, rotation_matrix
 from kinemask.windows.resample import fixed_crop, interpolate, random_crop, uniform_positions
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.streams import to_stream
@@ -34,6 +36,11 @@ class Sampler:
         self.tracks, self.settings = tracks, settings
         self.parents = torch.tensor(tracks.layout.parents, device=tracks.device)
         self._last_test_draws: tuple[int, Tensor] | None = None
+        self._turn: Tensor | None = None
+        if settings.align != "none":
+            angles = torch.zeros(len(tracks), 3, device=tracks.device)
+            angles[:, 1] = turns(tracks, settings.align)
+            self._turn = rotation_matrix(angles, 3)
 
     def sample(self, track: Tensor, draws: Draws, clip_index: Tensor | None = None) -> Batch:
         """Training windows of tracks (B,). clip_index (B,): each track's row in the draws; a clip's bodies share it."""
@@ -58,11 +65,13 @@ class Sampler:
         return to_stream(x, valid, s.stream, self.parents)[0]
 
     def _at(self, track: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Tracks (B,) resampled at positions (B, T) and scaled: x (B, T, V, C), valid (B, T, V)."""
+        """Tracks (B,) resampled at positions (B, T), scaled and turned: x (B, T, V, C), valid (B, T, V)."""
         tracks = self.tracks
         x, valid = interpolate(tracks.frames, tracks.seen, tracks.start[track], tracks.length[track], position)
         if self.settings.scale == "torso":
             x = x * tracks.scale[track][:, None, None, None]
+        if self._turn is not None:
+            x = torch.einsum("btvc,bdc->btvd", x, self._turn[track])
         return x, valid
 
     def _test_draws(self, clip: int) -> Tensor:

@@ -7,10 +7,12 @@ from typing import Literal
 
 from kinemask.checks import check_not_negative, check_positive, warn_unused
 
-# Settings of SamplingSettings by what they touch. The others (window, missing, scale) are of training and tests alike.
+# Settings of SamplingSettings by what they touch. The others (window, missing, scale, align) touch training and tests.
 AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")  # what training draws
 TEST_VIEW = ("test_crop", "test_clips")  # what tests see
 OF_ENCODER = ("frames", "stream")  # an encoder's for good: its weights fit no other
+
+Align = Literal["none", "heading", "pair"]
 
 # kind of corruption (windows.corruption) -> what its level means
 CORRUPTIONS = {
@@ -41,6 +43,8 @@ class SamplingSettings:
         stream: joint positions, motion (difference to the next frame) or bone (difference to the parent)
         missing: fill is linear in time (a joint never seen takes the root's place); zero as the published codes
         scale: torso divides by the track's median torso length
+        align: turn a clip about the vertical: heading has its first body face one way, pair lays the line between two
+            bodies along x (one body: its heading). 3D alone
     """
 
     frames: int = 120
@@ -55,6 +59,7 @@ class SamplingSettings:
     stream: Literal["joint", "motion", "bone"] = "joint"
     missing: Literal["fill", "zero"] = "fill"
     scale: Literal["none", "torso"] = "none"
+    align: Align = "none"
 
     def __post_init__(self):
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:

@@ -1,0 +1,139 @@
+"""What can be had in seconds, without pre-training: neighbours of coordinates, ridge on statistics and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.protocols.folds import folds
+from kinemask.protocols.neighbours import vote
+from kinemask.protocols.random_convolutions import RandomConvolutions
+from kinemask.protocols.ridge import fit_ridge
+from kinemask.runs.measures import accuracy
+from kinemask.windows.bodies import channels, side_by_side
+from kinemask.windows.parts import Part
+from kinemask.windows.settings import Align
+from kinemask.windows.tracks import Tracks
+
+FRAMES = 64  # of a clip's window, whatever the encoder's
+MOST_CHOOSING = 4000  # clips on which an alignment is chosen
+_PIECES = (1, 2, 4)  # of a clip, for its statistics
+
+Kind = Literal["coordinates", "statistics", "convolutions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A baseline that knows its labelled clips.
+
+    align: how clips are turned for it. features: tracks -> (N, D); gallery (G, D) and labels (G,): of the labelled
+    clips. scores: tracks -> (N, classes).
+    """
+
+    align: Align
+    features: Callable[[Tracks], Tensor]
+    gallery: Tensor
+    labels: Tensor
+    scores: Callable[[Tracks], Tensor]
+
+
+class Baselines:
+    """The baselines of a split. Features of its parts are computed once, for every draw of labels."""
+
+    def __init__(self, train: Part, test: Part, classes: int):
+        self.train, self.test = (replace(part, missing="fill") for part in (train, test))
+        self.classes, self.layout = classes, train.store.layout
+        self._parts = {id(part.tracks): part.tracks for part in (self.train, self.test)}
+        self._kept: dict[tuple[Kind, Align, int], dict[int, Tensor]] = {}
+        self._bodies = side_by_side(self.train.tracks, 1).shape[1]
+
+    @property
+    def alignments(self) -> tuple[Align, ...]:
+        """How clips may be turned, not at all first; the last is for clips of so many bodies as most of these have."""
+        if self.layout.dims != 3 or not self.layout.pairs:
+            return ("none",)
+        pairs = 2 * int((self.train.store.bodies[self.train.clips] > 1).sum()) > len(self.train.clips)
+        return ("none", "heading", "pair") if pairs else ("none", "heading")
+
+    def fit(self, labelled: Part, seed: int) -> dict[str, Baseline]:
+        """Each baseline by name, with these labelled clips of the training part; the seed draws kernels."""
+        positions = np.searchsorted(self.train.clips, labelled.clips)
+        found = {"raw_coordinates_knn": self._neighbour(positions, "none")}
+        if len(self.alignments) > 1:
+            found["aligned_coordinates_knn"] = self._neighbour(positions, self.alignments[-1])
+        found["statistics_ridge"] = self._ridge(positions, "statistics", 0)
+        found["random_convolutions_ridge"] = self._ridge(positions, "convolutions", seed)
+        return found
+
+    def _neighbour(self, positions: np.ndarray, align: Align) -> Baseline:
+        """One nearest neighbour, by cosine similarity of coordinates."""
+        features = lambda tracks: self._features("coordinates", align, 0, tracks)
+        gallery, labels = features(self.train.tracks)[positions], self.train.labels[positions]
+        score = lambda tracks: vote(gallery, labels, features(tracks), self.classes, 1)
+        return Baseline(align, features, gallery, labels, score)
+
+    def _ridge(self, positions: np.ndarray, kind: Kind, seed: int) -> Baseline:
+        """Ridge on standardised features of a kind, for clips turned as serves folds of the labelled clips best."""
+        align = self._choose(positions, kind, seed)
+        features = lambda tracks: self._features(kind, align, seed, tracks)
+        gallery, labels = features(self.train.tracks)[positions], self.train.labels[positions]
+        ridge = fit_ridge(gallery, labels, self.classes)
+        standardised = lambda tracks: (features(tracks) - ridge.mean) / ridge.scale
+        score = lambda tracks: ridge.scores(features(tracks))
+        return Baseline(align, standardised, (gallery - ridge.mean) / ridge.scale, labels, score)
+
+    def _choose(self, positions: np.ndarray, kind: Kind, seed: int) -> Align:
+        """The alignment of the highest accuracy over folds; the last one where there are too few clips for folds."""
+        if len(self.alignments) == 1:
+            return self.alignments[0]
+        if len(positions) > MOST_CHOOSING:
+            positions = np.sort(np.random.default_rng(0).choice(positions, MOST_CHOOSING, replace=False))
+        held_out = folds(self.train.subset(positions), self.test)
+        if not held_out:
+            return self.alignments[-1]
+        labels, right = self.train.labels[positions], dict.fromkeys(self.alignments, 0.0)
+        for align in self.alignments:
+            x = self._features(kind, align, seed, self.train.tracks)[positions]
+            for fold in held_out:
+                out = torch.from_numpy(fold).to(x.device)
+                ridge = fit_ridge(x[~out], labels[~out], self.classes)
+                right[align] += accuracy(ridge.scores(x[out]), labels[out]) * int(fold.sum())
+        return max(right, key=lambda align: right[align])
+
+    def _features(self, kind: Kind, align: Align, seed: int, tracks: Tracks) -> Tensor:
+        """Features (N, D) of clips; those of the two parts are kept until another seed is asked for."""
+        if id(tracks) not in self._parts:
+            return self._compute(kind, align, seed, tracks)
+        self._kept = {k: v for k, v in self._kept.items() if k[0] != kind or k[2] == seed}
+        kept = self._kept.setdefault((kind, align, seed), {})
+        if id(tracks) not in kept:
+            kept[id(tracks)] = self._compute(kind, align, seed, tracks)
+        return kept[id(tracks)]
+
+    def _compute(self, kind: Kind, align: Align, seed: int, tracks: Tracks) -> Tensor:
+        windows = side_by_side(tracks, FRAMES, align, self._bodies)
+        if kind == "coordinates":
+            return windows.flatten(1)
+        x = channels(windows, self.layout)
+        if kind == "statistics":
+            return statistics(x)
+        reference = x
+        if tracks is not self.train.tracks:
+            reference = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout)
+        scale = reference.std((0, 2), keepdim=True, correction=0)
+        x = (x - reference.mean((0, 2), keepdim=True)) / torch.where(scale > 1e-6, scale, 1.0)
+        return RandomConvolutions(x.shape[1], FRAMES, seed)(x)
+
+
+def statistics(x: Tensor) -> Tensor:
+    """Mean, deviation, minimum and maximum of channels over 1, 2 and 4 pieces of time: (N, Ch, T) -> (N, 28·Ch)."""
+    out = []
+    for pieces in _PIECES:
+        for piece in x.tensor_split(pieces, -1):
+            out += [piece.mean(-1), piece.std(-1, correction=0), piece.amin(-1), piece.amax(-1)]
+    return torch.cat(out, 1)
