@@ -32,7 +32,8 @@ class Baseline:
     """A baseline that knows its labelled clips.
 
     align: how clips are turned for it. features: tracks -> (N, D); gallery (G, D) and labels (G,): of the labelled
-    clips. scores: tracks -> (N, classes).
+    clips. scores: tracks -> (N, classes). test: the test part as it reads it. with_labels: the same baseline that knows
+    other clips of the training part.
     """
 
     align: Align
@@ -40,13 +41,15 @@ class Baseline:
     gallery: Tensor
     labels: Tensor
     scores: Callable[[Tracks], Tensor]
+    test: Part
+    with_labels: Callable[[Part], Baseline]
 
 
 class Baselines:
     """The baselines of a split. Features of its parts are computed once, for every draw of labels."""
 
     def __init__(self, train: Part, test: Part, classes: int):
-        self.train, self.test = (replace(part, missing="fill") for part in (train, test))
+        self.train, self.test = (p if p.missing == "fill" else replace(p, missing="fill") for p in (train, test))
         self.classes, self.layout = classes, train.store.layout
         self._parts = {id(part.tracks): part.tracks for part in (self.train, self.test)}
         self._kept: dict[tuple[Kind, Align, int], dict[int, Tensor]] = {}
@@ -62,30 +65,41 @@ class Baselines:
 
     def fit(self, labelled: Part, seed: int) -> dict[str, Baseline]:
         """Each baseline by name, with these labelled clips of the training part; the seed draws kernels."""
-        positions = np.searchsorted(self.train.clips, labelled.clips)
-        found = {"raw_coordinates_knn": self._neighbour(positions, "none")}
+        found = {"raw_coordinates_knn": self._neighbour(labelled, "none")}
         if len(self.alignments) > 1:
-            found["aligned_coordinates_knn"] = self._neighbour(positions, self.alignments[-1])
-        found["statistics_ridge"] = self._ridge(positions, "statistics", 0)
-        found["random_convolutions_ridge"] = self._ridge(positions, "convolutions", seed)
+            found["aligned_coordinates_knn"] = self._neighbour(labelled, self.alignments[-1])
+        found["statistics_ridge"] = self._ridge(labelled, "statistics", 0)
+        found["random_convolutions_ridge"] = self._ridge(labelled, "convolutions", seed)
         return found
 
-    def _neighbour(self, positions: np.ndarray, align: Align) -> Baseline:
+    def _neighbour(self, labelled: Part, align: Align) -> Baseline:
         """One nearest neighbour, by cosine similarity of coordinates."""
         features = lambda tracks: self._features("coordinates", align, 0, tracks)
+        positions = self._positions(labelled)
         gallery, labels = features(self.train.tracks)[positions], self.train.labels[positions]
         score = lambda tracks: vote(gallery, labels, features(tracks), self.classes, 1)
-        return Baseline(align, features, gallery, labels, score)
+        return Baseline(align, features, gallery, labels, score, self.test, lambda other: self._neighbour(other, align))
 
-    def _ridge(self, positions: np.ndarray, kind: Kind, seed: int) -> Baseline:
+    def _ridge(self, labelled: Part, kind: Kind, seed: int) -> Baseline:
         """Ridge on standardised features of a kind, for clips turned as serves folds of the labelled clips best."""
+        positions = self._positions(labelled)
         align = self._choose(positions, kind, seed)
-        features = lambda tracks: self._features(kind, align, seed, tracks)
-        gallery, labels = features(self.train.tracks)[positions], self.train.labels[positions]
-        ridge = fit_ridge(gallery, labels, self.classes)
-        standardised = lambda tracks: (features(tracks) - ridge.mean) / ridge.scale
-        score = lambda tracks: ridge.scores(features(tracks))
-        return Baseline(align, standardised, (gallery - ridge.mean) / ridge.scale, labels, score)
+        x, labels = self._features(kind, align, seed, self.train.tracks)[positions], self.train.labels[positions]
+        ridge = fit_ridge(x, labels, self.classes)
+        standardised = lambda tracks: (self._features(kind, align, seed, tracks) - ridge.mean) / ridge.scale
+        return Baseline(
+            align=align,
+            features=standardised,
+            gallery=(x - ridge.mean) / ridge.scale,
+            labels=labels,
+            scores=lambda tracks: ridge.scores(self._features(kind, align, seed, tracks)),
+            test=self.test,
+            with_labels=lambda other: self._ridge(other, kind, seed),
+        )
+
+    def _positions(self, labelled: Part) -> np.ndarray:
+        """Where the training part has these clips."""
+        return np.searchsorted(self.train.clips, labelled.clips)
 
     def _choose(self, positions: np.ndarray, kind: Kind, seed: int) -> Align:
         """The alignment of the highest accuracy over folds; the last one where there are too few clips for folds."""

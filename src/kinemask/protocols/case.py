@@ -25,13 +25,14 @@ from kinemask.windows.settings import Align
 class Outcome:
     """scores (N, classes) of the test clips at the end; the best epoch's accuracy (percent) where there are epochs.
 
-    measures, curves: what the protocol measures beside its scores.
+    measures, curves: what the protocol measures beside its scores. labels: names of the training clips that it drew.
     """
 
     scores: Tensor
     best_epoch: float | None = None
     measures: dict[str, Measured] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
+    labels: list[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)

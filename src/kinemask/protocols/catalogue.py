@@ -11,6 +11,7 @@ from kinemask.protocols.settings import (
     FinetuneSettings,
     KNNSettings,
     LinearSettings,
+    ProbeSettings,
     RetrievalSettings,
     RobustnessSettings,
     SemiSettings,
@@ -48,6 +49,7 @@ _ALL = (
     Protocol(
         "linear", "a linear classifier on frozen features", LinearSettings, "linear", section="linear", augments=True
     ),
+    Protocol("probe", "a converged probe on frozen features: ridge or logistic", ProbeSettings, "probe", augments=True),
     Protocol("knn", "nearest neighbours in feature space, no training", KNNSettings, "knn"),
     Protocol(
         "finetune",

@@ -51,7 +51,7 @@ def score(
                 scratch = finetune(case, train, settings, seed, own, scratch=True)
                 beside["from_scratch"] = case.baseline(scratch.outcome)
             for name, baseline in plain.fit(train, seed).items():
-                outcome = Outcome(baseline.scores(plain.test.tracks).cpu())
+                outcome = Outcome(baseline.scores(baseline.test.tracks).cpu())
                 beside[name] = case.baseline(outcome, baseline.align)
         yield Done(
             outcome=done.outcome,

@@ -33,7 +33,7 @@ def score(
     seconds = (time.monotonic() - start) / len(seeds)
     found = _baselines(case, settings, seeds, run, beside) if baselines else [{}] * len(seeds)
     for outcome, scored in zip(outcomes, found, strict=True):
-        yield Done(outcome=outcome, seconds=seconds, baselines=scored, folder=case.run.path)
+        yield Done(outcome=outcome, seconds=seconds, baselines=scored, folder=case.run.path, labels=outcome.labels)
 
 
 def _outcomes(case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
@@ -56,7 +56,7 @@ def _baselines(
     for i, seed in enumerate(seeds):
         scored = {"untrained_encoder": mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])}
         for name, baseline in plain.fit(case.train, seed).items():
-            outcome = Outcome(baseline.scores(plain.test.tracks).cpu())
+            outcome = Outcome(baseline.scores(baseline.test.tracks).cpu())
             if beside is not None:
                 outcome = beside(case, settings, seed, baseline, outcome)
             scored[name] = case.baseline(outcome, baseline.align)

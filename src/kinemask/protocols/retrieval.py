@@ -30,7 +30,7 @@ def retrieval(features: Features, classes: int, settings: RetrievalSettings, see
 
 def ranked(case: Case, settings: RetrievalSettings, seed: int, baseline: Baseline, outcome: Outcome) -> Outcome:
     """The same measure of a baseline's features."""
-    queries, truth = baseline.features(case.test.tracks), case.test.labels
+    queries, truth = baseline.features(baseline.test.tracks), baseline.test.labels
     return replace(outcome, measures=mean_average_precision(baseline.gallery, baseline.labels, queries, truth))
 
 

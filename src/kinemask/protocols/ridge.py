@@ -21,41 +21,44 @@ class Ridge:
     weights: Tensor
     intercept: Tensor
     penalty: float
-    loo: Tensor
 
     def scores(self, x: Tensor) -> Tensor:
         """Decision values of features (N, D), near 1 for a class that is it and near −1 for one that is not."""
         return (((x - self.mean) / self.scale).double() @ self.weights + self.intercept).float()
 
 
-def fit_ridge(x: Tensor, labels: Tensor, classes: int, penalties: Sequence[float] = PENALTIES) -> Ridge:
-    """Ridge regression of ±1 targets on standardised features x (N, D), labels (N,), N ≥ 2.
+def fit_ridge(
+    x: Tensor, labels: Tensor, classes: int, penalties: Sequence[float] = PENALTIES, copies: int = 1
+) -> Ridge:
+    """Ridge regression of ±1 targets on standardised features x (copies·N, D), labels (N,), N ≥ 2.
 
-    Of the penalties, the one whose squared leave-one-out error is least, as scikit-learn's RidgeClassifierCV. Its
-    leave-one-out decision values are kept as `loo` (N, classes). In float64.
+    copies: how many rows a clip has, in so many blocks of all clips. Of the penalties, the one whose squared error,
+    leaving out one clip at a time, is least: with one row a clip, what scikit-learn's RidgeClassifierCV does. In
+    float64.
     """
-    if len(x) < 2:
+    clips = len(labels)
+    if clips < 2:
         raise ValueError("ridge needs at least two labelled training clips, or there is nothing to normalise by")
+    assert len(x) == copies * clips
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8, scale, 1.0)
     z = ((x - mean) / scale).double()
-    target = 2.0 * F.one_hot(labels, classes).double() - 1
+    target = (2.0 * F.one_hot(labels, classes).double() - 1).repeat(copies, 1)
     intercept = target.mean(0)
     basis, power = _left_singular(z)
     projected = basis.T @ (target - intercept)
-    best: tuple[float, float, Tensor] | None = None
-    for penalty in penalties:
-        shrink = power / (power + penalty)
+    blocks = basis.view(copies, clips, -1).transpose(0, 1)  # (N, copies, r)
+    identity = torch.eye(copies, dtype=z.dtype, device=z.device)
+    least, penalty = float("inf"), penalties[0]
+    for one in penalties:
+        shrink = power / (power + one)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
-        leverage = 1 / len(z) + basis.square() @ shrink
-        error = residual / (1 - leverage).clamp_min(1e-10).unsqueeze(1)
-        mistake = error.square().mean().item()
-        if best is None or mistake < best[0]:
-            best = mistake, penalty, target - error
-    assert best is not None
-    _, penalty, loo = best
+        without = identity - 1 / len(z) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a clip's rows
+        error = torch.linalg.solve(without + 1e-12 * identity, residual.view(copies, clips, -1).transpose(0, 1))
+        if (mistake := error.square().mean().item()) < least:
+            least, penalty = mistake, one
     weights = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, weights, intercept, penalty, loo.float())
+    return Ridge(mean, scale, weights, intercept, penalty)
 
 
 def _left_singular(z: Tensor) -> tuple[Tensor, Tensor]:

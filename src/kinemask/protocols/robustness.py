@@ -38,7 +38,7 @@ def robustness(features: Features, classes: int, settings: RobustnessSettings, s
 
 def worsened(case: Case, settings: RobustnessSettings, seed: int, baseline: Baseline, outcome: Outcome) -> Outcome:
     """The curves of a baseline, training clips clean."""
-    return replace(outcome, curves=curves(replace(case.test, missing="fill"), settings, seed, baseline.scores))
+    return replace(outcome, curves=curves(baseline.test, settings, seed, baseline.scores))
 
 
 def curves(

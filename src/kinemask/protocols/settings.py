@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from kinemask.checks import warn_unused
+from kinemask.checks import check_not_negative, warn_unused
 from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings, LinearSettings
 from kinemask.windows.settings import CORRUPTIONS
@@ -23,6 +24,27 @@ class KNNSettings:
     def __post_init__(self):
         if self.neighbours < 1:
             raise ValueError(f"neighbours must be at least 1, not {self.neighbours}")
+
+
+@dataclass(kw_only=True)
+class ProbeSettings:
+    """A converged probe on frozen features.
+
+    Args:
+        kind: ridge is closed form, its penalty by leave-one-out; logistic is L-BFGS, its penalty by cross-validation
+        views: augmented views of each training clip that are further rows for the probe
+        per_class: labels of each class; a point of a curve for each number, at draws that the seed decides
+    """
+
+    kind: Literal["ridge", "logistic"] = "ridge"
+    views: int = 0
+    per_class: list[int] = field(default_factory=list)
+
+    def __post_init__(self):
+        check_not_negative("probe", self, "views")
+        if any(count < 1 for count in self.per_class):
+            raise ValueError(f"probe.per_class must be at least 1, not {self.per_class}")
+        self.per_class = sorted(set(self.per_class))
 
 
 @dataclass(kw_only=True)
