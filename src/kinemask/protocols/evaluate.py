@@ -188,6 +188,7 @@ class Subject:
     def key(self, case: Case, settings: Any, seed: int, baselines: bool) -> Key:
         """What decides the result of a seed. A file that a setting names counts by its content."""
         values = asdict(settings)
+        named = {name: Path(values[name]) for name in self.protocol.files if values[name] is not None}
         encoder = case.model.encoder
         return Key(
             protocol=self.protocol.name,
@@ -203,6 +204,7 @@ class Subject:
             baselines_asked=baselines,
             precision=precision(self.world.device),
             numerics=NUMERICS,
+            files={name: sha256(path) for name, path in named.items() if path.is_file()},
         )
 
     @property
@@ -231,9 +233,11 @@ def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: b
 
 def _result(case: Case, key: Key, done: Done, trained: Trained) -> Result:
     outcome, labels, unseen = done.outcome, case.labels, case.unseen
+    measures = case.measured(outcome)
+    assert measures.keys() <= set(find_protocol(key.protocol).measures)
     result = Result(
         **key.fields(),
-        measures=case.measured(outcome),
+        measures=measures,
         curves=outcome.curves,
         best_epoch=outcome.best_epoch,
         test_clips=len(labels),
