@@ -16,7 +16,6 @@ from kinemask.protocols.settings import (
     SemiSettings,
 )
 
-
 # what is measured of any class scores, by name (`runs.measures.MEASURES` has the titles)
 OF_SCORES = ("accuracy", "top5", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
 
