@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -195,8 +196,8 @@ class Subject:
             data=self.store.name,
             split=self.split,
             seed=seed,
-            settings=values,
-            sampling=asdict(case.model.sampling),
+            settings=_plain(values),
+            sampling=_plain(asdict(case.model.sampling)),
             encoder=None if self.file is None else self.file.stem,
             encoder_sha256=case.origin,
             architecture={"name": encoder.architecture, **asdict(encoder.settings)},
@@ -220,6 +221,11 @@ def random_encoder(settings: Settings, store: Store) -> TrainedEncoder:
     with torch.random.fork_rng(devices=[]):
         encoder = method(settings.method).build_encoder(store.layout, settings.sampling.frames, settings.encoder)
     return TrainedEncoder(encoder, settings.sampling, asdict(trained))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As a result's file has them, lists for tuples: one that is computed equals the one that is found later."""
+    return json.loads(json.dumps(values))
 
 
 def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: bool) -> Path:
