@@ -88,6 +88,12 @@ def keep_scores(run: Path, order=None, seed=0, labels=LABELS, names=NAMES, **cha
     scores = (2 * torch.randn(len(names), 4, generator=g) + 2 * torch.eye(4)[labels]).softmax(1)
     unseen = torch.arange(len(names)) > 4
     of = trained(stream=run.name)
-    about = {"seed": seed, "trained": of, "measures": measure(scores, labels, unseen), "test_clips": len(names)}
+    about = {
+        "seed": seed,
+        "trained": of,
+        "architecture": {"name": run.name},
+        "measures": measure(scores, labels, unseen),
+        "test_clips": len(names),
+    }
     result = made_result(**about | {"test_clips_unseen": int(unseen.sum())} | changes)
     return write_result(run, result, scores[order], labels[order], [names[i] for i in order], unseen[order]), scores

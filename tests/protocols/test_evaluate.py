@@ -51,7 +51,9 @@ def own(run, tmp_path) -> Path:
 
 
 def ask(protocol: str, run: Path, store, split="xsub", **changes) -> Results:
-    return evaluate(protocol, run, store.path, split, **{"device": "cpu", "baselines": False} | QUICK[protocol] | changes)
+    return evaluate(
+        protocol, run, store.path, split, **{"device": "cpu", "baselines": False} | QUICK[protocol] | changes
+    )
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -176,9 +178,7 @@ def test_labels_that_are_given_count_by_their_content(own, tiny):
 def test_finished_results_are_found_in_any_precision(own, tiny):
     run, given = Run(own), QUICK["linear"]
     kept = ask("linear", own, tiny, seed=[0, 1])
-    find = lambda seeds, **changes: finished(
-        "linear", run, str(tiny.path), "xsub", seeds, False, given | changes
-    )
+    find = lambda seeds, **changes: finished("linear", run, str(tiny.path), "xsub", seeds, False, given | changes)
     assert find([0, 1, 2]) == {0: kept[0], 1: kept[1]}
     assert find([0], lr=0.2) == {}
     path = Path(kept[0].path)
@@ -191,7 +191,13 @@ def test_finished_results_are_found_in_any_precision(own, tiny):
 
 @pytest.mark.parametrize("protocol", ["finetune", "semi"])
 def test_without_a_run_results_live_with_what_is_trained(protocol, tiny, tmp_path):
-    given = {"recipe": recipe_file(tmp_path, "one"), "device": "cpu", "baselines": False, "seed": [0, 1], **QUICK[protocol]}
+    given = {
+        "recipe": recipe_file(tmp_path, "one"),
+        "device": "cpu",
+        "baselines": False,
+        "seed": [0, 1],
+        **QUICK[protocol],
+    }
     first = evaluate(protocol, None, tiny.path, "xsub", out=tmp_path / "scratch", **given)
     assert [Path(r.path).parents[1].name for r in first] == ["seed0", "seed1"]
     assert all(r.scratch and r.encoder is None for r in first)
@@ -291,7 +297,11 @@ def test_what_does_not_fit_is_told(run, tiny, tmp_path):
         ("finetune", {"recipe": "mamp-nw-ucla"}, "either a run or a recipe"),
         ("knn", {"recipe": "mamp-nw-ucla"}, "trains no encoder, so it needs a run"),
         ("linear", {"out": "somewhere"}, "trains no encoder, its results go to the run's folder"),
-        ("finetune", {"run": None, "recipe": "mamp-nw-ucla", "encoder": "other"}, "without a run there is no file other"),
+        (
+            "finetune",
+            {"run": None, "recipe": "mamp-nw-ucla", "encoder": "other"},
+            "without a run there is no file other",
+        ),
         ("finetune", {"run": None, "recipe": "mamp-nw-ucla", "data": None}, "data and split are needed"),
         ("knn", {"sampling": {"test_clips": 0}}, "test_clips must be positive"),
         ("knn", {"sampling": {"frames": 48}}, r"sampling\.frames: the encoder was trained with its own"),
