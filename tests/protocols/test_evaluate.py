@@ -202,7 +202,7 @@ def test_without_a_run_results_live_with_what_is_trained(protocol, tiny, tmp_pat
     assert [Path(r.path).parents[1].name for r in first] == ["seed0", "seed1"]
     assert all(r.scratch and r.encoder is None for r in first)
     before = files(tmp_path)
-    assert evaluate(protocol, None, tiny.path, "xsub", out=tmp_path / "scratch", **given) == first
+    assert evaluate(protocol, None, tiny.path, "xsub", **given) == first
     assert files(tmp_path) == before
 
 

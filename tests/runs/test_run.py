@@ -42,7 +42,7 @@ def test_what_a_run_says_of_itself(folder):
         (b"\xff\xfe\x00", r"config\.yaml is damaged"),
         (b"", r"config\.yaml does not hold the settings"),
         (b"- a list", r"config\.yaml does not hold the settings"),
-        (b"split: xsub", r"config\.yaml does not hold the settings"),
+        (b"method: mamp\nsplit: xsub", r"config\.yaml does not hold the settings of a run: it lacks data, seed"),
     ],
 )
 def test_settings_that_are_missing_or_damaged(content, told, folder):

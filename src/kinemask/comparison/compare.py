@@ -66,9 +66,10 @@ def compare(
 
 
 def do(work: Work, out: Path, quiet: bool = True) -> None:
-    """One pre-training and those of its evaluations that are missing; each result is kept as soon as it is there."""
+    """The pre-training if it is not finished, then the evaluations that are missing; each result is kept at once."""
     s, run = work.settings, work.run(out)
-    pretrain(s, run.path, quiet)
+    if not (run.path / "encoder.safetensors").is_file():  # which a run has at its end
+        pretrain(s, run.path, quiet)
     todo = missing(work, results(work, out))
     for protocol, given in work.protocols.items():
         left = [seed for name, seed in todo if name == protocol]
