@@ -193,12 +193,13 @@ def test_finished_results_are_found_in_any_precision(own, tiny):
 def test_without_a_run_results_live_with_what_is_trained(protocol, tiny, tmp_path):
     given = {
         "recipe": recipe_file(tmp_path, "one"),
+        "out": tmp_path / "scratch",
         "device": "cpu",
         "baselines": False,
         "seed": [0, 1],
         **QUICK[protocol],
     }
-    first = evaluate(protocol, None, tiny.path, "xsub", out=tmp_path / "scratch", **given)
+    first = evaluate(protocol, None, tiny.path, "xsub", **given)
     assert [Path(r.path).parents[1].name for r in first] == ["seed0", "seed1"]
     assert all(r.scratch and r.encoder is None for r in first)
     before = files(tmp_path)
