@@ -15,6 +15,7 @@ import types
 from argparse import Action
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -110,8 +111,9 @@ class Parser(ArgumentParser):
                 most = len(rest) if is_list(kind) or name not in self.known else 1
                 count = next((i for i, word in enumerate(rest[:most]) if word.startswith("--")), min(most, len(rest)))
                 values, rest = rest[:count], rest[count:]
-                if not values and name in self.known:
-                    raise ValueError(f"{written} needs a value: {describe(kind)}")
+                if not values:
+                    what = f": {describe(kind)}" if name in self.known else ""
+                    raise ValueError(f"{written} needs a value{what}")
             if not yes:
                 values = ["false" if values[0].lower() == "true" else "true"]
             before = given[name] if isinstance(given.get(name), list) else []
@@ -345,7 +347,12 @@ def read_settings(settings: type, *values: Mapping[str, Any]) -> Any:
 
     Raises ValueError for an unknown name and for a value of the wrong type.
     """
+    merged = {name: value for one in values for name, value in flatten(one).items()}
+    return settings(**vars(_parser_of(settings).parse(merged)))
+
+
+@cache
+def _parser_of(settings: type) -> Parser:
     parser = Parser()
     parser.add_section(settings)
-    merged = {name: value for one in values for name, value in flatten(one).items()}
-    return settings(**vars(parser.parse(merged)))
+    return parser

@@ -44,17 +44,19 @@ def compare(
         raise ValueError(f"slurm.{next(iter(options))} has no effect without a cluster")
     work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, baselines, overrides, cluster)
     out = Path(out).resolve()
-    todo = [w for w in work if missing(w, out)]
+    there = [results(w, out) for w in work]
+    todo = [w for w, found in zip(work, there, strict=True) if missing(w, found)]
     if not quiet:
-        left, done = (sum(len(of(w, out)) for w in work) for of in (missing, results))
-        print(f"{left + done} results, {done} of them there already; {len(todo)} runs to do", flush=True)
+        done, every = sum(map(len, there)), sum(len(seeds) for w in work for seeds in w.seeds.values())
+        print(f"{every} results, {done} of them there already; {len(todo)} runs to do", flush=True)
     if cluster is None:
         failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
     else:
         from kinemask.comparison.cluster import submit
 
         failed = submit(todo, out, cluster, options)
-    table = lines([Entry(w.recipe, found, cost(w.run(out))) for w in work if (found := results(w, out))])
+    there = [results(w, out) if missing(w, found) else found for w, found in zip(work, there, strict=True)]
+    table = lines([Entry(w.recipe, found, cost(w.run(out))) for w, found in zip(work, there, strict=True) if found])
     write_tables(table, out)
     if failed:
         raise ValueError(
@@ -64,11 +66,13 @@ def compare(
 
 
 def do(work: Work, out: Path, quiet: bool = True) -> None:
-    """One pre-training and those of its evaluations that are missing; each result is kept as soon as it is there."""
+    """The pre-training if it is not finished, then the evaluations that are missing; each result is kept at once."""
     s, run = work.settings, work.run(out)
-    pretrain(s, run.path, quiet)
+    if not (run.path / "encoder.safetensors").is_file():  # which a run has at its end
+        pretrain(s, run.path, quiet)
+    todo = missing(work, results(work, out))
     for protocol, given in work.protocols.items():
-        left = [seed for name, seed in missing(work, out) if name == protocol]
+        left = [seed for name, seed in todo if name == protocol]
         trains = find_protocol(protocol).trains  # then seeds share nothing, and each is kept when it is done
         for seeds in [[seed] for seed in left] if trains else [left] * bool(left):
             evaluate(
@@ -84,9 +88,9 @@ def do(work: Work, out: Path, quiet: bool = True) -> None:
             )
 
 
-def missing(work: Work, out: Path) -> list[tuple[str, int]]:
-    """Protocols and seeds whose results are not there yet."""
-    there = {(r.protocol, r.seed) for r in results(work, out)}
+def missing(work: Work, found: Sequence[Result]) -> list[tuple[str, int]]:
+    """Protocols and seeds of which no result was found."""
+    there = {(r.protocol, r.seed) for r in found}
     return [(name, seed) for name, seeds in work.seeds.items() for seed in seeds if (name, seed) not in there]
 
 

@@ -17,6 +17,9 @@ from kinemask.protocols.settings import (
     SemiSettings,
 )
 
+# what is measured of any class scores, by name (`runs.measures.MEASURES` has the titles)
+OF_SCORES = ("accuracy", "top5", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -24,7 +27,8 @@ class Protocol:
 
     section: which section of a recipe (linear, finetune) changes its defaults; "" for none. trains: whether it trains
     the encoder; then it also starts from a recipe, without a run. augments: whether it draws augmented windows.
-    seeds: by default.
+    seeds: by default. measures: names of all that its results may hold; some need more classes, or probabilities.
+    files: settings that name a file, whose content decides the result.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Protocol:
     trains: bool = False
     augments: bool = False
     seeds: tuple[int, ...] = (0,)
+    measures: tuple[str, ...] = OF_SCORES
+    files: tuple[str, ...] = ()
 
     @property
     def implementation(self) -> Any:
@@ -69,8 +75,15 @@ _ALL = (
         trains=True,
         augments=True,
         seeds=(0, 1, 2, 3, 4),
+        files=("labels",),
     ),
-    Protocol("retrieval", "rank training clips by similarity to each test clip", RetrievalSettings, "retrieval"),
+    Protocol(
+        "retrieval",
+        "rank training clips by similarity to each test clip",
+        RetrievalSettings,
+        "retrieval",
+        measures=(*OF_SCORES, "mean_average_precision"),
+    ),
     Protocol(
         "robustness",
         "linear accuracy under growing corruption of the test clips",

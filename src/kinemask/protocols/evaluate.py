@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -188,14 +189,15 @@ class Subject:
     def key(self, case: Case, settings: Any, seed: int, baselines: bool) -> Key:
         """What decides the result of a seed. A file that a setting names counts by its content."""
         values = asdict(settings)
+        named = {name: Path(values[name]) for name in self.protocol.files if values[name] is not None}
         encoder = case.model.encoder
         return Key(
             protocol=self.protocol.name,
             data=self.store.name,
             split=self.split,
             seed=seed,
-            settings=values,
-            sampling=asdict(case.model.sampling),
+            settings=_plain(values),
+            sampling=_plain(asdict(case.model.sampling)),
             encoder=None if self.file is None else self.file.stem,
             encoder_sha256=case.origin,
             architecture={"name": encoder.architecture, **asdict(encoder.settings)},
@@ -203,6 +205,7 @@ class Subject:
             baselines_asked=baselines,
             precision=precision(self.world.device),
             numerics=NUMERICS,
+            files={name: sha256(path) for name, path in named.items() if path.is_file()},
         )
 
     @property
@@ -220,6 +223,11 @@ def random_encoder(settings: Settings, store: Store) -> TrainedEncoder:
     return TrainedEncoder(encoder, settings.sampling, asdict(trained))
 
 
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As a result's file has them, lists for tuples: one that is computed equals the one that is found later."""
+    return json.loads(json.dumps(values))
+
+
 def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: bool) -> Path:
     """Where a seed's result is kept: with the run, or, without one, with what is trained."""
     if case.run is not None:
@@ -231,9 +239,11 @@ def _folder(case: Case, protocol: Protocol, settings: Any, seed: int, several: b
 
 def _result(case: Case, key: Key, done: Done, trained: Trained) -> Result:
     outcome, labels, unseen = done.outcome, case.labels, case.unseen
+    measures = case.measured(outcome)
+    assert measures.keys() <= set(find_protocol(key.protocol).measures)
     result = Result(
         **key.fields(),
-        measures=case.measured(outcome),
+        measures=measures,
         curves=outcome.curves,
         best_epoch=outcome.best_epoch,
         test_clips=len(labels),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ class Curve:
     levels: tuple[float, ...]
     accuracy: tuple[float, ...]
 
+    def __post_init__(self):
+        if len(self.levels) != len(self.accuracy):
+            raise ValueError(f"{len(self.levels)} levels, but {len(self.accuracy)} values of accuracy")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
@@ -39,6 +43,10 @@ class Scored:
     measures: dict[str, Measured]
     curves: dict[str, Curve] = field(default_factory=dict)
     align: Align | None = None
+
+    def __post_init__(self):
+        if "accuracy" not in self.measures:
+            raise ValueError("measures lack accuracy")
 
     @property
     def accuracy(self) -> float:
@@ -116,6 +124,7 @@ class Key:
 
     data: the data set's name. settings: the protocol's own; sampling: how windows were cut. encoder: the file, without
     ending, in its run's folder, and its SHA-256; None where it started from random weights, as `architecture` says.
+    files: SHA-256 of the files that settings name.
     """
 
     protocol: str
@@ -131,6 +140,7 @@ class Key:
     baselines_asked: bool
     precision: str
     numerics: int
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -283,9 +293,25 @@ def read_result(path: Path) -> Result:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is no result of this version of `kinemask evaluate`; move it away and evaluate again")
     try:
-        return msgspec.convert(content | {"path": str(path)}, Result)
+        result = msgspec.convert(content | {"path": str(path)}, Result)
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {error}") from None
+    if unknown := next(_unknown(content, asdict(result)), ""):
+        raise ValueError(f"{path}: unknown field `{unknown}`")
+    return result
+
+
+def _unknown(given: Any, known: Any, before: str = "") -> Iterator[str]:
+    """Dotted names of what nested plain values have and a result made from them has not."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if name in known:
+                yield from _unknown(value, known[name], f"{before}{name}.")
+            else:
+                yield before + name
+    elif isinstance(given, list):
+        for number, (value, kept) in enumerate(zip(given, known, strict=True)):
+            yield from _unknown(value, kept, f"{before}{number}.")
 
 
 def read_results(run: Path) -> Results:

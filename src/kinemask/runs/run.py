@@ -40,8 +40,9 @@ class Run:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
-        if not isinstance(config, dict) or not isinstance(config.get("method"), str):
-            raise ValueError(f"{path} does not hold the settings of a run")
+        config = config if isinstance(config, dict) else {}
+        if lacking := [name for name in ("method", "data", "split", "seed") if name not in config]:
+            raise ValueError(f"{path} does not hold the settings of a run: it lacks {', '.join(lacking)}")
         return config
 
     @property

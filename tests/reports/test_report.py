@@ -5,105 +5,33 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shlex
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass, replace
-from html.parser import HTMLParser
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import UnionType
-from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from helpers import make_settings, recordings
-from kinemask.cli import parsers
+from helpers import make_settings
+from html_pages import HOSTILE, check_alone
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.pretext.mamp import MAMP
-from kinemask.protocols.evaluate import evaluate
-from kinemask.recipes import load_recipe, recipes
-from kinemask.reports import charts, figures, report, reproduce, tables
-from kinemask.reports.comparison import Cell, Group, Row, comparison_page
-from kinemask.reports.pages import Note, Table, render
+from kinemask.reports import figures, report
 from kinemask.reports.published import Place, place, published
-from kinemask.reports.runs import Evaluation, read_runs
 from kinemask.runs.measures import BASELINES, MEASURES, Measured
-from kinemask.runs.result import Result, Results, Scored, read_result, read_results, result_path, scores_path
-from kinemask.runs.run import Run, differences
+from kinemask.runs.result import Result, Scored, read_result, read_results, result_path, scores_path
+from kinemask.runs.run import Run
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
-from kinemask.training.settings import Settings
 from kinemask.windows.streams import difference
 
-HOSTILE = ("<script>alert(1)</script>", "\"x' onload=alert(2) &amp;", "</script><img src=http://evil.example/x>")
 SECTIONS = ("results", "beside-published-numbers", "training", "classes", "feature-space", "masks-and-predictions")
 SECTIONS = (*SECTIONS, "settings", "reproduce")
-VOID = {"meta", "input"}
-
-
-class Structure(HTMLParser):
-    """Reads a page as a browser does: checks that elements nest, and keeps what matters."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.handlers: list[str] = []
-        self.addresses: list[str] = []
-        self.scripts = 0
-        self.feed(page)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        found = {k: v or "" for k, v in attrs}
-        self.scripts += tag == "script"
-        self.ids += [found["id"]] if "id" in found else []
-        self.handlers += [k for k in found if k.startswith("on")]
-        self.addresses += [v for k, v in found.items() if k in ("src", "href", "action", "data") and v[:1] != "#"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store whose class and clip names are written to break a page."""
-    of = layout("sbu15")
-    clips = [Clip(f"<i>{c.name}", c.data, c.label, c.fields) for c in recordings(of)]
-    path = tmp_path_factory.mktemp("hostile") / "store"
-    return write_store(path, clips, of, HOSTILE, meta={"dataset": "<b>data", "units": "metres"})
-
-
-@pytest.fixture(scope="module")
-def make(store, tmp_path_factory):
-    """Runs with evaluations, made once per method and seed."""
-    made: dict[tuple, Path] = {}
-
-    def make(name: str, seed: int = 3, **changes: str) -> Path:
-        known = name, seed, *changes.values()
-        if known not in made:
-            folder = tmp_path_factory.mktemp("runs") / f"{name}{seed}"
-            pretrain(make_settings(store, name, seed=seed, training_epochs=2, **changes), folder, quiet=True)
-            evaluate("linear", folder, store.path, "xsub", seed=[0, 1], epochs=2, views=1)
-            evaluate("knn", folder, store.path, "xcam", baselines=False)
-            made[known] = folder
-        return made[known]
-
-    return make
 
 
 def scene_of(page: str, number: int = 0) -> dict:
@@ -112,18 +40,6 @@ def scene_of(page: str, number: int = 0) -> dict:
 
 def unpack(text: str, unit: float) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), "<i2") * unit
-
-
-def check_alone(page: str, *paths: Path) -> Structure:
-    """The page is well formed, needs nothing from elsewhere and names no folder of this machine."""
-    found = Structure(page)
-    assert not found.addresses
-    assert not found.handlers
-    assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|import\(", page)
-    for path in paths:
-        assert str(path) not in page
-    assert len(page) < 5_000_000
-    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -371,121 +287,3 @@ def test_the_headline_names_the_strongest_baseline(make, tmp_path, own, others, 
     words = " ".join(re.sub(r"<[^>]*>", "", line).split())
     assert f"Strongest baseline on those: {told}" in words
     assert ("Others: " in words) == (len(others) > 1)
-
-
-@pytest.mark.parametrize("name", [*NAMES, "own"])
-def test_the_printed_command_gives_the_same_settings(make, tmp_path, monkeypatch, name):
-    config = dict(Run(make("mamp" if name == "own" else name)).config)
-    config["sampling"]["rotation"] = [0.1, 0.5, 0.1]
-    shipped = next(recipe for recipe in map(load_recipe, recipes()) if recipe["method"] == config["method"])
-    config |= {section: shipped.get(section, {}) for section in ("linear", "finetune")}
-    if name == "own":
-        monkeypatch.setattr(reproduce, "recipes", dict)
-    command, recipe = reproduce.pretrain_command(config, ["store"], "out folder")
-    assert (name == "own") == bool(recipe)
-    words = shlex.split(command)
-    assert words[:3] == ["kinemask", "pretrain", "--recipe"]
-    if recipe:
-        (tmp_path / "recipe.yaml").write_text(recipe)
-        monkeypatch.chdir(tmp_path)
-    else:
-        assert words[3] in recipes()
-    content, parser = parsers.pretrain(words[2:])
-    given = parser.parse(parser.read(words[2:]))
-    assert (given.out, given.data) == ("out folder", ["store"])
-    settings = replace(Settings.of(content, given), data=config["data"])
-    assert not differences(settings.to_dict(), config)
-
-
-@pytest.mark.parametrize(
-    "name, value, words",
-    [
-        ("sampling.rotation", [0.1, 0.5], ["--sampling.rotation", "0.1", "0.5"]),
-        ("seed", 3, ["--seed", "3"]),
-        ("training.compile", True, ["--training.compile"]),
-        ("training.compile", False, ["--no-training.compile"]),
-        ("training.init_from", None, ["--training.init_from", "null"]),
-        ("milestones", [], ["--milestones", "[]"]),
-    ],
-)
-def test_a_setting_as_the_command_line_takes_it(name, value, words):
-    assert reproduce.option(name, value) == words
-
-
-def test_a_printed_evaluation_names_what_differs(make, store):
-    (linear,) = (e for e in read_runs([make("mamp")])[0].evaluations if e.first.protocol == "linear")
-    words = shlex.split(reproduce.evaluate_command(linear, "run", "store"))
-    where = ["kinemask", "evaluate", "linear", "--run", "run", "--data", "store", "--split", "xsub", "--seed", "0", "1"]
-    assert words == [*where, "--epochs", "2", "--views", "1"]
-    sampling = linear.first.sampling | {"test_clips": 7, "crop": [0.9, 1.0]}
-    other = replace(linear.first, encoder="encoder-student", sampling=sampling, baselines_asked=False)
-    words = shlex.split(reproduce.evaluate_command(Evaluation(Results([other])), "run", "store"))
-    assert words[10:12] == ["0", "--encoder"]
-    assert " ".join(words).endswith("--sampling.crop 0.9 1.0 --sampling.test_clips 7 --views 1 --no-baselines")
-
-
-def test_confusion_has_only_classes_that_occur():
-    drawn = charts.confusion(np.array([7, 7, 3]), np.array([7, 3, 3]), [f"class-{i}" for i in range(10)])
-    assert [tick.label for tick in drawn.names] == ["class-3 4", "class-7 8"]
-    assert len(drawn.counts) == 3
-    assert "class-7: 1 of 2 taken for class-3" in [count.about for count in drawn.counts]
-
-
-HOSTILE_TEXT = "<script>alert(1)</script>\"' onload='x"
-
-
-def hostile(kind: type) -> object:
-    """A view whose every text is hostile."""
-    made = {}
-    for name, annotation in get_type_hints(kind).items():
-        made[name] = hostile_value(annotation)
-    return kind(**made)
-
-
-def hostile_value(annotation):
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if is_dataclass(annotation):
-        return hostile(annotation)
-    if origin in (list, Sequence):
-        return [hostile_value(arguments[0])]
-    if origin is tuple:
-        return tuple(map(hostile_value, arguments))
-    if origin is dict:
-        return {HOSTILE_TEXT: hostile_value(arguments[1])}
-    if origin is UnionType:
-        return hostile_value(arguments[0])
-    return {str: HOSTILE_TEXT, int: 0, float: 0.5, bool: True}.get(annotation, HOSTILE_TEXT)
-
-
-def test_every_template_escapes_every_text():
-    table = Table([HOSTILE_TEXT], [[HOSTILE_TEXT], ["x" * 30 + HOSTILE_TEXT]], numbers=[0], own=[0])
-    kinds = {"training": [hostile(charts.Line)], "classes_of": hostile(figures.Classes)}
-    kinds |= {"robustness": [hostile(figures.Robustness)], "embeddings": hostile(figures.Embedding)}
-    kinds |= {"scenes": hostile(figures.Scene)}
-    each = {key: {HOSTILE_TEXT: view, "two": Note(HOSTILE_TEXT)} for key, view in kinds.items()}
-    places = tables.PublishedView([tables.Beside(HOSTILE_TEXT, table, True)], [HOSTILE_TEXT], [HOSTILE_TEXT])
-    page = render(
-        "page.html",
-        names=[HOSTILE_TEXT, "two"],
-        headlines=[hostile(tables.Headline)],
-        results=hostile(tables.ResultsView),
-        published=places,
-        settings=table,
-        reproduce=hostile(tables.Reproduce),
-        **each,
-    )
-    cell = {"accuracy": Cell(80.0, 1.0), HOSTILE_TEXT: HOSTILE_TEXT}
-    rows = [Row(method=HOSTILE_TEXT, cells=cell), Row(method="b", cells=cell, published=True, source=HOSTILE_TEXT)]
-    beside = comparison_page({"accuracy": "accuracy", HOSTILE_TEXT: HOSTILE_TEXT}, [Group(HOSTILE_TEXT, rows)])
-    for html, scripts in ((page, 2), (beside, 0)):
-        found = check_alone(html)
-        assert found.scripts == scripts
-        assert html.count("&lt;script&gt;alert(1)") > 5
-        assert HOSTILE_TEXT not in html
-
-
-@pytest.mark.parametrize("low, high", [(0, 1), (0.2, 0.21), (-3, 4e5), (1e-7, 1e-3), (2, 2)])
-def test_ticks_are_round_and_within(low, high):
-    found = charts.ticks(low, high)
-    assert 1 <= len(found) <= 6
-    assert all(low - 1e-9 * abs(high) <= t <= high * (1 + 1e-9) for t in found)

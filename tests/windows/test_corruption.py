@@ -1,27 +1,14 @@
-"""Corrupted recordings, and the protocol that measures what they do."""
+"""Corrupted recordings: what a level of each kind does to them."""
 
 from __future__ import annotations
-
-import json
-import re
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from kinemask.protocols.protocols import evaluate
-from kinemask.runs.results import accuracy, table
 
-from helpers import make_settings
-from kinemask.protocols.features import parts
-from kinemask.protocols.robustness import RobustnessSettings, curves
-from kinemask.reports import figures
-from kinemask.reports.runs import read_runs
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
-from kinemask.training.pretraining import pretrain
 from kinemask.windows.corruption import corrupt
 from kinemask.windows.settings import CORRUPTIONS
 from kinemask.windows.tracks import Recordings, Tracks
@@ -169,86 +156,3 @@ def test_a_store_in_half_precision_is_corrupted_too(tmp_path):
     clips = [Clip("a", np.random.default_rng(0).normal(size=(1, 9, 15, 3)), 0, {"split:x": "test"})]
     half = write_store(tmp_path / "half", clips, of, ["a"], dtype="float16")
     assert made(half, "noise", 0.1).frames.isfinite().all()
-
-
-# the protocol
-
-
-QUICK = {"epochs": 4, "batch_size": 16, "views": 1, "joints": [0.2, 0.6], "parts": [], "noise": [0.1]}
-QUICK |= {"dropped": [0.5], "rate": [0.5], "camera": []}
-
-
-@pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory) -> Path:
-    return pretrain(make_settings(tiny, training_epochs=1), tmp_path_factory.mktemp("robustness") / "run", quiet=True)
-
-
-@pytest.fixture(scope="module")
-def results(run, tiny) -> list[dict]:
-    return evaluate("robustness", run, tiny.path, "xcam", device="cpu", seed=[0, 1], **QUICK)
-
-
-def test_curves_are_of_the_probe_and_of_both_controls(run, tiny, results):
-    (linear,) = evaluate("linear", run, tiny.path, "xcam", device="cpu", epochs=4, batch_size=16, views=1)
-    kept = json.loads(Path(results[0]["path"]).read_text())
-    assert kept["accuracy"] == linear["accuracy"]  # the same head, on clean clips
-    details = kept["controls"]["details"]
-    own = [(kept, "accuracy"), (details["untrained_encoder"], "untrained_encoder")]
-    own += [(details["raw_coordinates"], "raw_coordinates_knn")]
-    for found, clean in own:
-        assert {kind: curve["levels"] for kind, curve in found["curves"].items()} == {
-            "joints": [0, 0.2, 0.6],
-            "noise": [0, 0.1],
-            "dropped": [0, 0.5],
-            "rate": [1, 0.5],
-        }
-        expected = kept["accuracy"] if clean == "accuracy" else kept["controls"][clean]
-        for curve in found["curves"].values():
-            assert curve["accuracy"][0] == pytest.approx(expected)
-            assert all(0 <= value <= 100 for value in curve["accuracy"])
-    assert results[0]["curves"] != results[1]["curves"]
-    assert "0: " in next(line for line in table(results).splitlines() if "occluded joints" in line)
-
-
-def test_a_curve_measures_corrupted_clips(tiny):
-    """Against corrupting and scoring by hand, with a score that sees how large the body is."""
-    _, test = parts(tiny, "xcam", "cpu", "fill")
-    size = lambda part: torch.stack([body.std() for body in bodies(part.tracks)])
-    score = lambda part: torch.stack([size(part)[part.tracks.clip == i].mean() for i in range(len(part.clips))])
-    classes = lambda part: torch.stack([score(part) < 0.32, score(part) >= 0.32, score(part) > 9], 1).float()
-    settings = RobustnessSettings(**QUICK | {"joints": [0.5], "noise": []})
-    found = curves(test, settings, "fill", 5, classes)["curves"]["joints"]
-    worse = replace(test, tracks=Tracks(corrupt(tiny, test.clips, "joints", 0.5, 5)))
-    assert found["accuracy"] == [accuracy(classes(part), test.labels) for part in (test, worse)]
-
-
-def test_the_report_draws_the_curves(run, tiny, results):
-    evaluate("knn", run, tiny.path, "xcam", device="cpu", controls=False)
-    drawn = figures.robustness(read_runs([run])[0])
-    assert drawn.count("<svg") == 4
-    assert drawn.count('<path class="line') == 4 * 3
-    assert "mean of 2 seeds" in drawn
-    mean = np.mean([r["curves"]["joints"]["accuracy"][-1] for r in results])
-    assert f"<title>this encoder, 0.6: {mean:.1f} %</title>" in drawn
-    heights = [float(y) for y in re.findall(r'<circle class="own" cx="[\d.]+" cy="([\d.]+)"', drawn)]
-    assert all(8 <= y <= 190 - 34 for y in heights)
-
-
-@pytest.mark.parametrize(
-    "change, told",
-    [
-        ({"joints": [1.5]}, "levels of joints"),
-        ({"joints": [0.0]}, "levels of joints"),
-        ({"parts": [6]}, "levels of parts"),
-        ({"parts": [1.5]}, "whole numbers"),
-        ({"noise": [float("nan")]}, "levels of noise"),
-        ({"rate": [float("inf")]}, "levels of rate"),
-        ({"dropped": [-0.1]}, "levels of dropped"),
-        ({"epochs": 0}, "epochs"),
-        ({kind: [] for kind in CORRUPTIONS}, "nothing to measure"),
-    ],
-    ids=str,
-)
-def test_bad_levels_are_told(change, told):
-    with pytest.raises(ValueError, match=told):
-        RobustnessSettings(**change)

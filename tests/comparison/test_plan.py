@@ -1,0 +1,201 @@
+"""What a comparison consists of, and the keys of its runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kinemask
+from helpers import recordings
+from kinemask.comparison import plan as planning
+from kinemask.comparison.compare import compare
+from kinemask.comparison.plan import Work, plan, resolve
+from kinemask.runs.result import hash8
+from kinemask.store.writer import write_store
+from tiny_recipe import recipe_file
+
+
+@pytest.fixture
+def recipe(tmp_path) -> str:
+    return recipe_file(tmp_path, "one")
+
+
+def planned(store, recipe: str, **changes) -> list[Work]:
+    given = {"protocols": ["knn"], "seeds": [0], "protocol_seeds": None, "small": False, "baselines": True}
+    given |= {"overrides": {}, "data": [str(store.path)], "split": ["xsub"], "methods": [recipe]}
+    return plan(**given | changes)
+
+
+@pytest.mark.parametrize(
+    "name, dataset, small, expected",
+    [
+        ("mamp", "nw-ucla", False, "mamp-nw-ucla"),
+        ("mamp", "nw-ucla", True, "mamp-nw-ucla-small"),
+        ("hacm", "pku-mmd-2", False, "hacm-pku-mmd"),
+        ("hacm-demo", "nw-ucla", True, "hacm-demo"),
+    ],
+)
+def test_a_method_means_the_recipe_of_the_data(name, dataset, small, expected):
+    assert resolve(name, dataset, small) == expected
+
+
+@pytest.mark.parametrize(
+    "name, dataset, told",
+    [
+        ("mamp", "mine", "no recipe mamp-mine; .*mamp-ntu60"),
+        ("mamp", "ntu", "no recipe mamp-ntu; .*mamp-ntu60"),
+        ("mamp-ntu6", "nw-ucla", "unknown recipe 'mamp-ntu6'; did you mean mamp-ntu60"),
+        ("x", "ntu60", "unknown recipe 'x'; known: .*mamp-ntu60"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_told(name, dataset, told):
+    with pytest.raises(ValueError, match=told):
+        resolve(name, dataset, False)
+
+
+# keys
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cluster": "slurm"},
+        {"cluster": "slurm", "overrides": {"training.device": "cpu"}},
+        {"seeds": [1]},
+        {"split": ["xcam"]},
+        {"overrides": {"training.lr": "2e-3"}},
+        {"overrides": {"one.pretext.tau": 0.7}},
+    ],
+    ids=str,
+)
+def test_what_decides_a_run_is_in_its_key(change, tiny, recipe):
+    (base,), (again,), (other,) = (planned(tiny, recipe, **given) for given in ({}, {}, change))
+    assert base.key == again.key
+    assert base.name == again.name
+    assert other.key != base.key
+    assert other.name != base.name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overrides": {"knn.neighbours": "3"}},
+        {"baselines": False},
+        {"protocols": ["knn", "linear"]},
+        {"protocol_seeds": [4, 5]},
+    ],
+    ids=str,
+)
+def test_what_decides_evaluations_alone_leaves_the_run(change, tiny, recipe):
+    (base,), (other,) = planned(tiny, recipe), planned(tiny, recipe, **change)
+    assert other.name == base.name
+    evaluations = lambda work: (work.protocols, work.seeds, work.baselines)
+    assert evaluations(other) != evaluations(base)
+
+
+def test_another_state_of_the_numbers_is_another_key(tiny, recipe, monkeypatch):
+    (base,) = planned(tiny, recipe)
+    monkeypatch.setattr(planning, "NUMERICS", planning.NUMERICS + 1)
+    (other,) = planned(tiny, recipe)
+    assert other.name != base.name
+    assert {k: v for k, v in other.key.items() if k != "numerics"} == {
+        k: v for k, v in base.key.items() if k != "numerics"
+    }
+
+
+def test_another_skeleton_of_the_same_recordings_is_another_key(tiny, recipe, tmp_path):
+    shutil.copytree(tiny.path, tmp_path / "moved")
+    moved, base = (planned(tiny, recipe, data=[str(path)])[0] for path in (tmp_path / "moved", tiny.path))
+    assert moved.name == base.name  # where it lies does not count
+    path = tmp_path / "moved" / "meta.json"
+    meta = json.loads(path.read_text())
+    meta["layout"]["torso"].reverse()
+    path.write_text(json.dumps(meta))
+    (other,) = planned(tiny, recipe, data=[str(tmp_path / "moved")])
+    assert other.name != base.name
+
+
+def test_an_encoder_to_start_from_counts_by_its_content(tiny, recipe, tmp_path):
+    (tmp_path / "encoder.safetensors").write_bytes(b"one")
+    change = {"overrides": {"training.init_from": str(tmp_path)}}
+    (before,) = planned(tiny, recipe, **change)
+    (tmp_path / "encoder.safetensors").write_bytes(b"two")
+    (after,) = planned(tiny, recipe, **change)
+    assert before.key != after.key
+    shutil.copy(tmp_path / "encoder.safetensors", tmp_path / "same.safetensors")
+    moved = {"overrides": {"training.init_from": str(tmp_path / "same.safetensors")}}
+    assert planned(tiny, recipe, **moved)[0].key == after.key
+
+
+@pytest.mark.slow
+def test_a_comment_in_the_source_leaves_every_key(tiny, recipe, tmp_path):
+    (base,) = planned(tiny, recipe, overrides={"training.device": "cpu"})
+    source = tmp_path / "source" / "kinemask"
+    shutil.copytree(Path(kinemask.__file__).parent, source, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in source.rglob("*.py"):
+        path.write_text(path.read_text() + "\n# a comment\n")
+    asked = [[recipe], [str(tiny.path)], ["xsub"], ["knn"], [0], None, False, True, {"training.device": "cpu"}]
+    code = "import json, sys; from kinemask.comparison.plan import plan; print(plan(*json.loads(sys.argv[1]))[0].name)"
+    said = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(asked)],
+        env={**os.environ, "PYTHONPATH": str(source.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == base.name
+    assert base.name.endswith(hash8(base.key))
+
+
+# mistakes
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"protocols": ["nonsense"]}, "unknown protocol 'nonsense'"),
+        ({"protocols": []}, "protocols is empty"),
+        ({"seeds": [1, 1]}, "seeds names something twice"),
+        ({"protocol_seeds": []}, "protocol_seeds is empty"),
+        ({"data": ["a", "b"], "split": ["x", "y", "z"]}, "one for all stores"),
+        ({"split": ["xsub", "xsub"]}, "split names something twice"),
+        ({"split": ["nope"]}, "no split 'nope'"),
+        ({"data": ["nowhere"]}, "no store"),
+        ({"methods": ["mamp-moon"]}, "unknown recipe"),
+        ({"overrides": {"training.epoch": 3}}, r"one.yaml: .*did you mean training.epochs"),
+        ({"overrides": {"knn.neighbour": 3}}, "neighbour"),
+        ({"overrides": {"linear.epochs": 3}}, "linear"),  # not among the protocols
+    ],
+    ids=str,
+)
+def test_mistakes_are_told_before_anything_runs(change, told, tiny, recipe):
+    with pytest.raises(ValueError, match=told):
+        planned(tiny, recipe, **change)
+
+
+def test_two_of_the_same_are_told(tiny, recipe, tmp_path):
+    demo = tmp_path / "demo"
+    write_store(demo, recordings(tiny.layout, 6), tiny.layout, tiny.classes, meta={"dataset": "demo"})
+    with pytest.raises(ValueError, match="two of the stores hold tiny"):
+        planned(tiny, recipe, data=[str(tiny.path), f"{tiny.path}/../{tiny.path.name}"])
+    with pytest.raises(ValueError, match="two methods mean the same recipe"):
+        plan(["mamp", "mamp-demo"], [str(demo)], ["xsub"], ["knn"], [0], None, False, True, {})
+    with pytest.raises(ValueError, match=r"slurm\.partition has no effect"):
+        compare([recipe], tiny.path, "xsub", settings={"slurm.partition": "x"})
+
+
+def test_several_splits_of_a_store(tiny, recipe):
+    assert [w.settings.split for w in planned(tiny, recipe, split=["xsub", "xcam"])] == ["xsub", "xcam"]
+
+
+def test_seeds_of_protocols(tiny, recipe):
+    settings = {"seeds": [2], "protocols": ["knn", "semi"]}
+    (usual,), (given,) = planned(tiny, recipe, **settings), planned(tiny, recipe, **settings, protocol_seeds=[7, 8])
+    assert usual.seeds == {"knn": (2,), "semi": (0, 1, 2, 3, 4)}
+    assert given.seeds == {"knn": (7, 8), "semi": (7, 8)}
