@@ -1,0 +1,173 @@
+"""Ridge, random convolutions and neighbours: parity with scikit-learn, what they may look at, what they can tell apart."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.model_selection import LeaveOneGroupOut
+
+from kinemask.protocols.baselines import Baselines
+from kinemask.protocols.folds import folds
+from kinemask.protocols.labels import draw_labels
+from kinemask.protocols.probe import logistic
+from kinemask.protocols.random_convolutions import RandomConvolutions
+from kinemask.protocols.ridge import PENALTIES, fit_ridge
+from kinemask.runs.measures import accuracy
+from kinemask.windows.parts import parts
+
+CPU = torch.device("cpu")
+
+
+def problem(count, dims, classes=4, seed=0, noise=2.0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, dims)) * rng.uniform(0.1, 5, dims) + 3
+    y = ((x - 3) @ rng.normal(size=(dims, classes)) + noise * rng.normal(size=(count, classes))).argmax(1)
+    return x, y
+
+
+@pytest.mark.parametrize("count, dims", [(60, 200), (300, 40), (50, 50)])
+def test_ridge_is_scikit_learns(count, dims):
+    x, y = problem(count, dims)
+    queries, _ = problem(40, dims, seed=1)
+    x[:, 0], queries[:, 0] = 7, 7  # a feature that says nothing
+    scale = np.where(x.std(0) > 1e-8, x.std(0), 1)
+    standard = lambda values: (values - x.mean(0)) / scale
+    reference = RidgeClassifierCV(alphas=PENALTIES).fit(standard(x), y)
+    ours = fit_ridge(torch.from_numpy(x), torch.from_numpy(y), 4)
+    assert ours.penalty == reference.alpha_
+    expected = reference.decision_function(standard(queries))
+    np.testing.assert_allclose(ours.scores(torch.from_numpy(queries)).numpy(), expected, atol=1e-5)
+
+
+def test_copies_of_a_clip_are_left_out_together():
+    x, y = problem(30, 8, noise=20)
+    rows = np.concatenate([x, x + 0.5 * np.random.default_rng(1).normal(size=x.shape)])
+    clip, truth = np.tile(np.arange(30), 2), np.tile(y, 2)
+    z = (rows - rows.mean(0)) / rows.std(0)
+    target, mistakes = 2 * np.eye(4)[truth] - 1, {}
+    for penalty in PENALTIES:
+        total = 0.0
+        for rest, out in LeaveOneGroupOut().split(z, truth, clip):
+            mean, goal = z[rest].mean(0), target[rest].mean(0)
+            centred = z[rest] - mean
+            weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(8), centred.T @ (target[rest] - goal))
+            total += ((target[out] - (z[out] - mean) @ weights - goal) ** 2).sum()
+        mistakes[penalty] = total
+    ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=2)
+    assert ours.penalty == min(mistakes, key=lambda penalty: mistakes[penalty])
+
+
+def test_logistic_is_scikit_learns():
+    x, y = problem(120, 10)
+    queries, _ = problem(30, 10, seed=1)
+    found = logistic(torch.from_numpy(x)[None], torch.from_numpy(y), 5, torch.from_numpy(queries), [])
+    standard = lambda values: (values - x.mean(0)) / x.std(0)
+    expected = LogisticRegression(C=1.0, max_iter=2000).fit(standard(x), y).predict_proba(standard(queries))
+    np.testing.assert_allclose(found[:, :4].numpy(), expected, atol=1e-3)
+    assert (found[:, 4] == 0).all()  # a class without labels is never the answer
+
+
+def test_the_logistic_penalty_comes_from_held_out_clips():
+    x, y = problem(60, 40, noise=60)  # little to learn, much to learn by heart
+    queries, truth = problem(400, 40, seed=1, noise=60)
+    held_out = [np.arange(60) % 3 == k for k in range(3)]
+    given = [torch.from_numpy(v) for v in (x[None], y, queries)]
+    strong = logistic(given[0], given[1], 4, given[2], held_out)
+    weak = logistic(given[0], given[1], 4, given[2], [])
+    loss = lambda scores: F.nll_loss(scores.clamp_min(1e-6).log(), torch.from_numpy(truth)).item()
+    assert loss(strong) < loss(weak)
+
+
+def test_random_convolutions_are_what_they_are_said_to_be():
+    convolutions = RandomConvolutions(5, 40, seed=0, kernels=50)
+    x = torch.randn(3, 5, 40, generator=torch.Generator().manual_seed(1))
+    found = convolutions(x)
+    assert found.shape == (3, 100)
+    for group in convolutions._groups:
+        for index, weight in zip(group.index.tolist(), group.weight, strict=True):
+            used = (weight != 0).any(1)
+            assert used.any()
+            torch.testing.assert_close(weight.sum(1), torch.zeros(5), atol=1e-5, rtol=0)
+            taps = torch.arange(weight.shape[1]) * group.dilation
+            wide = F.pad(x, (group.padding, group.padding))
+            windows = wide.unfold(2, int(taps[-1]) + 1, 1)[..., taps]  # (N, C, T', taps)
+            y = (windows * weight[:, None]).sum((1, 3)) + convolutions.bias[index]
+            torch.testing.assert_close(found[:, 50 + index], y.amax(1), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(found[:, index], (y > 0).float().mean(1))
+    assert not torch.equal(found, RandomConvolutions(5, 40, seed=1, kernels=50)(x))
+    assert torch.equal(found, RandomConvolutions(5, 40, seed=0, kernels=50)(x))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+def test_random_convolutions_fit_short_windows(frames):
+    assert RandomConvolutions(2, frames, seed=0, kernels=20)(torch.randn(2, 2, frames)).isfinite().all()
+
+
+@pytest.mark.parametrize("split, column", [("xsub", "subject"), ("xcam", "camera")])
+def test_folds_imitate_the_split(tiny, split, column):
+    train, test = parts(tiny, split, CPU, "fill")
+    found = folds(train, test)
+    values = tiny.fields[column][train.clips]
+    if len(set(values)) > 1:
+        for fold in found:
+            assert not set(values[fold]) & set(values[~fold])
+    assert np.sum(found, 0).tolist() == [1] * len(train.clips)  # every clip is held out once
+
+
+def test_without_enough_clips_there_are_no_folds(tiny):
+    train, test = parts(tiny, "xcam", CPU, "fill")
+    assert folds(train.subset(draw_labels(train, 0, per_class=1)), test) == []
+
+
+def test_every_baseline_learns(tiny):
+    train, test = parts(tiny, "xsub", CPU, "fill")
+    baselines = Baselines(train, test, 3)
+    for name, baseline in baselines.fit(train, 0).items():
+        scores = baseline.scores(test.tracks)
+        assert scores.shape == (len(test.clips), 3), name
+        assert accuracy(scores, test.labels) > 50, name
+        assert len(baseline.gallery) == len(baseline.labels) == len(train.clips)
+        assert baseline.features(test.tracks).shape == (len(test.clips), baseline.gallery.shape[1])
+
+
+def test_a_baseline_sees_no_labels_but_its_own(tiny):
+    """With few labels it is as if the other clips had none."""
+    train, test = parts(tiny, "xsub", CPU, "fill")
+    few = train.subset(draw_labels(train, 0, per_class=2))
+    lied = tiny.labels.copy()
+    others = np.setdiff1d(train.clips, few.clips)
+    lied[others] = (lied[others] + 1) % 3
+    from dataclasses import replace
+
+    other_store = replace(tiny, labels=lied)
+    honest = Baselines(train, test, 3).fit(few, 0)
+    fooled = Baselines(replace(train, store=other_store), test, 3).fit(replace(few, store=other_store), 0)
+    for name, baseline in honest.items():
+        torch.testing.assert_close(baseline.scores(test.tracks), fooled[name].scores(test.tracks), msg=name)
+
+
+def test_other_labels_are_another_fit(tiny):
+    train, test = parts(tiny, "xsub", CPU, "fill")
+    few = train.subset(draw_labels(train, 0, per_class=2))
+    baselines = Baselines(train, test, 3)
+    again = {name: b.with_labels(few) for name, b in baselines.fit(train, 0).items()}
+    for name, baseline in baselines.fit(few, 0).items():
+        torch.testing.assert_close(again[name].scores(test.tracks), baseline.scores(test.tracks), msg=name)
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one(tiny):
+    train, _ = parts(tiny, "xsub", CPU, "fill")
+    small, large = (set(draw_labels(train, 1, per_class=n)) for n in (1, 3))
+    assert small < large
+    assert len(small) == 3
+    assert small != set(draw_labels(train, 2, per_class=1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw_labels(train, 1, per_class=1000)
+    assert all("all are taken" in str(w.message) for w in caught)
+    assert len(caught) == 3
