@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import DATA
 from kinemask.preparation import workers as reading
 from kinemask.preparation.completeness import what_lacks
 from kinemask.preparation.info import info
@@ -29,8 +30,6 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.opening import open_store
 from kinemask.store.writer import StoreWriter
-
-DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
 def find(src):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kinemask.store.store import open_store
+from kinemask.store.opening import open_store
 
 from kinemask import cli
 from kinemask.arguments import Parser
@@ -20,7 +20,7 @@ from kinemask.errors import Stopped
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import recipes
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 SMALL = {
     "sampling.frames": 24,
     "sampling.min_crop_frames": 12,
@@ -261,4 +261,4 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
 def test_one_version():
     from kinemask.version import __version__
 
-    assert f"\nversion: {__version__}\n" in (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in (Path(__file__).parents[2] / "CITATION.cff").read_text()
