@@ -25,7 +25,7 @@ from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
 from kinemask.draws import Draws
 from kinemask.pretext import NAMES, masks, method, register
-from kinemask.readers import READERS
+from kinemask.readers import readers
 from kinemask.skeleton import layout
 from kinemask.training.settings import Settings
 
@@ -98,7 +98,8 @@ def shape_of(recipe: str, data: str) -> str:
     dataset = Path(data).name
     if recipe.startswith("skeletonmae"):
         return "coco17"
-    return (dataset in READERS and READERS[dataset].layout) or "ntu25"
+    known = readers()
+    return (known[dataset].layout if dataset in known else None) or "ntu25"
 
 
 def build(recipe: str, settings: Any) -> None:

@@ -264,7 +264,7 @@ def test_a_rule_over_an_unknown_column_stops_the_run(src):
         ({"min_score": 0.3}, "no confidences"),
         ({"min_score": float("nan")}, "min_score must be a number"),
         ({"dtype": "int8"}, "float32 or float16"),
-        ({"layout": "ntu26"}, "no layout 'ntu26'"),
+        ({"layout": "ntu26"}, "unknown layout 'ntu26'; did you mean ntu25"),
         ({"layout": "ntu25"}, "sbu15, not ntu25"),
         ({"exclude": "nowhere.txt"}, "exclusion list nowhere"),
     ],

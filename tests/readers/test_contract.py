@@ -23,8 +23,10 @@ def sample(request, tmp_path):
 
 def test_every_reader_is_in_the_contract():
     assert {name for name, *_ in FORMATS.values()} | OF_THEIR_OWN == set(NAMES)
-    with pytest.raises(ValueError, match=r"no reader 'ntu61'.*ntu60.*arrays"):
+    with pytest.raises(ValueError, match="unknown data set 'ntu61'; did you mean ntu60"):
         reader("ntu61")
+    with pytest.raises(ValueError, match=r"unknown data set 'xyz'; known: ntu60, .*arrays"):
+        reader("xyz")
 
 
 class TestContract:
