@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,14 @@ NETWORK = {
     "training.warmup_epochs": 0,
     "training.batch_size": 16,
 }
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """What the ValueError of a call says."""
+    try:
+        return f"no error, but {call()}"
+    except ValueError as error:
+        return str(error)
 
 
 def main() -> None:
@@ -53,12 +62,7 @@ def main() -> None:
             results = kinemask.evaluate(protocol, run, **settings)
             print(results)
             assert 0 <= results[0].accuracy <= 100
-            try:
-                results.to_frame()
-            except ValueError as error:
-                assert "kinemask[tables]" in str(error)
-            else:
-                raise AssertionError("a frame without pandas")
+            assert "kinemask[tables]" in refusal(results.to_frame)
         assert kinemask.report(run).stat().st_size > 0
     print(f"smoke test: passed in {time.perf_counter() - started:.0f} s")
 

@@ -19,7 +19,7 @@ from statistics import median
 from common import arguments, finish, one_person_store
 from kinemask.cli import COMMANDS
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.readers import READERS, ReadOptions
+from kinemask.readers import ReadOptions, reader
 from kinemask.synthetic.recordings import write_recordings
 
 PEAK = """
@@ -42,14 +42,19 @@ def command(*words: str, mistaken: bool = False) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=not mistaken, capture_output=True)
 
 
-def answers() -> dict[str, float]:
+def answers() -> dict[str, dict[str, float]]:
     """Seconds until every command's help, and a mistyped option of each, is answered."""
-    recipe = ("pretrain", "--recipe", "hacm-nw-ucla-small")
-    asked = [recipe, ("pretrain",), ("evaluate",), *(("evaluate", protocol) for protocol in PROTOCOLS)]
+    asked = [("pretrain", "--recipe", "hacm-nw-ucla-small"), *(("evaluate", protocol) for protocol in PROTOCOLS)]
     asked += [(name,) for name in COMMANDS if name not in ("pretrain", "evaluate")]
-    help_of = {" ".join(words): median(timed(command(*words, "--help")) for _ in range(3)) for words in asked}
-    mistake = median(timed(command(*recipe, "--encoder.widht", "3", mistaken=True)) for _ in range(3))
-    return {**help_of, "a mistyped option": mistake}
+
+    def seconds(words: tuple[str, ...], *more: str, mistaken: bool = False) -> float:
+        return median(timed(command(*words, *more, mistaken=mistaken)) for _ in range(5))
+
+    return {
+        "help": {" ".join(words): seconds(words, "--help") for words in [("pretrain",), ("evaluate",), *asked]},
+        "a mistyped option": {" ".join(words): seconds(words, "--wieght", "3", mistaken=True) for words in asked},
+        "a mistyped command": {"preprae": seconds(("preprae",), mistaken=True)},
+    }
 
 
 def preparing() -> dict[str, float]:
@@ -59,9 +64,9 @@ def preparing() -> dict[str, float]:
         written = timed(lambda: write_recordings(recordings, subjects=8))
         files = sorted(recordings.iterdir())
         size = sum(f.stat().st_size for f in files) / 1e6
-        source = READERS["synthetic"]
-        options = ReadOptions(layout=source.choose_layout(None))
-        read = min(timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
+        source = reader("synthetic")
+        items = source.scan(recordings).items
+        read = min(timed(lambda: [source.read(item, ReadOptions()) for item in items]) for _ in range(3))
         stores = iter(range(100))
         prepare = ("prepare", "synthetic", str(recordings))
         whole = {
@@ -86,6 +91,7 @@ def peak_memory(*words: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--answers", action="store_true", help="only how fast the command line answers")
     parser.add_argument("--demo", action="store_true", help="also run the whole demo (minutes)")
     given = parser.parse_args()
     results: dict[str, object] = {
@@ -95,8 +101,11 @@ def main() -> None:
             timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(9)
         ),
         "answers_seconds": answers(),
-        "preparation": preparing(),
     }
+    if given.answers:
+        finish(results, given.out)
+        return
+    results["preparation"] = preparing()
     memory = {}
     with one_person_store(32) as store, tempfile.TemporaryDirectory() as runs:
         for recipe, batch in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 32)):
