@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import pkgutil
 import re
 import runpy
 import shlex
@@ -20,6 +21,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import kinemask
 from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a test replaces)
 from kinemask.arguments import read_settings
 from kinemask.comparison import compare  # noqa: F401 (as api)
@@ -86,6 +88,18 @@ def test_links_lead_somewhere(page):
 def test_every_page_is_in_the_navigation():
     listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text())
     assert sorted(listed) == [p.relative_to(DOCS).as_posix() for p in PAGES[1:]]
+
+
+REFERENCE = re.findall(r"^::: (\S+)$", (DOCS / "reference" / "python.md").read_text(), re.MULTILINE)
+
+
+def test_every_public_name_is_in_the_reference():
+    assert {name.rpartition(".")[2] for name in REFERENCE} >= set(kinemask.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_names_what_is_there_and_says_something(name):
+    assert (pkgutil.resolve_name(name).__doc__ or "").strip()
 
 
 # commands
