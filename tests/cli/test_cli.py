@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -377,6 +378,12 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
     exec(text, space)
     assert space["features"].shape == (8, 16)
     assert len(open_store(store)) == 16
+
+
+def test_a_command_gives_the_signals_of_its_caller_back(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(capsys, "recipes")[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_one_version():
