@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINIMAL := .venv-minimal
-PIP := pip install --quiet --disable-pip-version-check --constraint constraints.txt
+OLDEST := .venv-oldest
+QUIET := pip install --quiet --disable-pip-version-check
+PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test quick lint smoke docs clean
+.PHONY: demo test quick lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -35,6 +37,17 @@ $(MINIMAL)/.ready: pyproject.toml constraints.txt
 	$(MINIMAL)/bin/$(PIP) .
 	touch $@
 
+# the same with the oldest versions that pyproject.toml claims
+oldest: $(OLDEST)/.ready
+	rm -rf build
+	$(OLDEST)/bin/$(QUIET) --force-reinstall --no-deps .
+	PATH="$(CURDIR)/$(OLDEST)/bin:$$PATH" $(OLDEST)/bin/python -P .ci/smoke.py
+
+$(OLDEST)/.ready: pyproject.toml .ci/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/$(QUIET) --constraint .ci/oldest.txt .
+	touch $@
+
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
@@ -49,4 +62,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MINIMAL) build kinemask-demo site
+	rm -rf $(VENV) $(MINIMAL) $(OLDEST) build kinemask-demo site

@@ -10,6 +10,7 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_every_public_name_is_in_the_reference():
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_reference_names_what_is_there_and_says_something(name):
     assert (pkgutil.resolve_name(name).__doc__ or "").strip()
+
+
+def test_the_oldest_versions_claimed_are_those_tested():
+    claimed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    tested = dict(line.split("==") for line in (ROOT / ".ci" / "oldest.txt").read_text().splitlines()[1:])
+    bounds = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in claimed]
+    assert {b[1] for b in bounds if b} == set(tested)
+    assert all(tested[b[1]].startswith(b[2]) for b in bounds if b)
 
 
 # commands
