@@ -157,6 +157,14 @@ def test_what_may_be_meant(command, told, capsys):
     assert told in err
 
 
+def test_of_an_option_given_twice_the_last_counts(capsys):
+    words = ["--recipe", "mamp-demo", "--seed", "1", "--recipe=hacm-demo", "--seed", "2"]
+    status, out, _ = run(capsys, "pretrain", *words, "--print-config")
+    assert status == 0
+    assert "method: hacm\n" in out
+    assert "\nseed: 2\n" in out
+
+
 @pytest.mark.parametrize("spelled", ["--{}-{}", "--{}_{}"])
 def test_dashes_and_underscores(spelled, capsys):
     status, out, _ = run(
