@@ -25,7 +25,8 @@ from kinemask.recipes import recipes
 from kinemask.store.opening import open_store
 from kinemask.training.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 SMALL = {
     "sampling.frames": 24,
     "sampling.min_crop_frames": 12,
@@ -388,6 +389,27 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
     assert len(open_store(store)) == 16
 
 
+def test_the_first_pages_python_example_runs(made):
+    store, out = made
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    assert code
+    space: dict = {}
+    exec(code[1].replace("stores/nw-ucla", str(store)).replace("runs/hacm", str(out)), space)
+    assert space["features"].shape == (8, 16)
+
+
+def test_results_are_a_frame_and_a_table(made):
+    import kinemask
+
+    results = kinemask.evaluate("knn", made[1], seed=[0, 1])
+    frame = results.to_frame()
+    assert list(frame["seed"]) == [0, 1]
+    assert list(frame["accuracy"]) == [result.accuracy for result in results]
+    assert {"untrained_encoder.accuracy", "raw_coordinates_knn.accuracy", "macro_f1"} <= set(frame.columns)
+    assert "untrained encoder" in str(results)
+    assert results._repr_html_().lstrip().startswith("<table")
+
+
 def test_a_command_gives_the_signals_of_its_caller_back(capsys):
     before = signal.getsignal(signal.SIGTERM)
     assert run(capsys, "recipes")[0] == 0
@@ -397,4 +419,4 @@ def test_a_command_gives_the_signals_of_its_caller_back(capsys):
 def test_one_version():
     from kinemask.version import __version__
 
-    assert f"\nversion: {__version__}\n" in (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
