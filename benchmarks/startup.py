@@ -1,6 +1,7 @@
 """Start-up time of the command line, prepare speed, and peak memory of pre-training and of the demo.
 
     python benchmarks/startup.py --out benchmarks/results/startup.json [--demo]
+    python benchmarks/startup.py --answers --out benchmarks/results/answers.json
 
 Peak memory is the largest resident set that the kernel saw of the process (Linux).
 """
@@ -43,26 +44,28 @@ def command(*words: str, mistaken: bool = False) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=not mistaken, capture_output=True)
 
 
-def answer(*words: str, mistaken: bool = False) -> dict[str, float]:
+def answer(rounds: int, *words: str, mistaken: bool = False) -> dict[str, float]:
     """Seconds until a command answers, and the processor's share of them, which says little of what else runs."""
     used = lambda spent: spent.ru_utime + spent.ru_stime
     seconds, cpu = [], []
-    for _ in range(5):
+    for _ in range(rounds):
         before = used(resource.getrusage(resource.RUSAGE_CHILDREN))
         seconds.append(timed(command(*words, mistaken=mistaken)))
         cpu.append(used(resource.getrusage(resource.RUSAGE_CHILDREN)) - before)
     return {"seconds": round(median(seconds), 3), "cpu_seconds": round(median(cpu), 3)}
 
 
-def answers() -> dict[str, dict[str, dict[str, float]]]:
+def answers(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
     """Until every command's help, and a mistyped option of each, is answered."""
     asked = [("pretrain", "--recipe", "hacm-nw-ucla-small"), *(("evaluate", protocol) for protocol in PROTOCOLS)]
     asked += [(name,) for name in COMMANDS if name not in ("pretrain", "evaluate")]
     helps = [(), ("pretrain",), ("evaluate",), *asked]
     return {
-        "help": {" ".join(words): answer(*words, "--help") for words in helps},
-        "a mistyped option": {" ".join(words): answer(*words, "--wieght", "3", mistaken=True) for words in asked},
-        "a mistyped command": {"preprae": answer("preprae", mistaken=True)},
+        "help": {" ".join(words): answer(rounds, *words, "--help") for words in helps},
+        "a mistyped option": {
+            " ".join(words): answer(rounds, *words, "--wieght", "3", mistaken=True) for words in asked
+        },
+        "a mistyped command": {"preprae": answer(rounds, "preprae", mistaken=True)},
     }
 
 
@@ -100,6 +103,7 @@ def peak_memory(*words: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="answers of which the median counts")
     parser.add_argument("--answers", action="store_true", help="only how fast the command line answers")
     parser.add_argument("--demo", action="store_true", help="also run the whole demo (minutes)")
     given = parser.parse_args()
@@ -108,7 +112,8 @@ def main() -> None:
         "python_alone_seconds": median(
             timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(9)
         ),
-        "answers": answers(),
+        "rounds": given.rounds,
+        "answers": answers(given.rounds),
     }
     if given.answers:
         finish(results, given.out)
