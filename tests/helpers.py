@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
 from kinemask.training.settings import Settings, TrainingSettings
 from kinemask.windows.settings import SamplingSettings
+
+DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()  # real files
 
 CLASSES = ("wave", "kick", "bow")
 
