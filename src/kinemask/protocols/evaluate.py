@@ -24,7 +24,7 @@ from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision
-from kinemask.training.settings import Settings
+from kinemask.training.settings import LoopSettings, Settings
 from kinemask.version import NUMERICS, __version__
 from kinemask.windows.parts import parts
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
@@ -188,6 +188,7 @@ class Subject:
     def key(self, case: Case, settings: Any, seed: int, baselines: bool) -> Key:
         """What decides the result of a seed. A file that a setting names counts by its content."""
         values = asdict(settings)
+        asked = settings.precision if isinstance(settings, LoopSettings) else "auto"
         encoder = case.model.encoder
         return Key(
             protocol=self.protocol.name,
@@ -201,7 +202,7 @@ class Subject:
             architecture={"name": encoder.architecture, **asdict(encoder.settings)},
             store_sha256=self.store.identity,
             baselines_asked=baselines,
-            precision=precision(self.world.device),
+            precision=precision(self.world.device, asked),
             numerics=NUMERICS,
         )
 
