@@ -53,6 +53,7 @@ def test_forward_backward_and_mask(name, of):
     assert target.tokens.shape[:2] == (B, L)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_traced_it_is_the_same(name):
     """`training.compile`, with the compiler's tracer and without its code generation, which needs a C++ compiler."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kinemask.arguments import flatten
+from kinemask.arguments import flatten, read_settings
 from kinemask.draws import Draws
 from kinemask.models.classifiers import build_classifier
 from kinemask.nn.graph import (
@@ -16,13 +16,11 @@ from kinemask.nn.graph import (
 )
 from kinemask.nn.settings import EncoderSettings, GraphDecoderSettings, GraphEncoderSettings, HeadSettings
 from kinemask.nn.transformer import TransformerEncoder
-from kinemask.pretext import method
 from kinemask.pretext.settings import SkeletonMAESettings
 from kinemask.pretext.skeletonmae import SkeletonMAE
-from kinemask.protocols.finetune import FinetuneSettings
 from kinemask.recipes import recipes
 from kinemask.skeleton import PARTS, layout, layouts
-from kinemask.training.settings import Settings
+from kinemask.training.settings import FinetuneSettings, Settings
 from kinemask.windows.sampler import Batch
 from tasks import (
     again,
@@ -252,8 +250,8 @@ def test_the_papers_ablations_are_one_setting_each(option, values):
 
 
 def test_the_papers_fine_tuning():
-    s = method("skeletonmae").finetune
-    s = FinetuneSettings(**s | {"head": HeadSettings(**s["head"])})
+    recipe = Settings.from_recipe("skeletonmae-finegym", {"data": "somewhere", "split": "official"})
+    s = read_settings(FinetuneSettings, recipe.finetune)
     assert (s.optimizer, s.momentum, s.lr, s.schedule, s.milestones) == ("sgd", 0.9, 0.1, "steps", (90, 100))
     assert (s.epochs, s.warmup_epochs, s.batch_size, s.label_smoothing) == (110, 5, 128, 0.1)
     assert (s.head.kind, s.head.layers) == ("strl", 3)

@@ -1,4 +1,4 @@
-"""Fine-tuning: classifiers, drop path, layer-wise rates, transfer, from scratch, few labels, files, going on."""
+"""Fine-tuning as a protocol: what it leaves, from scratch, resuming, options, files, reports."""
 
 from __future__ import annotations
 
@@ -13,152 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from kinemask.protocols.protocols import PROTOCOLS
 from safetensors.torch import load_file, save_file
 
 from helpers import LIES, make_settings, metadata, same, state
 from kinemask import cli, evaluate, load_classifier, load_encoder
 from kinemask.errors import Stopped
-from kinemask.models.classifiers import TrainedClassifier, build_classifier
-from kinemask.nn.heads import MLPClassifier
-from kinemask.nn.settings import EncoderSettings, HeadSettings
-from kinemask.nn.transformer import Block, TransformerEncoder
-from kinemask.pretext import NAMES, method
-from kinemask.protocols.features import Part, parts
+from kinemask.nn.settings import HeadSettings
+from kinemask.pretext import method
+from kinemask.protocols.features import parts
 from kinemask.protocols.finetune import FinetuneSettings
-from kinemask.protocols.semi import SemiSettings
 from kinemask.protocols.settings import parse_protocol, protocol_parser, read_protocol, settings_of
 from kinemask.reports import report
 from kinemask.reports.reproduce import commands, evaluate_command
 from kinemask.reports.runs import Evaluation, read_runs
 from kinemask.runs.log import read_metrics
-from kinemask.skeleton import layout
-from kinemask.store.format import Clip
-from kinemask.store.writer import write_store
-from kinemask.training import optim
-from kinemask.training.distributed import World
-from kinemask.training.finetuning import Finetuning
 from kinemask.training.loop import Loop
 from kinemask.training.pretraining import pretrain
-
-QUICK = {"epochs": 3, "warmup_epochs": 1, "batch_size": 16, "device": "cpu", "head.hidden": 16}
-OF = layout("sbu15")
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch):
-    """Float32 everywhere, so that machines agree."""
-    for place in ("training.loop", "protocols.finetune", "protocols.features"):
-        monkeypatch.setattr(f"kinemask.{place}.bf16_pays", lambda device: False)
-
-
-@pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory) -> Path:
-    return pretrain(make_settings(tiny, encoder_layers=2), tmp_path_factory.mktemp("finetune") / "run", quiet=True)
-
-
-def small_encoder(of=OF, frames=12, **changes) -> TransformerEncoder:
-    torch.manual_seed(0)
-    settings = EncoderSettings(**{"layers": 3, "width": 16, "heads": 2, "segment_frames": 3} | changes)
-    return TransformerEncoder(of, frames, settings)
-
-
-# the network
-
-
-def test_the_classifier_is_the_papers_head_on_joints_side_by_side():
-    encoder = small_encoder()
-    model = MLPClassifier(encoder, 4, HeadSettings(hidden=8, dropout=0.3)).eval()
-    assert [type(m).__name__ for m in model.head] == ["Dropout", "Linear", "BatchNorm1d", "ReLU", "Linear"]
-    x, clip_index = torch.randn(3, 12, 15, 3), torch.tensor([1, 0, 1])
-    tokens = encoder(x)  # (B, P, V, D)
-    clips = torch.stack([tokens[1].mean(0).flatten(), tokens[[0, 2]].mean((0, 1)).flatten()])
-    torch.testing.assert_close(model(x, clip_index, 2), model.head(clips))
-    assert HeadSettings() == HeadSettings(kind="mlp", hidden=2048, dropout=0.3, layers=3)
-
-
-def test_drop_path_skips_rows_and_makes_up_for_it():
-    torch.manual_seed(0)
-    block = Block(8, 2, 2.0).train()
-    x = torch.randn(64, 5, 8)
-    whole = block(x)
-    block.drop_path = 0.4
-    torch.manual_seed(1)
-    kept = (torch.rand(64) >= 0.4).float()[:, None, None], (torch.rand(64) >= 0.4).float()[:, None, None]
-    half = x + kept[0] / 0.6 * block.attention(block.norm1(x))
-    expected = half + kept[1] / 0.6 * block.mlp(block.norm2(half))
-    torch.manual_seed(1)
-    torch.testing.assert_close(block(x), expected)
-    torch.testing.assert_close(block.eval()(x), whole)
-    block.train().drop_path = math.nextafter(1, 0)  # nothing is left
-    assert torch.equal(block(x), x)
-
-
-@pytest.mark.parametrize(("layers", "expected"), [(1, [0.3]), (3, [0, 0.15, 0.3])])
-def test_drop_path_rises_linearly(layers, expected):
-    encoder = small_encoder(layers=layers)
-    encoder.set_drop_path(0.3)
-    assert [block.drop_path for block in encoder.trunk.blocks] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
-    """Absent bodies do not exist, a clip's bodies are one clip, and every parameter learns."""
-    chosen, settings = method(name), make_settings(tiny, name)
-    encoder = chosen.build_encoder(tiny.layout, 24, settings.encoder)
-    model = build_classifier(encoder, 3, HeadSettings(**chosen.finetune.get("head", {}) | {"hidden": 8}))
-    x, clip_index = torch.randn(6, 24, 15, 3), torch.tensor([0, 0, 1, 2, 3, 3])
-    out = model(x, clip_index, 4)
-    assert out.shape == (4, 3)
-    F.cross_entropy(out, torch.tensor([0, 1, 2, 0])).backward()
-    lost = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
-    assert not lost
-    model.eval()
-    alone = model(x[2:3], torch.zeros(1, dtype=torch.long), 1)
-    torch.testing.assert_close(model(x, clip_index, 4)[1:2], alone, atol=1e-5, rtol=1e-4)
-    grouped = [id(p) for group in model.depth_groups() for p in group]
-    assert len(set(grouped)) == len(grouped)
-    assert {id(p) for p in encoder.parameters()} <= set(grouped) <= {id(p) for p in model.parameters()}
-
-
-# learning rates
-
-
-def test_layer_decay():
-    encoder = small_encoder()
-    model = MLPClassifier(encoder, 4, HeadSettings(hidden=8))
-    names = {id(p): n for n, p in model.named_parameters()}
-    groups = optim.layer_groups(model, model.depth_groups(), 0.05, 0.5)
-    scale = {names[id(p)]: g["scale"] for g in groups for p in g["params"]}
-    decay = {names[id(p)]: g["weight_decay"] for g in groups for p in g["params"]}
-    assert scale.keys() == dict(model.named_parameters()).keys()
-    assert {scale[n] for n in scale if n.startswith("head")} == {1.0}
-    for i, expected in enumerate((0.125, 0.25, 0.5)):
-        assert {scale[n] for n in scale if f"blocks.{i}." in n} == {expected}
-    assert scale["encoder.trunk.norm.weight"] == 0.5
-    assert scale["encoder.embedding.tokenizer.weight"] == scale["encoder.embedding.spatial_position"] == 0.0625
-    assert decay["encoder.embedding.tokenizer.weight"] == decay["head.1.weight"] == 0.05
-    assert decay["head.1.bias"] == decay["head.2.weight"] == decay["encoder.embedding.temporal_position"] == 0
-    assert len(optim.layer_groups(model, model.depth_groups(), 0.05, 1.0)) == len(groups)
-
-
-def test_the_loop_scales_the_groups(run, tiny, tmp_path):
-    job = make_job(run, tiny)
-    Loop(job, tmp_path, World(0, 1, torch.device("cpu")), quiet=True).advance(job.task)
-    for group in job.optimizer.param_groups:
-        assert group["lr"] == pytest.approx(job.learning_rate(0) * group["scale"])
-    assert len({g["scale"] for g in job.optimizer.param_groups}) == 4
-
-
-def test_steps_of_the_learning_rate():
-    s = FinetuneSettings(epochs=110, warmup_epochs=5, lr=0.1, schedule="steps", milestones=(90, 100), optimizer="sgd")
-    rate = [optim.stepped_rate(step, 10, s, s.milestones) for step in range(1100)]
-    assert rate[0] == 0
-    assert rate[25] == pytest.approx(0.05)
-    assert set(rate[50:900]) == {0.1}
-    assert rate[900:1000] == pytest.approx([0.01] * 100)
-    assert rate[1000:] == pytest.approx([0.001] * 100)
 
 
 def test_the_defaults_are_the_papers():
@@ -174,59 +45,6 @@ def test_the_defaults_are_the_papers():
     assert (ssl.epochs, ssl.warmup_epochs, ssl.batch_size, ssl.label_smoothing) == (110, 5, 128, 0.1)
     assert (ssl.layer_decay, ssl.drop_path) == (1.0, 0.0)
     assert ssl.head == HeadSettings(kind="strl", hidden=256, dropout=0.0, layers=3)
-
-
-# the job
-
-
-def make_job(run, store, clips=None, **changes) -> Finetuning:
-    train, test = parts(store, "xsub", "cpu", "fill")
-    if clips is not None:
-        train = Part.of(store, train.clips[:clips], "training", "cpu", "fill")
-    model = load_encoder(run)
-    settings = FinetuneSettings(**{"epochs": 2, "warmup_epochs": 0, "batch_size": 8} | changes)
-    classifier = MLPClassifier(model.encoder, len(store.classes), HeadSettings(hidden=8))
-    trained = TrainedClassifier(classifier, model.sampling, store.classes, dict(model.record))
-    config = {"seed": 0, "split": "xsub", "data": str(store.path), "method": "mamp"}
-    return Finetuning(trained, model.encoder, store, train, test, settings, config, World(0, 1, torch.device("cpu")))
-
-
-@pytest.mark.parametrize(("clips", "steps"), [(2, 1), (3, 1), (8, 1), (9, 2), (17, 3), (20, 3)])
-def test_an_epoch_has_every_clip_once_and_no_step_of_one(clips, steps, run, tiny):
-    job = make_job(run, tiny, clips)
-    assert job.steps_per_epoch == steps
-    for epoch in range(2):
-        every = [job.clips(epoch * steps + i) for i in range(steps)]
-        assert sorted(torch.cat(every).tolist()) == list(range(clips))
-        assert all(2 <= len(one) <= 9 for one in every)
-    assert set(job.names(0)) == {tiny.names[job.train.clips[i]] for i in job.clips(0)}
-    batch = job.sample(0, 0, 1)
-    assert batch.labels.tolist() == job.train.labels[job.clips(0)].tolist()
-    assert len(batch.x) == len(batch.clip_index) == int((torch.isin(job.train.tracks.clip, job.clips(0))).sum())
-    assert job.task(batch)["loss"].isfinite()
-
-
-def test_parts_of_a_batch_are_the_batch(run, tiny):
-    job = make_job(run, tiny)
-    whole, halves = job.sample(1, 0, 1), [job.sample(1, part, 2) for part in range(2)]
-    assert torch.equal(torch.cat([h.labels for h in halves]), whole.labels)
-    torch.testing.assert_close(torch.cat([h.x for h in halves]), whole.x)
-
-
-def test_a_single_clip_is_told(run, tiny):
-    with pytest.raises(ValueError, match=r"at least 2 labelled training clips.*there are 1"):
-        make_job(run, tiny, 1)
-
-
-def test_labels_are_smoothed(run, tiny):
-    job = make_job(run, tiny, label_smoothing=0.3, drop_path=0.0)
-    batch, model = job.sample(0, 0, 1), job.task.eval()
-    logits = model.classifier(batch.x, batch.clip_index, len(batch.labels))
-    target = 0.7 * F.one_hot(batch.labels, 3).float() + 0.1
-    torch.testing.assert_close(model(batch)["loss"], -(target * logits.log_softmax(1)).sum(1).mean())
-
-
-# a fine-tune
 
 
 def test_finetune_leaves_what_it_promises(run, tiny, tmp_path):
@@ -488,14 +306,6 @@ def test_bad_settings_are_told(change, match, run, tiny):
         evaluate("finetune", run, tiny.path, "xsub", **QUICK | change)
 
 
-@pytest.mark.parametrize(
-    "change", [{"momentum": 0.5}, {"optimizer": "sgd", "betas": (0.5, 0.9)}, {"milestones": (3,)}], ids=str
-)
-def test_settings_without_effect_are_told(change):
-    with pytest.warns(UserWarning, match="no effect"):
-        FinetuneSettings(**change)
-
-
 def test_what_does_not_go_together_is_told(run, tiny, tmp_path):
     with pytest.raises(ValueError, match="either a run or a recipe"):
         evaluate("finetune", None, tiny.path, "xsub")
@@ -541,191 +351,6 @@ def test_a_report_shows_it_and_how_to_do_it_again(scratch, own, tiny, tmp_path):
     own_settings = {k: v for k, v in given.items() if k in kind.__dataclass_fields__}
     assert json.loads(json.dumps(asdict(parse_protocol(kind, own_settings)))) == run.evaluations[0].about["settings"]
     assert len(results) == len(run.evaluations[0].results)
-
-
-# another skeleton
-
-
-def test_joints_are_matched_by_name():
-    before = small_encoder(layout("ntu25"))
-    after, matched = before.transfer(layout("kinect20"), 12)
-    here, there = before.layout.joints, after.layout.joints
-    assert matched == [name for name in there if name in here]
-    assert len(matched) == 17
-    fresh = small_encoder(layout("kinect20"))
-    for i, name in enumerate(there):
-        own = after.embedding.spatial_position[0, i]
-        if name in matched:
-            assert torch.equal(own, before.embedding.spatial_position[0, here.index(name)])
-        else:
-            assert not (before.embedding.spatial_position[0] == own).all(1).any()
-            assert own.abs().max() < 0.1
-    for name, value in before.state_dict().items():
-        if name != "embedding.spatial_position":
-            assert torch.equal(value, after.state_dict()[name]), name
-    assert fresh.state_dict().keys() == after.state_dict().keys()
-    same_again, everything = before.transfer(layout("ntu25"), 12)
-    assert everything == list(here)
-    assert same(same_again.state_dict(), before.state_dict())
-
-
-def test_pruned_joints_are_matched_too():
-    before = small_encoder(layout("ntu25"), joints="pruned")
-    after, matched = before.transfer(layout("kinect20"), 12)
-    kept = lambda e: [e.layout.joints[j] for j in e.joints]
-    assert matched == [name for name in kept(after) if name in kept(before)]
-    for name in matched:
-        a, b = (e.embedding.spatial_position[0, kept(e).index(name)] for e in (after, before))
-        assert torch.equal(a, b)
-
-
-def test_from_three_coordinates_to_two_and_to_other_windows():
-    before = small_encoder(layout("ntu25"))
-    after, matched = before.transfer(layout("coco17"), 24)
-    assert set(matched) == set(layout("coco17").joints) & set(layout("ntu25").joints)
-    x = torch.randn(2, 12, 25, 3)
-    flat = torch.cat([x[..., :2], torch.zeros_like(x[..., :1])], -1)
-    a = before.embedding.tokenize(flat, torch.tensor([5]))
-    b = after.embedding.tokenize(torch.nn.functional.pad(x[:, :, [5] * 17, :2], (0, 0, 0, 0, 0, 12)), torch.tensor([3]))
-    torch.testing.assert_close(a, b[:, :4])
-    expected = F.interpolate(before.embedding.temporal_position[:, 0].T[None], 8, mode="linear", align_corners=False)[
-        0
-    ].T
-    torch.testing.assert_close(after.embedding.temporal_position[:, 0], expected)
-    back, _ = after.transfer(layout("ntu25"), 12)
-    w = lambda e: e.embedding.tokenizer.weight.view(16, 3, -1)
-    assert torch.equal(w(back)[..., :2], w(before)[..., :2])
-
-
-@pytest.fixture(scope="module")
-def kinect(tmp_path_factory):
-    rng, of = np.random.default_rng(0), layout("kinect20")
-    clips = [
-        Clip(f"k{i}", rng.normal(0, 0.3, (1, 20 + i, 20, 3)), i % 2, {"split:x": "test" if i % 3 == 0 else "train"})
-        for i in range(12)
-    ]
-    return write_store(tmp_path_factory.mktemp("kinect") / "kinect", clips, of, ["a", "b"], meta={"dataset": "kinect"})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_transfer_to_another_skeleton_says_what_matched(name, tiny, kinect, tmp_path):
-    run = pretrain(make_settings(tiny, name, training_epochs=1), tmp_path / "run", quiet=True)
-    (result,) = evaluate("finetune", run, kinect.path, "x", **QUICK)
-    named = lambda of: [of.joints[j] for j in of.kept(result["run"]["settings"]["encoder"]["joints"])]
-    kept, before = named(kinect.layout), named(tiny.layout)
-    assert result["moved_from"] == "sbu15"
-    assert result["joints_matched"] == [joint for joint in kept if joint in before]
-    assert result["joints_new"] == [joint for joint in kept if joint not in before]
-    assert result["controls"]["from_scratch"] is not None
-    model = load_classifier(result["weights"])
-    assert (model.layout.name, model.classes) == ("kinect20", ["a", "b"])
-
-
-def test_transfer_on_the_command_line(run, kinect, capsys):
-    quick = ["--epochs", "1", "--warmup_epochs", "0", "--head.hidden", "8", "--device", "cpu", "--controls", "false"]
-    where = ["--run", str(run), "--data", str(kinect.path), "--split", "x"]
-    assert cli.main(["evaluate", "finetune", *where, *quick]) == 0
-    said = capsys.readouterr().out
-    matched = [joint for joint in kinect.layout.joints if joint in OF.joints]
-    assert f"{len(matched)} of 20 joints matched by name" in said
-
-
-# few labels
-
-
-def ask_semi(run, store, **more):
-    quick = QUICK | {"epochs": 1, "warmup_epochs": 0, "controls": False, "seed": 0}
-    return evaluate("semi", run, store.path, "xsub", **quick | more)
-
-
-def test_labels_are_drawn_class_by_class(run, tiny):
-    train, _ = parts(tiny, "xsub", "cpu", "fill")
-    counts = torch.bincount(train.labels)
-    for more, expected in (
-        ({"fraction": 0.3}, [max(1, round(0.3 * int(n))) for n in counts]),
-        ({"fraction": 0.01}, [1, 1, 1]),
-        ({"per_class": 4}, [4, 4, 4]),
-        ({"per_class": 100}, counts.tolist()),
-    ):
-        (result,) = ask_semi(run, tiny, **more)
-        index = [tiny.names.index(name) for name in result["labels"]]
-        assert set(index) <= set(train.clips.tolist())
-        assert len(set(index)) == len(index) == result["training_clips"]
-        assert np.bincount(tiny.labels[index], minlength=3).tolist() == expected
-
-
-def test_draws_differ_by_seed_repeat_and_nest(run, tiny):
-    draws = [r["labels"] for r in ask_semi(run, tiny, seed=[0, 1], per_class=3)]
-    assert draws[0] != draws[1]
-    assert ask_semi(run, tiny, seed=1, per_class=3)[0]["labels"] == draws[1]
-    assert set(ask_semi(run, tiny, per_class=2)[0]["labels"]) < set(draws[0])
-
-
-def test_only_drawn_labels_are_used(run, tiny, tmp_path):
-    """Other labels may be anything."""
-    (result,) = ask_semi(run, tiny, per_class=2)
-    clips = []
-    for i, name in enumerate(tiny.names):
-        fields = {k: str(v[i]) for k, v in tiny.fields.items() if not k.endswith("-val")}
-        label = int(tiny.labels[i])
-        if fields["split:xsub"] == "train" and label >= 0 and name not in result["labels"]:
-            label = (label + 1) % 3
-        clips.append(Clip(name, np.array(tiny.clip(i)), None if label < 0 else label, fields))
-    other = write_store(tmp_path / "other", clips, tiny.layout, tiny.classes, meta={"dataset": "other"})
-    (again,) = ask_semi(run, other, labels=result["path"])
-    assert again["labels"] == result["labels"]
-    scores = [
-        np.load(Path(r["path"]).with_name(Path(r["path"]).stem + "-scores.npz"))["scores"] for r in (result, again)
-    ]
-    np.testing.assert_array_equal(*scores)
-
-
-def test_an_earlier_draw_can_be_taken(run, tiny):
-    first, second = ask_semi(run, tiny, seed=[0, 1], per_class=2)
-    (taken,) = ask_semi(run, tiny, labels=second["path"])
-    assert taken["labels"] == second["labels"] != first["labels"]
-    assert taken["hash"] not in (first["hash"], second["hash"])
-
-
-def test_draws_that_cannot_be_taken_are_told(run, tiny, tmp_path):
-    path = tmp_path / "draw.json"
-    with pytest.raises(ValueError, match="no file"):
-        ask_semi(run, tiny, labels=str(path))
-    test_clip = tiny.names[tiny.split("xsub")[1][0]]
-    for content, match in (
-        ("{", "not a result"),
-        ("[1]", "not a result"),
-        ('{"labels": []}', "not a result"),
-        ('{"labels": [1]}', "not a result"),
-        (json.dumps({"labels": ["nobody"]}), "'nobody'"),
-        (json.dumps({"labels": [test_clip]}), f"'{test_clip}', which is no labelled training clip"),
-    ):
-        path.write_text(content)
-        with pytest.raises(ValueError, match=match):
-            ask_semi(run, tiny, labels=str(path))
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [({"fraction": 0.0}, "fraction"), ({"fraction": 1.5}, "fraction"), ({"per_class": -1}, "per_class")],
-)
-def test_bad_fractions_are_told(change, match):
-    with pytest.raises(ValueError, match=match):
-        SemiSettings(**change)
-
-
-def test_semi_has_controls_of_the_same_draw(run, tiny, capsys):
-    quick = ["--epochs", "2", "--warmup_epochs", "0", "--head.hidden", "8", "--device", "cpu", "--per_class", "2"]
-    where = ["--run", str(run), "--data", str(tiny.path), "--split", "xsub"]
-    assert cli.main(["evaluate", "semi", *where, *quick]) == 0
-    said = capsys.readouterr().out
-    results = [json.loads(Path(line).read_text()) for line in said.splitlines() if line.endswith(".json")]
-    assert [r["seed"] for r in results] == [0, 1, 2, 3, 4]
-    assert "control: from scratch" in said
-    assert len({r["controls"]["raw_coordinates_knn"] for r in results}) > 1  # by the drawn clips alone
-
-
-# the command line
 
 
 def test_a_methods_own_options_are_on_its_command_line(tiny, tmp_path, capsys):
