@@ -15,6 +15,8 @@ from kinemask.runs.log import read_metrics
 from kinemask.training.pretraining import pretrain
 from loops import alike, environment
 
+pytestmark = pytest.mark.slow  # torchrun starts two processes
+
 TORCHRUN = """
 import os, sys, torch, yaml
 from kinemask.training.pretraining import pretrain

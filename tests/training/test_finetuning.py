@@ -94,6 +94,16 @@ def test_what_every_training_has_changes_fine_tuning_too(change, run, tiny, plai
     assert not same_weights(tmp_path, plain)
 
 
+def test_compile_is_heeded(run, tiny, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", compiled.append)
+    for asked in (False, True):
+        job = make_job(run, tiny, epochs=1, compile=asked)
+        run_job(job, tmp_path / str(asked), ALONE, quiet=True)
+        assert compiled == ([job.task] if asked else [])
+
+
+@pytest.mark.slow
 def test_what_is_trained_can_be_compiled(run, tiny, plain, tmp_path, monkeypatch):
     """Traced, and run as it stands: code generation needs a C++ compiler."""
     compiled, of_torch = [], nn.Module.compile

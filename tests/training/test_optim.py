@@ -45,7 +45,7 @@ def test_weight_decay_is_for_matrices_only(name, tiny, tmp_path):
     linear = {f"{n}.weight" for n, m in loop.task.named_modules() if isinstance(m, torch.nn.Linear)}
     assert decayed == linear & (decayed | plain)
     assert not any("position" in n or "mask_token" in n for n in decayed)
-    assert "encoder.tokenizer.weight" in decayed
+    assert "encoder.embedding.tokenizer.weight" in decayed
 
 
 def test_layer_decay():

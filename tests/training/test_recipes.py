@@ -108,7 +108,7 @@ def test_settings_by_their_dotted_names():
     for words in (["[0.1,0.2,0.3]"], ["0.1", "0.2", "0.3"]):
         assert parse(required("--sampling.rotation", *words)).sampling.rotation == (0.1, 0.2, 0.3)
     assert parse(required("--sampling.min-crop-frames=9", "--training.no-compile")).sampling.min_crop_frames == 9
-    assert parse(required("--data", "a", "b")).data == ["a", "b"]
+    assert parse(["--recipe", RECIPE, "--data", "a", "b", "--split", "s"]).data == ["a", "b"]
 
 
 @pytest.mark.parametrize(
