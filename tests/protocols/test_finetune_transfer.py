@@ -12,6 +12,7 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
+from tuning import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +27,24 @@ def kinect(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_transfer_to_another_skeleton_says_what_matched(name, tiny, kinect, tmp_path):
-    run = pretrain(make_settings(tiny, name, training_epochs=1), tmp_path / "run", quiet=True)
+    settings = make_settings(tiny, name, training_epochs=1)
+    run = pretrain(settings, tmp_path / "run", quiet=True)
     (result,) = evaluate("finetune", run, kinect.path, "x", **QUICK)
-    named = lambda of: [of.joints[j] for j in of.kept(result["run"]["settings"]["encoder"]["joints"])]
+    named = lambda of: [of.joints[j] for j in of.kept(settings.encoder.joints)]
     kept, before = named(kinect.layout), named(tiny.layout)
-    assert result["moved_from"] == "sbu15"
-    assert result["joints_matched"] == [joint for joint in kept if joint in before]
-    assert result["joints_new"] == [joint for joint in kept if joint not in before]
-    assert result["controls"]["from_scratch"] is not None
-    model = load_classifier(result["weights"])
+    assert result.transfer.layout == "sbu15"
+    assert result.transfer.matched == [joint for joint in kept if joint in before]
+    assert result.transfer.new == [joint for joint in kept if joint not in before]
+    assert set(result.baselines) == {"from_scratch", "raw_coordinates_knn"}
+    model = load_classifier(result.weights)
     assert (model.layout.name, model.classes) == ("kinect20", ["a", "b"])
 
 
-def test_transfer_on_the_command_line(run, kinect, capsys):
-    quick = ["--epochs", "1", "--warmup_epochs", "0", "--head.hidden", "8", "--device", "cpu", "--controls", "false"]
+def test_transfer_on_the_command_line(tiny, kinect, tmp_path, capsys):
+    run = pretrain(make_settings(tiny, training_epochs=1), tmp_path / "run", quiet=True)
+    quick = ["--epochs", "1", "--warmup-epochs", "0", "--head.hidden", "8", "--device", "cpu", "--no-baselines"]
     where = ["--run", str(run), "--data", str(kinect.path), "--split", "x"]
     assert cli.main(["evaluate", "finetune", *where, *quick]) == 0
     said = capsys.readouterr().out
-    matched = [joint for joint in kinect.layout.joints if joint in OF.joints]
+    matched = [joint for joint in kinect.layout.joints if joint in tiny.layout.joints]
     assert f"{len(matched)} of 20 joints matched by name" in said

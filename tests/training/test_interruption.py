@@ -46,7 +46,9 @@ except Stopped as stopped:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "ignored"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(
+    ("number", "ignored"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True)]
+)
 def test_a_signal_saves_and_the_same_command_resumes(number, ignored, whole, tiny, tmp_path):
     config, run, driver = tmp_path / "settings.yaml", tmp_path / "run", tmp_path / "driver.py"
     settings = make_settings(tiny)
