@@ -332,9 +332,8 @@ def test_a_report_shows_it(scratch, own, tiny, tmp_path):
 
 def test_a_recipes_own_defaults_are_on_its_command_line(tiny, tmp_path, capsys):
     section = load_recipe("skeletonmae-finegym")["finetune"]
-    settings = Settings.from_dict(
-        make_settings(tiny, "skeletonmae", training_epochs=1).to_dict() | {"finetune": section}
-    )
+    config = make_settings(tiny, "skeletonmae", training_epochs=1).to_dict()
+    settings = Settings.from_dict(config | {"finetune": section})
     run = pretrain(settings, tmp_path / "run", quiet=True)
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "finetune", "--run", str(run), "--help"])
