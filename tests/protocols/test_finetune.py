@@ -179,7 +179,7 @@ def test_the_same_command_finds_what_is_finished(own, tiny, tmp_path, monkeypatc
     ask = lambda **more: evaluate("finetune", own, tiny.path, "xsub", **ALONE | more)[0]
     first = ask(out=tmp_path / "out")
     steps = count_steps(monkeypatch)
-    assert ask(out=tmp_path / "out") == ask() == first
+    assert ask(out=tmp_path / "out") == ask() == read_result(Path(first.path))
     assert not steps
     with pytest.raises(ValueError, match=r"finetune\.lr \(was 0.0003, now 0.1\)"):
         ask(out=tmp_path / "out", lr=0.1)

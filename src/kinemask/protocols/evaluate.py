@@ -49,7 +49,8 @@ def evaluate(
 ) -> Results:
     """One protocol on a run's encoder, with its baselines; writes and returns a result per seed.
 
-    A result that the run has already is found, not computed again. See `kinemask.evaluate`.
+    A result that the run has already is found, not computed again, unless its weights are to be in another `out`.
+    See `kinemask.evaluate`.
     """
     chosen = find_protocol(protocol)
     seeds = chosen.seeds if seed is None else (seed,) if isinstance(seed, int) else tuple(seed)
@@ -65,7 +66,9 @@ def evaluate(
         found: dict[int, Result] = {}
         if not overwrite:
             for one, key in keys.items():
-                if result := find_result(_folder(case, chosen, own, one, len(seeds) > 1), key):
+                result = find_result(_folder(case, chosen, own, one, len(seeds) > 1), key)
+                asked = seed_folder(case.out, one, len(seeds) > 1)  # where the weights are to be, too
+                if result is not None and (asked is None or result.weights == str(asked)):
                     found[one] = result
         left = [one for one in seeds if one not in found]
         if left:
