@@ -14,9 +14,10 @@ from kinemask.nn.heads import MLPClassifier
 from kinemask.nn.settings import EncoderSettings, HeadSettings
 from kinemask.nn.transformer import Block, TransformerEncoder
 from kinemask.pretext import NAMES, method
+from kinemask.skeleton import layout
 
 
-def small_encoder(of=OF, frames=12, **changes) -> TransformerEncoder:
+def small_encoder(of=layout("sbu15"), frames=12, **changes) -> TransformerEncoder:
     torch.manual_seed(0)
     settings = EncoderSettings(**{"layers": 3, "width": 16, "heads": 2, "segment_frames": 3} | changes)
     return TransformerEncoder(of, frames, settings)
@@ -62,7 +63,9 @@ def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
     """Absent bodies do not exist, a clip's bodies are one clip, and every parameter learns."""
     chosen, settings = method(name), make_settings(tiny, name)
     encoder = chosen.build_encoder(tiny.layout, 24, settings.encoder)
-    model = build_classifier(encoder, 3, HeadSettings(**chosen.finetune.get("head", {}) | {"hidden": 8}))
+    model = build_classifier(
+        encoder, 3, HeadSettings(kind="strl" if chosen.architecture == "graph" else "mlp", hidden=8)
+    )
     x, clip_index = torch.randn(6, 24, 15, 3), torch.tensor([0, 0, 1, 2, 3, 3])
     out = model(x, clip_index, 4)
     assert out.shape == (4, 3)
