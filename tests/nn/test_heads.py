@@ -17,7 +17,10 @@ from kinemask.pretext import NAMES, method
 from kinemask.skeleton import layout
 
 
-def small_encoder(of=layout("sbu15"), frames=12, **changes) -> TransformerEncoder:
+OF = layout("sbu15")
+
+
+def small_encoder(of=OF, frames=12, **changes) -> TransformerEncoder:
     torch.manual_seed(0)
     settings = EncoderSettings(**{"layers": 3, "width": 16, "heads": 2, "segment_frames": 3} | changes)
     return TransformerEncoder(of, frames, settings)
