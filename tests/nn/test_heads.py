@@ -16,7 +16,6 @@ from kinemask.nn.transformer import Block, TransformerEncoder
 from kinemask.pretext import NAMES, method
 from kinemask.skeleton import layout
 
-
 OF = layout("sbu15")
 
 

@@ -10,7 +10,6 @@ from kinemask.nn.settings import EncoderSettings
 from kinemask.nn.transformer import TransformerEncoder
 from kinemask.skeleton import layout
 
-
 OF = layout("sbu15")
 
 
