@@ -32,11 +32,11 @@ def test_teacher_and_student_are_evaluated_by_their_names(runs, tiny):
     run = runs[0]
     found = {}
     for name in ("encoder", "teacher", "student", "encoder-student"):
-        (found[name],) = kinemask.evaluate("knn", run, tiny.path, "xsub", encoder=name, controls=False, device="cpu")
-    assert found["teacher"]["path"] == found["encoder"]["path"]
-    assert found["student"]["path"] == found["encoder-student"]["path"]
-    assert found["teacher"]["encoder_sha256"] != found["student"]["encoder_sha256"]
-    assert found["student"]["encoder"] == "encoder-student"
+        (found[name],) = kinemask.evaluate("knn", run, tiny.path, "xsub", encoder=name, baselines=False, device="cpu")
+    assert found["teacher"].path == found["encoder"].path
+    assert found["student"].path == found["encoder-student"].path
+    assert found["teacher"].encoder_sha256 != found["student"].encoder_sha256
+    assert found["student"].encoder == "encoder-student"
 
 
 @pytest.mark.parametrize("name", ["teacher", "student"])
