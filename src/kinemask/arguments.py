@@ -259,7 +259,7 @@ def option(name: str) -> str:
 
 
 def peek(words: Sequence[str], name: str) -> str | None:
-    """The value of an option that decides which other options there are; as everywhere, the last one given counts."""
+    """The value of an option that decides which other options there are; of one given twice the last, as in `read`."""
     found = None
     for word, following in zip(words, [*words[1:], "--"], strict=True):
         if word.startswith(f"{option(name)}="):
