@@ -96,7 +96,7 @@ def test_what_every_training_has_changes_fine_tuning_too(change, run, tiny, plai
 
 def test_compile_is_heeded(run, tiny, tmp_path, monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", compiled.append)
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
     for asked in (False, True):
         job = make_job(run, tiny, epochs=1, compile=asked)
         run_job(job, tmp_path / str(asked), ALONE, quiet=True)
