@@ -1,10 +1,14 @@
-# Each target is self-sufficient on a fresh machine with Python 3.11 or newer: it makes .venv, installs, runs.
+# Each target is self-sufficient on a fresh machine with Python 3.11 or newer: it makes its environment, installs, runs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+MINIMAL := .venv-minimal
+OLDEST := .venv-oldest
+QUIET := pip install --quiet --disable-pip-version-check
+PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test quick lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -12,24 +16,50 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
+quick: $(READY)
+	$(BIN)/pytest -m "not slow"
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+# the package as users install it: its own dependencies alone, and no link to this folder
+smoke: $(MINIMAL)/.ready
+	rm -rf build
+	$(MINIMAL)/bin/$(PIP) --force-reinstall --no-deps .
+	PATH="$(CURDIR)/$(MINIMAL)/bin:$$PATH" $(MINIMAL)/bin/python -P .ci/smoke.py
+
+$(MINIMAL)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(MINIMAL)
+	$(MINIMAL)/bin/$(PIP) torch
+	$(MINIMAL)/bin/$(PIP) .
+	touch $@
+
+# the same with the oldest versions that pyproject.toml claims
+oldest: $(OLDEST)/.ready
+	rm -rf build
+	$(OLDEST)/bin/$(QUIET) --force-reinstall --no-deps .
+	PATH="$(CURDIR)/$(OLDEST)/bin:$$PATH" $(OLDEST)/bin/python -P .ci/smoke.py
+
+$(OLDEST)/.ready: pyproject.toml .ci/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/$(QUIET) --constraint .ci/oldest.txt .
+	touch $@
+
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 $(VENV)/.docs: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/$(PIP) --editable '.[docs]'
 	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/$(PIP) torch
+	$(BIN)/$(PIP) --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) kinemask-demo site
+	rm -rf $(VENV) $(MINIMAL) $(OLDEST) build kinemask-demo site

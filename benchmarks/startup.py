@@ -1,6 +1,7 @@
 """Start-up time of the command line, prepare speed, and peak memory of pre-training and of the demo.
 
     python benchmarks/startup.py --out benchmarks/results/startup.json [--demo]
+    python benchmarks/startup.py --answers --out benchmarks/results/answers.json
 
 Peak memory is the largest resident set that the kernel saw of the process (Linux).
 """
@@ -8,6 +9,7 @@ Peak memory is the largest resident set that the kernel saw of the process (Linu
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from statistics import median
 from common import arguments, finish, one_person_store
 from kinemask.cli import COMMANDS
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.readers import READERS, ReadOptions
+from kinemask.readers import ReadOptions, reader
 from kinemask.synthetic.recordings import write_recordings
 
 PEAK = """
@@ -42,14 +44,29 @@ def command(*words: str, mistaken: bool = False) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-m", "kinemask", *words], check=not mistaken, capture_output=True)
 
 
-def answers() -> dict[str, float]:
-    """Seconds until every command's help, and a mistyped option of each, is answered."""
-    recipe = ("pretrain", "--recipe", "hacm-nw-ucla-small")
-    asked = [recipe, ("pretrain",), ("evaluate",), *(("evaluate", protocol) for protocol in PROTOCOLS)]
+def answer(rounds: int, *words: str, mistaken: bool = False) -> dict[str, float]:
+    """Seconds until a command answers, and the processor's share of them, which says little of what else runs."""
+    used = lambda spent: spent.ru_utime + spent.ru_stime
+    seconds, cpu = [], []
+    for _ in range(rounds):
+        before = used(resource.getrusage(resource.RUSAGE_CHILDREN))
+        seconds.append(timed(command(*words, mistaken=mistaken)))
+        cpu.append(used(resource.getrusage(resource.RUSAGE_CHILDREN)) - before)
+    return {"seconds": round(median(seconds), 3), "cpu_seconds": round(median(cpu), 3)}
+
+
+def answers(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Until every command's help, and a mistyped option of each, is answered."""
+    asked = [("pretrain", "--recipe", "hacm-nw-ucla-small"), *(("evaluate", protocol) for protocol in PROTOCOLS)]
     asked += [(name,) for name in COMMANDS if name not in ("pretrain", "evaluate")]
-    help_of = {" ".join(words): median(timed(command(*words, "--help")) for _ in range(3)) for words in asked}
-    mistake = median(timed(command(*recipe, "--encoder.widht", "3", mistaken=True)) for _ in range(3))
-    return {**help_of, "a mistyped option": mistake}
+    helps = [(), ("pretrain",), ("evaluate",), *asked]
+    return {
+        "help": {" ".join(words): answer(rounds, *words, "--help") for words in helps},
+        "a mistyped option": {
+            " ".join(words): answer(rounds, *words, "--wieght", "3", mistaken=True) for words in asked
+        },
+        "a mistyped command": {"preprae": answer(rounds, "preprae", mistaken=True)},
+    }
 
 
 def preparing() -> dict[str, float]:
@@ -59,9 +76,9 @@ def preparing() -> dict[str, float]:
         written = timed(lambda: write_recordings(recordings, subjects=8))
         files = sorted(recordings.iterdir())
         size = sum(f.stat().st_size for f in files) / 1e6
-        source = READERS["synthetic"]
-        options = ReadOptions(layout=source.choose_layout(None))
-        read = min(timed(lambda: [source.read(f, options) for f in files]) for _ in range(3))
+        source = reader("synthetic")
+        items = source.scan(recordings).items
+        read = min(timed(lambda: [source.read(item, ReadOptions()) for item in items]) for _ in range(3))
         stores = iter(range(100))
         prepare = ("prepare", "synthetic", str(recordings))
         whole = {
@@ -86,17 +103,22 @@ def peak_memory(*words: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="answers of which the median counts")
+    parser.add_argument("--answers", action="store_true", help="only how fast the command line answers")
     parser.add_argument("--demo", action="store_true", help="also run the whole demo (minutes)")
     given = parser.parse_args()
     results: dict[str, object] = {
         "benchmark": "start-up, preparation, memory",
-        "help_seconds": median(timed(command("--help")) for _ in range(9)),
         "python_alone_seconds": median(
             timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(9)
         ),
-        "answers_seconds": answers(),
-        "preparation": preparing(),
+        "rounds": given.rounds,
+        "answers": answers(given.rounds),
     }
+    if given.answers:
+        finish(results, given.out)
+        return
+    results["preparation"] = preparing()
     memory = {}
     with one_person_store(32) as store, tempfile.TemporaryDirectory() as runs:
         for recipe, batch in (("mamp-ntu120", 16), ("hacm-ntu60", 16), ("hacm-demo", 32)):

@@ -18,7 +18,7 @@ from latex2mathml.converter import convert
 from kinemask import cli
 from kinemask.pretext import NAMES
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.readers import READERS
+from kinemask.readers import readers as known_readers
 from kinemask.recipes import load_recipe, recipes
 from kinemask.skeleton import layout, layouts
 
@@ -85,10 +85,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def readers() -> str:
     """What each reader reads, its splits, and what a complete copy holds."""
     rows = []
-    for r in READERS.values():
+    for r in known_readers().values():
         splits = "<br>".join(f"`{name}`: {rule.description}" for name, rule in r.splits.items()) or "the files' own"
-        counts = [f"{r.expected[k]:,} {k}" for k in ("files", "clips") if k in r.expected]
-        counts += [f"`{name}` {a:,} / {b:,}" for name, (a, b) in r.expected.get("splits", {}).items()]
+        whole = {} if r.expected is None else {"files": r.expected.files, "clips": r.expected.clips}
+        counts = [f"{count:,} {what}" for what, count in whole.items() if count]
+        counts += [f"`{name}` {a:,} / {b:,}" for name, (a, b) in (r.expected.splits if r.expected else {}).items()]
         shapes = " or ".join(f"`{x}`" for x in (r.layout, *r.other_layouts) if x) or "any"
         rows.append(
             [f"`{r.name}`", html.escape(r.title), shapes, splits, "<br>".join(counts) or "–", r.citation or "–"]

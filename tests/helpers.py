@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from kinemask.pretext import method
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
 from kinemask.training.settings import Settings, TrainingSettings
 from kinemask.windows.settings import SamplingSettings
+
+DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()  # real files
 
 CLASSES = ("wave", "kick", "bow")
 
@@ -23,28 +28,6 @@ _MOVING = (("left_hand", "left_elbow"), ("right_foot", "right_knee"), ("head", "
 _LENGTHS = (90, 40, 64, 33, 1, 75, 50, 12, 2, 60, 24, 85, 17, 48, 7)
 
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
-
-LIES = {
-    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-100]),
-    "empty": lambda p: p.write_bytes(b""),
-    "text": lambda p: p.write_text("these are not weights"),
-    "pickle": lambda p: p.write_bytes(pickle.dumps(Hostile(p.parent / "trace"))),
-    "huge header": lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"),
-    "no metadata": lambda p: save_file(load_file(p), p),
-    "metadata of others": lambda p: save_file(load_file(p), p, metadata={"format": "pt"}),
-    "not JSON": lambda p: rewrite(p, lambda about: "{"),
-    "a list": lambda p: rewrite(p, lambda about: "[]"),
-    "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
-    "no method": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "method"}),
-    "unknown method": lambda p: rewrite(p, lambda about: about | {"method": "os"}),
-    "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
-    "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
-    "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
-    "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
-    "a weight missing": lambda p: save_file(
-        {k: v for k, v in load_file(p).items() if k != "tokenizer.bias"}, p, metadata=metadata(p)
-    ),
-}
 
 
 def recording(frames: int, label: int, of: Layout, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +112,50 @@ def same(a, b) -> bool:
     return a == b
 
 
-def metadata(path):
+# weight files that lie
 
+
+def metadata(path: Path) -> dict[str, str]:
+    """Of a safetensors file."""
     with safe_open(path, "pt") as f:
         return f.metadata()
+
+
+def rewrite(path: Path, change) -> None:
+    """Change what a weight file's metadata says: change(about) -> about, or text."""
+    about = change(json.loads(metadata(path)["kinemask"]))
+    text = about if isinstance(about, str) else json.dumps(about)
+    save_file(load_file(path), path, metadata={"kinemask": text})
+
+
+class Hostile:
+    """A pickle that would make a folder when it is loaded."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+LIES = {
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-100]),
+    "empty": lambda p: p.write_bytes(b""),
+    "text": lambda p: p.write_text("these are not weights"),
+    "pickle": lambda p: p.write_bytes(pickle.dumps(Hostile(p.parent / "trace"))),
+    "huge header": lambda p: p.write_bytes((2**60).to_bytes(8, "little") + b"{}"),
+    "no metadata": lambda p: save_file(load_file(p), p),
+    "metadata of others": lambda p: save_file(load_file(p), p, metadata={"format": "pt"}),
+    "not JSON": lambda p: rewrite(p, lambda about: "{"),
+    "a list": lambda p: rewrite(p, lambda about: "[]"),
+    "another format": lambda p: rewrite(p, lambda about: about | {"format": 99}),
+    "no architecture": lambda p: rewrite(p, lambda about: {k: v for k, v in about.items() if k != "architecture"}),
+    "unknown architecture": lambda p: rewrite(p, lambda about: about | {"architecture": "os"}),
+    "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
+    "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
+    "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
+    "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
+    "a weight missing": lambda p: save_file(
+        {k: v for k, v in load_file(p).items() if not k.endswith("tokenizer.bias")}, p, metadata=metadata(p)
+    ),
+}

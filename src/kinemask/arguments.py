@@ -261,13 +261,14 @@ def option(name: str) -> str:
 
 
 def peek(words: Sequence[str], name: str) -> str | None:
-    """The value of an option that decides which other options there are."""
+    """The value of an option that decides which other options there are; of one given twice the last, as in `read`."""
+    found = None
     for word, following in zip(words, [*words[1:], "--"], strict=True):
         if word.startswith(f"{option(name)}="):
-            return word.partition("=")[2]
-        if word == option(name) and not following.startswith("--"):
-            return following
-    return None
+            found = word.partition("=")[2]
+        elif word == option(name) and not following.startswith("--"):
+            found = following
+    return found
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,7 +20,7 @@ def closest(name: str, known: Iterable[str], shown: Callable[[str], str] = str) 
     known = list(known)
     last = name.rpartition(".")[2]
     same = [k for k in known if "." in k and k.rpartition(".")[2] == last]
-    found = same or get_close_matches(name, known, 1)
+    found = same or get_close_matches(name, known, 1, cutoff=0.7)
     return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
 
 

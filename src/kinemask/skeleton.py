@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from kinemask.checks import meant
 from kinemask.layout_file import MIRRORED, PARTS, find_root, parse_layout
 
 __all__ = ["PARTS", "Layout", "layout", "layouts"]
@@ -128,15 +129,14 @@ def layout(name_or_path: str | Path) -> Layout:
 
     A file that gives no `name` is called by its own.
 
-    Raises ValueError listing the shipped names, or naming the file and what is wrong in it.
+    Raises ValueError saying which shipped one may be meant, or naming the file and what is wrong in it.
     """
     if str(name_or_path) in layouts():
         return _shipped(str(name_or_path))
     path = Path(name_or_path)
     if not path.is_file():
         raise ValueError(
-            f"no layout {str(name_or_path)!r}: it is neither a YAML file nor one of the shipped layouts"
-            f" ({', '.join(layouts())})"
+            f"unknown layout {str(name_or_path)!r}{meant(str(name_or_path), layouts(), 'a YAML file of your own')}"
         )
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)

@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}{meant(name, COMMANDS)}")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         COMMANDS[name](rest)
     except (ValueError, OSError, FloatingPointError) as error:
@@ -233,6 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 3) if _main_process() else 3
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     return 0
 
 

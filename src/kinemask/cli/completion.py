@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 
@@ -33,6 +34,7 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
 complete -o default -F _kinemask kinemask"""
 
 
+@cache
 def completions() -> dict[str, list[str]]:
     """What may follow each command; under "", the commands."""
     from kinemask.arguments import option

@@ -76,7 +76,7 @@ def prepare(
     name: str | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Reads a data set in its owners' layout and writes it as a store.
+    """Reads a data set in its original file layout and writes it as a store.
 
     dataset: a reader's name. src: the folder (or file) that holds it. store: the folder to write.
     layout: where the reader leaves a choice. exclude: a text file of clips to leave out, one name a line.

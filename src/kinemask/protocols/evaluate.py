@@ -25,7 +25,7 @@ from kinemask.store.opening import Store, open_store
 from kinemask.training import distributed
 from kinemask.training.distributed import World
 from kinemask.training.loop import precision
-from kinemask.training.settings import Settings
+from kinemask.training.settings import LoopSettings, Settings
 from kinemask.version import NUMERICS, __version__
 from kinemask.windows.parts import parts
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
@@ -50,7 +50,8 @@ def evaluate(
 ) -> Results:
     """One protocol on a run's encoder, with its baselines; writes and returns a result per seed.
 
-    A result that the run has already is found, not computed again. See `kinemask.evaluate`.
+    A result that the run has already is found, not computed again, unless its weights are to be in another `out`.
+    See `kinemask.evaluate`.
     """
     chosen = find_protocol(protocol)
     seeds = chosen.seeds if seed is None else (seed,) if isinstance(seed, int) else tuple(seed)
@@ -66,7 +67,9 @@ def evaluate(
         found: dict[int, Result] = {}
         if not overwrite:
             for one, key in keys.items():
-                if result := find_result(_folder(case, chosen, own, one, len(seeds) > 1), key):
+                result = find_result(_folder(case, chosen, own, one, len(seeds) > 1), key)
+                asked = seed_folder(case.out, one, len(seeds) > 1)  # where the weights are to be, too
+                if result is not None and (asked is None or result.weights == str(asked)):
                     found[one] = result
         left = [one for one in seeds if one not in found]
         if left:
@@ -190,6 +193,7 @@ class Subject:
         """What decides the result of a seed. A file that a setting names counts by its content."""
         values = asdict(settings)
         named = {name: Path(values[name]) for name in self.protocol.files if values[name] is not None}
+        asked = settings.precision if isinstance(settings, LoopSettings) else "auto"
         encoder = case.model.encoder
         return Key(
             protocol=self.protocol.name,
@@ -203,7 +207,7 @@ class Subject:
             architecture={"name": encoder.architecture, **asdict(encoder.settings)},
             store_sha256=self.store.identity,
             baselines_asked=baselines,
-            precision=precision(self.world.device),
+            precision=precision(self.world.device, asked),
             numerics=NUMERICS,
             files={name: sha256(path) for name, path in named.items() if path.is_file()},
         )

@@ -11,7 +11,7 @@ from kinemask.draws import Draws, key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
 from kinemask.store.opening import Store
-from kinemask.training.loop import bf16_pays
+from kinemask.training.loop import autocast
 from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
@@ -40,7 +40,7 @@ class Features:
         tracks = self.train.tracks
         sampler = Sampler(tracks, self.model.sampling)
         count, out = len(tracks.clips), []
-        with progress(f"view {number}", count, shown=not self.quiet) as report, self.autocast():
+        with progress(f"view {number}", count, shown=not self.quiet) as report, autocast(self.device):
             for first in range(0, count, BATCH):
                 rows = slice(first, min(first + BATCH, count))
                 track, clip_index = tracks.of_clips(torch.arange(count, device=self.device)[rows])
@@ -53,12 +53,9 @@ class Features:
     def test_views(self, tracks: Tracks) -> list[Tensor]:
         """Features of each of the `test_clips` test views of a part's tracks: a list of (N, D)."""
         sampler = Sampler(tracks, self.model.sampling)
-        with self.autocast():
+        with autocast(self.device):
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_pays(self.device))
 
 
 def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:

@@ -19,7 +19,7 @@ from kinemask.protocols.case import Case, Done, Outcome
 from kinemask.runs.result import Transfer, hash8
 from kinemask.runs.run import Run
 from kinemask.training.finetuning import Finetuning
-from kinemask.training.loop import bf16_pays, precision, run_job
+from kinemask.training.loop import autocast, precision, run_job
 from kinemask.training.settings import FinetuneSettings
 from kinemask.version import NUMERICS
 from kinemask.windows.parts import Part
@@ -109,7 +109,7 @@ def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int
         "finetune": asdict(settings),
         "training_clips": hash8({"names": train.names}),
         "store": store.identity,
-        "precision": precision(case.world.device),
+        "precision": precision(case.world.device, settings.precision),
         "numerics": NUMERICS,
     }
     return json.loads(json.dumps(config))
@@ -146,7 +146,7 @@ def finetune(
             for name in ("last.pt", "previous.pt"):
                 (folder / name).unlink(missing_ok=True)
     if scores is None:
-        with torch.autocast(case.world.device.type, torch.bfloat16, enabled=bf16_pays(case.world.device)):
+        with autocast(case.world.device, settings.precision):
             scores = model.eval().scores(Sampler(case.test.tracks, model.sampling))
     measured = [100 * line["test_accuracy"] for line in Run(folder).metrics() if "test_accuracy" in line]
     best = max(measured, default=None) if settings.test_every else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from kinemask.checks import meant
 from kinemask.readers.base import Complete, Failure, Item, Reader, ReadOptions, Scan, SplitRule
 from kinemask.readers.cleaning import Rejected
 
@@ -43,11 +44,11 @@ _REGISTERED: dict[str, Reader] = {}
 
 
 def reader(name: str) -> Reader:
-    """Reader of a data set by its name; ValueError that lists the names. Imports that reader only."""
+    """Reader of a data set by its name; ValueError that says which may be meant. Imports that reader only."""
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name not in _HOME:
-        raise ValueError(f"no reader {name!r}; there are: {', '.join((*NAMES, *_REGISTERED))}")
+        raise ValueError(f"unknown data set {name!r}{meant(name, (*NAMES, *_REGISTERED))}")
     module, variable = _HOME[name].split(".")
     return getattr(import_module(f"kinemask.readers.{module}"), variable)
 

@@ -24,7 +24,7 @@ from kinemask.runs.log import Log
 from kinemask.runs.result import Source, Trained
 from kinemask.runs.run import Run
 from kinemask.training import distributed, optim
-from kinemask.training.settings import LoopSettings
+from kinemask.training.settings import LoopSettings, Precision
 
 
 class Job:
@@ -118,7 +118,6 @@ class Loop:
         self.bad_step = torch.full((), NEVER, device=world.device)
         self.total = s.epochs * job.steps_per_epoch
         self.log_every = s.log_every or job.steps_per_epoch
-        self.bf16 = s.precision == "bf16" or (s.precision == "auto" and bf16_pays(world.device))
         if world.main:
             Run(run).claim(job.config)
         world.barrier()
@@ -193,11 +192,8 @@ class Loop:
 
     def measure(self) -> dict[str, float]:
         """The job's own numbers for the log."""
-        with self.autocast():
+        with autocast(self.world.device, self.job.training.precision):
             return self.job.measure(self.step / self.job.steps_per_epoch)
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bf16)
 
     def summed(self) -> dict[str, float]:
         """The sums for the log's next line, over all processes."""
@@ -219,7 +215,7 @@ class Loop:
             last = part == s.accumulate - 1
             sync = nullcontext() if last or world.size == 1 else module.no_sync()  # type: ignore[operator]
             with sync:
-                with self.autocast():
+                with autocast(world.device, s.precision):
                     out = module(batch)
                 (out["loss"] / s.accumulate).backward()
             for name, value in out.items():
@@ -304,6 +300,11 @@ def bf16_pays(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def precision(device: torch.device) -> str:
-    """What is computed in on this device, unless a setting says otherwise: bf16 or fp32."""
-    return "bf16" if bf16_pays(device) else "fp32"
+def precision(device: torch.device, asked: Precision = "auto") -> str:
+    """What is computed in on this device, bf16 or fp32, where a setting asks for one or leaves it open."""
+    return ("bf16" if bf16_pays(device) else "fp32") if asked == "auto" else asked
+
+
+def autocast(device: torch.device, asked: Precision = "auto") -> torch.autocast:
+    """The context in which that precision is computed in."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision(device, asked) == "bf16")

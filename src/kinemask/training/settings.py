@@ -17,6 +17,7 @@ from kinemask.recipes import load_recipe
 from kinemask.windows.settings import SamplingSettings
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(kw_only=True)
@@ -58,7 +59,7 @@ class LoopSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     momentum: float = 0.9
     clip_grad: float = 0.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     compile: bool = False
     log_every: int = 10
     save_every: int = 10

@@ -15,9 +15,11 @@ from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from kinemask import poincare
-from kinemask.nn import decoder, encoder, graph, transformer
+from kinemask.draws import Draws
+from kinemask.nn import decoder, encoder, graph, readouts, transformer
 from kinemask.pretext import NAMES, contrast, masks, targets
-from test_pretext import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
+from kinemask.windows import augment, resample, streams
+from tasks import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]
 Tokens = Float[Tensor, "B L D"]
@@ -28,14 +30,33 @@ Points = Float[Tensor, "B M W"]
 Kept, Masked = Int[Tensor, "B K"], Int[Tensor, "B M"]  # K + M = L
 # owner, name: what its arguments are called, and "return"
 SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
-    (sampling, "resample_positions"): {
-        "start": Float[Tensor, "B"],
+    (resample, "random_crop"): {"n": Int[Tensor, "B"], "u": Float[Tensor, "B 2"], "return": Float[Tensor, "B T"]},
+    (resample, "linear_positions"): {
+        "start": Shaped[Tensor, "B"],
         "length": Int[Tensor, "B"],
         "return": Float[Tensor, "B T"],
     },
-    (sampling, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
-    (sampling, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
-    (sampling, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
+    (resample, "interpolate"): {
+        "frames": Shaped[Tensor, "rows V C"],
+        "seen": Bool[Tensor, "rows V"],
+        **dict.fromkeys(("start", "n"), Int[Tensor, "B"]),
+        "position": Float[Tensor, "B T"],
+        "return": tuple[Clip, Bool[Tensor, "B T V"]],
+    },
+    (augment, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
+    (augment, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
+    (streams, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
+    (streams, "to_stream"): {
+        "x": Clip,
+        "valid": Bool[Tensor, "B T V"],
+        "parents": Int[Tensor, "V"],
+        "return": tuple[Clip, Bool[Tensor, "B T V"]],
+    },
+    (readouts, "mean_of_tokens"): {
+        "encoded": Float[Tensor, "B P V D"],
+        "clip_index": Int[Tensor, "B"],
+        "return": Float[Tensor, "N D"],
+    },
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
     (encoder.Encoder, "validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},
@@ -122,10 +143,12 @@ def called(monkeypatch):
 
 def test_shapes_are_as_documented(called):
     for of in LAYOUTS:
-        drawn = training_set(of, FRAMES).sample(torch.arange(3), sampling.Draws(0, 3))
+        drawn = training_set(of, FRAMES).sample(torch.arange(3), Draws(0, 3))
         assert drawn.x.shape[:2] == (3, FRAMES)
         for name in NAMES:
-            make(name, of)(again(make_batch(of)))["loss"].backward()
+            task = make(name, of)
+            task(again(make_batch(of)))["loss"].backward()
+            readouts.mean_of_tokens(task.encoder(drawn.x), torch.tensor([0, 0, 1]), 2)
     assert called == {getattr(owner, name).__qualname__ for owner, name in SHAPES}
 
 

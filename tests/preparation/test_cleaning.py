@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from helpers import DATA
 from kinemask.readers.cleaning import (
     Rejected,
     clean_2d,
@@ -22,7 +20,6 @@ from kinemask.readers.ntu_actors import merge_actors
 from kinemask.readers.skeleton_file import parse_skeleton
 from kinemask.skeleton import layout
 
-DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NTU = sorted((DATA / "ntu-rgbd").rglob("*.skeleton"))
 FIRST_ID = 72057594037927936  # 2**56: ids that lie so close together are one float64
 

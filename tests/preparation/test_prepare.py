@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import DATA
 from kinemask.preparation import workers as reading
 from kinemask.preparation.completeness import what_lacks
 from kinemask.preparation.info import info
@@ -29,8 +30,6 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.opening import open_store
 from kinemask.store.writer import StoreWriter
-
-DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
 def find(src):
@@ -265,7 +264,7 @@ def test_a_rule_over_an_unknown_column_stops_the_run(src):
         ({"min_score": 0.3}, "no confidences"),
         ({"min_score": float("nan")}, "min_score must be a number"),
         ({"dtype": "int8"}, "float32 or float16"),
-        ({"layout": "ntu26"}, "no layout 'ntu26'"),
+        ({"layout": "ntu26"}, "unknown layout 'ntu26'; did you mean ntu25"),
         ({"layout": "ntu25"}, "sbu15, not ntu25"),
         ({"exclude": "nowhere.txt"}, "exclusion list nowhere"),
     ],

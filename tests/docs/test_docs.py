@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import pkgutil
 import re
 import runpy
 import shlex
 import sys
+import tomllib
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -20,16 +22,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import kinemask
 from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a test replaces)
+from kinemask.arguments import read_settings
 from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
 from kinemask.draws import Draws
-from kinemask.pretext import NAMES, masks, method, register
-from kinemask.readers import READERS
+from kinemask.models.classifiers import build_classifier
+from kinemask.pretext import NAMES, masks, method, methods, register
+from kinemask.readers import readers
 from kinemask.skeleton import layout
-from kinemask.training.settings import Settings
+from kinemask.training.settings import FinetuneSettings, Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -86,6 +91,26 @@ def test_every_page_is_in_the_navigation():
     assert sorted(listed) == [p.relative_to(DOCS).as_posix() for p in PAGES[1:]]
 
 
+REFERENCE = re.findall(r"^::: (\S+)$", (DOCS / "reference" / "python.md").read_text(), re.MULTILINE)
+
+
+def test_every_public_name_is_in_the_reference():
+    assert {name.rpartition(".")[2] for name in REFERENCE} >= set(kinemask.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_names_what_is_there_and_says_something(name):
+    assert (pkgutil.resolve_name(name).__doc__ or "").strip()
+
+
+def test_the_oldest_versions_claimed_are_those_tested():
+    claimed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    tested = dict(line.split("==") for line in (ROOT / ".ci" / "oldest.txt").read_text().splitlines()[1:])
+    bounds = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in claimed]
+    assert {b[1] for b in bounds if b} == set(tested)
+    assert all(tested[b[1]].startswith(b[2]) for b in bounds if b)
+
+
 # commands
 
 
@@ -98,7 +123,8 @@ def shape_of(recipe: str, data: str) -> str:
     dataset = Path(data).name
     if recipe.startswith("skeletonmae"):
         return "coco17"
-    return (dataset in READERS and READERS[dataset].layout) or "ntu25"
+    known = readers()
+    return (known[dataset].layout if dataset in known else None) or "ntu25"
 
 
 def build(recipe: str, settings: Any) -> None:
@@ -128,7 +154,7 @@ def dry(monkeypatch):
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
         ("kinemask.preparation.prepare.prepare", "prepare"),
-        ("kinemask.preparation.prepare.info", "info"),
+        ("kinemask.preparation.info.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
         ("kinemask.protocols.evaluate.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
@@ -139,9 +165,15 @@ def dry(monkeypatch):
     monkeypatch.setattr("kinemask.comparison.plan.open_store", store)
 
 
+SECTIONS = sections()
+
+
 @pytest.mark.filterwarnings("error:.*has no effect")
 @pytest.mark.filterwarnings("ignore:ψ and φ")
-@pytest.mark.parametrize("section", (SECTIONS := sections()))
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(name, marks=[pytest.mark.slow] * (len(SECTIONS[name]) > 8)) for name in SECTIONS],
+)
 def test_every_command_parses(section, dry):
     for command in SECTIONS[section]:
         name, *rest = command[1:]
@@ -218,6 +250,7 @@ def costs():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_costs_are_as_counted(name, costs):
     row = f"| {' | '.join(costs.cost(name).cells())} |"
@@ -229,7 +262,7 @@ def test_the_cost_of_the_ssl_classifier():
     chosen, of = method("skeletonmae"), layout("coco17")
     settings = Settings.from_recipe("skeletonmae-ntu2d", {"data": "-", "split": "-"})
     encoder = chosen.build_encoder(of, settings.sampling.frames, settings.encoder)
-    classifier = chosen.build_classifier(encoder, 60, chosen.head_settings()).eval()
+    classifier = build_classifier(encoder, 60, read_settings(FinetuneSettings, settings.finetune).head).eval()
     with FlopCounterMode(display=False) as counter:
         classifier(torch.zeros(1, settings.sampling.frames, 17, 2), torch.zeros(1, dtype=torch.long), 1)
     page = (DOCS / "methods" / "skeletonmae.md").read_text()
@@ -257,7 +290,7 @@ def test_the_new_method(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "forecast.py").write_text(code)
     (tmp_path / "forecast.yaml").write_text(recipe)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kinemask.pretext._REGISTERED", {})
+    monkeypatch.setattr("kinemask.pretext.methods._METHODS", dict(methods._METHODS))
     given = [shlex.split(line) for line in NEW_METHOD.splitlines() if line.startswith("python forecast.py")]
     assert [line[2] for line in given] == ["pretrain", "evaluate", "compare"]
     for line in given:
@@ -314,6 +347,7 @@ def record(folder: Path) -> None:
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
     """Every command and the last Python example of the page, in order."""
     monkeypatch.chdir(tmp_path)

@@ -5,22 +5,28 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kinemask.store.store import open_store
 
 from kinemask import cli
 from kinemask.arguments import Parser
 from kinemask.cli import parsers
 from kinemask.errors import Stopped
+from kinemask.pretext.methods import NAMES
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import recipes
+from kinemask.store.opening import open_store
+from kinemask.training.settings import Settings
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 SMALL = {
     "sampling.frames": 24,
     "sampling.min_crop_frames": 12,
@@ -70,11 +76,115 @@ def made(own, tmp_path_factory) -> tuple[Path, Path]:
     return store, out
 
 
-def test_help_is_quick_because_it_imports_nothing_heavy():
-    code = "import sys; from kinemask.cli import main; main(['--help']); print(sorted(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert not {"'torch'", "'numpy'", "'jsonargparse'", "'scipy'", "'rich'"} & set(re.findall(r"'[\w.]+'", shown))
+ANSWERS = """
+import contextlib, io, json, sys
+from kinemask.cli import main
+found = []
+for words in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code
+    heavy = [name for name in HEAVY if name in sys.modules]
+    found.append((words, status, out.getvalue(), err.getvalue(), heavy))
+print(json.dumps(found))
+"""
+
+
+def answers(*commands: list[str], heavy: tuple[str, ...] = ("torch", "sklearn")) -> list[tuple]:
+    """(words, status, output, errors, heavy modules loaded by then) of commands, one after the other."""
+    done = subprocess.run(
+        [sys.executable, "-c", ANSWERS.replace("HEAVY", repr(heavy))],
+        input=json.dumps(commands),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_help_imports_next_to_nothing():
+    ((_, status, shown, _, loaded),) = answers(["--help"], heavy=("torch", "numpy", "jsonargparse", "scipy", "rich"))
+    assert (status, loaded) == (0, [])
     assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+QUESTIONS = [
+    ["pretrain"],
+    ["pretrain", "--recipe", "hacm-ntu60"],
+    ["pretrain", "--recipe", "skeletonmae-ntu2d"],
+    ["evaluate"],
+    *(["evaluate", protocol] for protocol in PROTOCOLS),
+    *([name] for name in cli.COMMANDS if name not in ("pretrain", "evaluate")),
+]
+
+
+def test_no_help_imports_torch():
+    for words, status, out, err, heavy in answers(*([*question, "--help"] for question in QUESTIONS)):
+        assert (status, err, heavy) == (0, "", []), words
+        assert out.startswith(f"usage: kinemask {words[0]}"), words
+
+
+def test_a_mistyped_option_imports_no_torch_and_is_told():
+    asked = [words for words in QUESTIONS if words not in (["pretrain"], ["evaluate"])]
+    for words, status, out, err, heavy in answers(*([*words, "--wieghts-and-all", "1"] for words in asked)):
+        assert (status, out, heavy) == (2, "", []), words
+        assert "unknown option --wieghts-and-all" in err, words
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        ("preprae", "did you mean prepare?"),
+        ("evaluate lineer", "did you mean linear?"),
+        ("evaluate knn --neighbour 3", "did you mean --neighbours?"),
+        ("evaluate knn --sampling.test-clip 3", "did you mean --sampling.test-clips?"),
+        ("pretrain --recipe mamp-ntu61", "did you mean mamp-ntu60?"),
+        ("pretrain --recipe mamp-demo --training.batch_sise 3", "did you mean --training.batch-size?"),
+        ("pretrain --recipe mamp-demo --lr 3", "did you mean --training.lr?"),
+        ("prepare nw-ucal here there", "unknown data set 'nw-ucal'; did you mean nw-ucla?"),
+        ("prepare arrays here there --layout coco-17", "unknown layout 'coco-17'; did you mean coco17?"),
+        ("prepare arrays here there --min-scroe 0.1", "did you mean --min-score?"),
+        ("compare mamp --methods mamp", "not expected here"),
+        ("compare --methods mamp --data a --split b --mamp.pretext.tua 3", "did you mean --mamp.pretext.tau"),
+        ("completion bsh", "bash"),
+    ],
+)
+def test_what_may_be_meant(command, told, capsys):
+    status, _, err = run(capsys, *command.split())
+    assert status == 2
+    assert told in err
+
+
+def test_of_an_option_given_twice_the_last_counts(capsys):
+    words = ["--recipe", "mamp-demo", "--seed", "1", "--recipe=hacm-demo", "--seed", "2"]
+    status, out, _ = run(capsys, "pretrain", *words, "--print-config")
+    assert status == 0
+    assert "method: hacm\n" in out
+    assert "\nseed: 2\n" in out
+
+
+@pytest.mark.parametrize("spelled", ["--{}-{}", "--{}_{}"])
+def test_dashes_and_underscores(spelled, capsys):
+    status, out, _ = run(
+        capsys, "pretrain", "--recipe", "mamp-demo", "--print-config", f"{spelled.format('training.batch', 'size')}=24"
+    )
+    assert status == 0
+    assert "batch_size: 24" in out
+    words = ["prepare", "arrays", "a", "b", spelled.format("min", "score"), "0.5", spelled.format("split", "rule")]
+    parser = parsers.prepare([])
+    given = parser.parse(parser.read([*words[1:], "one:subject=a", "two:camera=b"]))
+    assert (given.min_score, given.split_rule) == (0.5, ["one:subject=a", "two:camera=b"])
+
+
+@pytest.mark.parametrize(
+    "words, baselines", [([], True), (["--no-baselines"], False), (["--baselines", "false"], False)]
+)
+def test_no_x_leaves_x_out(words, baselines):
+    parser = parsers.evaluate(["knn"])
+    assert parser.parse(parser.read(["--run", "x", *words])).baselines is baselines
 
 
 @pytest.mark.parametrize("name", ["recipes", "datasets", "layouts"])
@@ -84,24 +194,42 @@ def test_lists(name, capsys):
     assert all(re.match(r"\S+ +\S", line) for line in out.splitlines())
 
 
-def test_own_recordings_from_files_to_a_report(made, capsys):
-    store, out = made
+def test_own_recordings_are_counted(made, capsys):
+    store, _ = made
     status, text, _ = run(capsys, "info", str(store), "--json")
     about = json.loads(text)
     assert status == 0
     assert about.keys() >= {"layout", "clips", "classes", "subjects", "bodies", "frames", "missing_fraction", "splits"}
     assert about["splits"]["default"] == {"train": 12, "test": 4, "test_duplicates_of_train": 0}
     assert run(capsys, "info", str(store))[0] == 0
-    for protocol, about in PROTOCOLS.items():
-        where = ["--run", str(out), "--data", str(store), "--split", "default", "--device", "cpu"]
-        quick = ["--epochs", "1", "--warmup-epochs", "0"] if about.trains else []
-        status, text, _ = run(capsys, "evaluate", protocol, *where, "--seed", "0", "1", *quick)
-        assert status == 0
-        assert f"baseline: {'from scratch' if about.trains else 'untrained encoder'}" in text
-        results = [json.loads(Path(line).read_text()) for line in text.splitlines() if line.endswith(".json")]
-        assert [r["seed"] for r in results] == [0, 1]
-        assert {r["data"] for r in results} == {store.name}  # not "arrays", as every store of one's own would be
-    status, text, _ = run(capsys, "report", str(out))
+
+
+QUICK = {  # what makes a protocol short
+    "linear": ["--epochs", "2", "--views", "1"],
+    "robustness": ["--epochs", "2", "--views", "1"],
+    "finetune": ["--epochs", "1", "--warmup-epochs", "0"],
+    "semi": ["--epochs", "1", "--warmup-epochs", "0"],
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_runs_and_is_found_again(protocol, made, capsys):
+    store, out = made
+    words = ["evaluate", protocol, "--run", str(out), "--seed", "0", "1", "--device", "cpu", *QUICK.get(protocol, [])]
+    status, text, _ = run(capsys, *words)
+    assert status == 0
+    assert f"baseline: {'from scratch' if PROTOCOLS[protocol].trains else 'untrained encoder'}" in text
+    paths = [Path(line) for line in text.splitlines() if line.endswith(".json")]
+    results = [json.loads(path.read_text()) for path in paths]
+    assert [r["seed"] for r in results] == [0, 1]
+    assert {r["data"] for r in results} == {store.name}  # not "arrays", as every store of one's own would be
+    written = [path.stat().st_mtime_ns for path in paths]
+    assert run(capsys, *words, "--data", str(store), "--split", "default")[1] == text  # the run's own, named
+    assert [path.stat().st_mtime_ns for path in paths] == written
+
+
+def test_a_report_of_a_run(made, capsys):
+    status, text, _ = run(capsys, "report", str(made[1]))
     assert status == 0
     assert Path(text.strip()).read_text().startswith("<!doctype html>")
 
@@ -176,29 +304,32 @@ def test_help_without_a_recipe_lists_the_recipes(capsys):
     status, out, _ = run(capsys, "pretrain", "--help")
     assert status == 0
     assert "usage: kinemask pretrain" in out
-    assert "mamp-ntu60 " in out
-    for command in (
-        ["pretrain", "--recipe", "mamp-demo"],
-        ["evaluate", "knn"],
-        *([c] for c in cli.COMMANDS if c not in ("pretrain", "evaluate")),
-    ):
-        with pytest.raises(SystemExit) as end:
-            run(capsys, *command, "--help")
-        assert end.value.code == 0
+    assert all(f"  {name} " in out for name in recipes())
 
 
-def parsers_of_all() -> dict[str, Parser]:
-    """Every parser that there is: of commands, recipes and protocols."""
-    made = {name: getattr(parsers, name)([]) for name in cli.COMMANDS if name not in ("pretrain", "evaluate")}
-    made |= {f"pretrain {recipe}": parsers.pretrain(["--recipe", recipe])[1] for recipe in recipes()}
-    return made | {f"evaluate {protocol}": parsers.evaluate([protocol]) for protocol in PROTOCOLS}
+def parsers_of_all() -> dict[str, Callable[[], Parser]]:
+    """Every kind of parser: of commands, protocols, and a recipe of each method."""
+    of_commands = [name for name in cli.COMMANDS if name not in ("pretrain", "evaluate")]
+    first = [next(recipe for recipe in recipes() if recipe.startswith(f"{method}-")) for method in NAMES]
+    return {
+        **{name: partial(getattr(parsers, name), []) for name in of_commands},
+        **{f"pretrain {recipe}": lambda recipe=recipe: parsers.pretrain(["--recipe", recipe])[1] for recipe in first},
+        **{f"evaluate {protocol}": partial(parsers.evaluate, [protocol]) for protocol in PROTOCOLS},
+    }
 
 
-def test_every_option_has_a_help_text():
-    for command, parser in parsers_of_all().items():
-        for name, action in parser.known.items():
-            assert action.help, f"{command}: {name}"
-        assert "_" not in "".join(line.split()[0] for line in parser.format_help().splitlines() if "--" in line[:6])
+@pytest.mark.parametrize("command", (ALL := parsers_of_all()))
+def test_every_option_has_a_help_text(command):
+    parser = ALL[command]()
+    assert all(action.help for action in parser.known.values())
+    assert "_" not in "".join(line.split()[0] for line in parser.format_help().splitlines() if "--" in line[:6])
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_parses(recipe):
+    settings = Settings.from_recipe(recipe, {"data": "store", "split": "xsub"})
+    assert settings.method == recipe.partition("-")[0]
+    assert Settings.from_dict(settings.to_dict()) == settings
 
 
 def test_completion_knows_every_command_and_option(capsys):
@@ -258,7 +389,34 @@ def test_the_readmes_python_example_runs(made, monkeypatch, tmp_path):
     assert len(open_store(store)) == 16
 
 
+def test_the_first_pages_python_example_runs(made):
+    store, out = made
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    assert code
+    space: dict = {}
+    exec(code[1].replace("stores/nw-ucla", str(store)).replace("runs/hacm", str(out)), space)
+    assert space["features"].shape == (8, 16)
+
+
+def test_results_are_a_frame_and_a_table(made):
+    import kinemask
+
+    results = kinemask.evaluate("knn", made[1], seed=[0, 1])
+    frame = results.to_frame()
+    assert list(frame["seed"]) == [0, 1]
+    assert list(frame["accuracy"]) == [result.accuracy for result in results]
+    assert {"untrained_encoder.accuracy", "raw_coordinates_knn.accuracy", "macro_f1"} <= set(frame.columns)
+    assert "untrained encoder" in str(results)
+    assert results._repr_html_().lstrip().startswith("<table")
+
+
+def test_a_command_gives_the_signals_of_its_caller_back(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(capsys, "recipes")[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_one_version():
     from kinemask.version import __version__
 
-    assert f"\nversion: {__version__}\n" in (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
