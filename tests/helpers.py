@@ -27,6 +27,8 @@ _MOVING = (("left_hand", "left_elbow"), ("right_foot", "right_knee"), ("head", "
 
 _LENGTHS = (90, 40, 64, 33, 1, 75, 50, 12, 2, 60, 24, 85, 17, 48, 7)
 
+PLAIN = {"raw_coordinates_knn", "aligned_coordinates_knn", "statistics_ridge", "random_convolutions_ridge"}
+
 NAME = {"hacm": {"space": "poincare", "joints": "pruned"}}
 
 

@@ -206,6 +206,7 @@ def test_own_recordings_are_counted(made, capsys):
 
 QUICK = {  # what makes a protocol short
     "linear": ["--epochs", "2", "--views", "1"],
+    "probe": ["--per-class", "1", "2", "--readout.over", "parts"],
     "robustness": ["--epochs", "2", "--views", "1"],
     "finetune": ["--epochs", "1", "--warmup-epochs", "0"],
     "semi": ["--epochs", "1", "--warmup-epochs", "0"],
@@ -405,7 +406,7 @@ def test_results_are_a_frame_and_a_table(made):
     frame = results.to_frame()
     assert list(frame["seed"]) == [0, 1]
     assert list(frame["accuracy"]) == [result.accuracy for result in results]
-    assert {"untrained_encoder.accuracy", "raw_coordinates_knn.accuracy", "macro_f1"} <= set(frame.columns)
+    assert {"untrained_encoder.accuracy", "random_convolutions_ridge.accuracy", "macro_f1"} <= set(frame.columns)
     assert "untrained encoder" in str(results)
     assert results._repr_html_().lstrip().startswith("<table")
 

@@ -364,7 +364,7 @@ def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
         if rest[0] == "semi":
             found = [json.loads(Path(p).read_text()) for p in capsys.readouterr().out.split() if p.endswith(".json")]
             per_class += [sorted({len(r["labels"]) / 2 for r in found})]
-            assert all(r["baselines"].keys() >= {"from_scratch", "raw_coordinates_knn"} for r in found)
+            assert all(r["baselines"].keys() >= {"from_scratch", "random_convolutions_ridge"} for r in found)
         done.append(name)
     assert done == ["prepare", "info", "pretrain", "pretrain", *["evaluate"] * 3, "report", "evaluate"]
     assert per_class == [[1], [5], [8]]

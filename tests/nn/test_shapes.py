@@ -57,6 +57,7 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "clip_index": Int[Tensor, "B"],
         "return": Float[Tensor, "N D"],
     },
+    (readouts, "pyramid"): {"x": Float[Tensor, "B P G D"], "return": Float[Tensor, "B F"]},
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
     (encoder.Encoder, "validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},

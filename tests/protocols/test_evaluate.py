@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import make_settings
+from helpers import PLAIN, make_settings
 from kinemask.protocols import evaluate as evaluating
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.protocols.evaluate import evaluate, finished
@@ -31,6 +31,7 @@ TUNED = {"epochs": 1, "warmup_epochs": 0, "batch_size": 16, "head.hidden": 8, "t
 HEAD = {"epochs": 3, "batch_size": 16, "views": 2}
 QUICK = {
     "linear": HEAD,
+    "probe": {"per_class": [1, 2]},
     "knn": {},
     "retrieval": {},
     "robustness": HEAD | {kind: [] for kind in CORRUPTIONS} | {"noise": [0.1]},
@@ -78,8 +79,8 @@ def test_a_result_says_what_it_promises(protocol, run, tiny):
     assert result.measures.keys() <= set(chosen.measures) <= MEASURES.keys()
     assert result.measures.keys() == set(chosen.measures) - {"top5"}  # of three classes
     assert all(0 <= measured.value <= 100 for measured in result.measures.values())
-    assert bool(result.curves) == (protocol == "robustness")
-    beside = {"from_scratch" if chosen.trains else "untrained_encoder", "raw_coordinates_knn"}
+    assert bool(result.curves) == (protocol in ("robustness", "probe"))
+    beside = {"from_scratch" if chosen.trains else "untrained_encoder"} | PLAIN
     assert result.baselines.keys() == beside <= BASELINES.keys()
     for scored in result.baselines.values():
         assert scored.measures.keys() <= result.measures.keys()
@@ -88,7 +89,7 @@ def test_a_result_says_what_it_promises(protocol, run, tiny):
     assert (result.best_epoch is None) == (protocol != "linear")
     assert result.best_epoch is None or result.best_epoch >= result.accuracy
     assert (result.weights is None) == (not chosen.trains)
-    assert (result.labels is None) == (protocol != "semi")
+    assert (result.labels is None) == (protocol not in ("semi", "probe"))
     assert result.trained.method == "mamp"
     assert result.trained.datasets == ["tiny"]
     assert result.seconds > 0
@@ -354,3 +355,21 @@ def test_a_split_without_labels_is_told(run, tmp_path):
     store = write_store(tmp_path / "half", clips, layout("sbu15"), ["a"])
     with pytest.raises(ValueError, match=r"test part.*no labelled clips"):
         ask("knn", run, store, "x")
+
+
+def test_a_readout_is_a_setting_of_frozen_protocols(own, tiny):
+    plain, rich = (
+        ask("probe", own, tiny, per_class=[], **changes)[0]
+        for changes in ({}, {"readout": {"over": "parts", "pieces": [1, 2], "statistics": ["mean", "max"]}})
+    )
+    assert rich.hash != plain.hash
+    assert rich.settings["readout"]["over"] == "parts"
+    assert not np.allclose(rich.scores()["scores"], plain.scores()["scores"])
+
+
+def test_views_are_further_rows_of_the_probe(own, tiny):
+    plain, more = (ask("probe", own, tiny, per_class=[], views=n)[0] for n in (0, 2))
+    assert not np.allclose(more.scores()["scores"], plain.scores()["scores"])
+    with pytest.raises(ValueError, match=r"sampling\.noise has no effect: probe draws no augmented windows"):
+        ask("probe", own, tiny, sampling={"noise": 0.1})
+    ask("probe", own, tiny, views=1, sampling={"noise": 0.1})

@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from helpers import make_settings
 from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.nn.readouts import mean_by
-from kinemask.preparation.prepare import prepare
-from kinemask.protocols.features import Features, check_fit, raw_coordinates
-from kinemask.protocols.neighbours import vote
-from kinemask.runs.measures import accuracy
+from kinemask.protocols.features import Features, check_fit
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
-from kinemask.store.opening import open_store
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows.parts import parts
@@ -138,39 +133,6 @@ def test_views_are_augmented_different_and_the_same_again(run, tiny):
 def test_mean_by():
     values = torch.arange(8.0).view(4, 2)
     assert mean_by(values, torch.tensor([0, 1, 1, 0]), 2).tolist() == [[3, 4], [3, 4]]
-
-
-def test_raw_coordinates(tiny):
-    train, _ = parts(tiny, "xsub", CPU, "fill")
-    found = raw_coordinates(train.tracks, 24)
-    assert found.shape == (len(train.clips), 24 * 15 * 3)
-    for i, clip in enumerate(train.clips):
-        data = torch.from_numpy(np.array(tiny.clip(clip)))
-        if data.isnan().any():
-            continue
-        flat = data.mean(0).flatten(1).T[None]
-        expected = F.interpolate(flat, 24, mode="linear", align_corners=False)[0].T.flatten()
-        torch.testing.assert_close(found[i], expected, atol=1e-5, rtol=0)
-
-
-@pytest.fixture(scope="session")
-def nw_ucla(tmp_path_factory):
-    if not (DATA / "nw-ucla").is_dir():
-        pytest.skip(f"no NW-UCLA in {DATA}")
-    path = tmp_path_factory.mktemp("real") / "nw-ucla"
-    prepare("nw-ucla", DATA / "nw-ucla", path, progress=False)
-    return open_store(path)
-
-
-@pytest.mark.parametrize("frames", [30, 64])
-def test_the_raw_control_of_nw_ucla(frames, nw_ucla):
-    """About 62 % without any learning, 52 % on the clips of which no copy was seen."""
-    train, test = parts(nw_ucla, "xview", CPU, "fill")
-    scores = vote(raw_coordinates(train.tracks, frames), train.labels, raw_coordinates(test.tracks, frames), 10, 1)
-    unseen = torch.from_numpy(~nw_ucla.duplicates(train.clips, test.clips))
-    assert (len(train.clips), len(test.clips), int(unseen.sum())) == (1020, 464, 369)
-    assert accuracy(scores, test.labels) == pytest.approx(61.6, abs=0.7)
-    assert accuracy(scores[unseen], test.labels[unseen]) == pytest.approx(51.8, abs=0.9)
 
 
 @pytest.mark.parametrize("stream", ["motion", "bone"])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helpers import LIES, make_settings, metadata, same, state
+from helpers import LIES, PLAIN, make_settings, metadata, same, state
 from kinemask import cli, evaluate, load_classifier, load_encoder
 from kinemask.cli import parsers
 from kinemask.errors import Stopped
@@ -79,7 +79,7 @@ def test_finetune_leaves_what_it_promises(run, tiny, tmp_path):
     assert kept.seconds > 0
     assert kept.settings["layer_decay"] is None
     assert Run(out).config["finetune"]["layer_decay"] == 0.8  # what None stands for where there is a run
-    assert set(kept.baselines) == {"from_scratch", "raw_coordinates_knn"}
+    assert set(kept.baselines) == {"from_scratch"} | PLAIN
     assert all(b.measures["accuracy"].unseen is not None for b in kept.baselines.values())
     lines = read_metrics(out)
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -157,7 +157,7 @@ def test_from_scratch_is_the_baseline_of_a_fine_tune(own, tiny, tmp_path):
     (tuned,) = evaluate("finetune", own, tiny.path, "xsub", **QUICK)
     (alone,) = evaluate("finetune", None, tiny.path, "xsub", recipe=str(recipe), out=tmp_path / "out", **QUICK)
     assert alone.accuracy == tuned.baselines["from_scratch"].accuracy
-    assert set(alone.baselines) == {"raw_coordinates_knn"}
+    assert set(alone.baselines) == PLAIN
     assert Path(alone.path).parent == tmp_path / "out" / "evaluations"
     assert alone.scratch
     assert Run(tmp_path / "out").config["finetune"]["layer_decay"] == 1.0

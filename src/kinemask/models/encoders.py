@@ -49,7 +49,7 @@ class TrainedEncoder(nn.Module):
 
     def clip_features(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
         """Sampled bodies (B, T, V, C) of N clips, clip_index (B,) of each body -> (N, D)."""
-        return self.readout(self.encoder(x), clip_index, clips)
+        return self.readout(self.encoder(x), clip_index, clips, x)
 
     @torch.no_grad()
     def encode(self, x: Tensor | np.ndarray | Sequence[np.ndarray], batch_size: int = 64) -> Tensor:

@@ -1,24 +1,30 @@
 """From the tokens of bodies to one vector per clip; separate from encoders, so that any goes with any.
 
-A readout is called with encoded bodies (B, P, V, D), clip_index (B,) each one's clip, and the number N of clips.
+A readout is called with encoded bodies (B, P, V, D), clip_index (B,) each one's clip, the number N of clips, and the
+windows x (B, T, V', C) that were encoded, of all the layout's joints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-Readout = Callable[[Tensor, Tensor, int], Tensor]
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.settings import ReadoutSettings
+
+Readout = Callable[[Tensor, Tensor, int, Tensor], Tensor]
+
+MOST_BODIES = 2  # side by side
 
 
-def mean_of_tokens(encoded: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+def mean_of_tokens(encoded: Tensor, clip_index: Tensor, clips: int, x: Tensor | None = None) -> Tensor:
     """The mean over segments and joints, then over a clip's bodies: (B, P, V, D) -> (N, D)."""
     return mean_by(encoded.float().mean((1, 2)), clip_index, clips)
 
 
-def mean_of_joints(encoded: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+def mean_of_joints(encoded: Tensor, clip_index: Tensor, clips: int, x: Tensor | None = None) -> Tensor:
     """The mean over segments, joints side by side, then the mean over a clip's bodies: (B, P, V, D) -> (N, V·D)."""
     return mean_by(encoded.float().mean(1).flatten(1), clip_index, clips)
 
@@ -27,3 +33,58 @@ def mean_by(values: Tensor, clip_index: Tensor, count: int) -> Tensor:
     """Mean of rows (B, ...) that share a clip_index: (count, ...)."""
     total = values.new_zeros(count, *values.shape[1:]).index_add_(0, clip_index, values)
     return total / torch.bincount(clip_index, minlength=count).view(-1, *[1] * (values.ndim - 1))
+
+
+def make_readout(settings: ReadoutSettings, encoder: Encoder) -> Readout:
+    """The readout that the settings describe; ValueError where the encoder has fewer segments than there are pieces."""
+    if max(settings.pieces) > encoder.segments:
+        raise ValueError(f"readout.pieces: {max(settings.pieces)} pieces of only {encoder.segments} segments")
+    return mean_of_tokens if settings == ReadoutSettings() else Pooling(settings, encoder)
+
+
+class Pooling:
+    """Joints or parts side by side, over pieces of time, by mean, deviation or maximum; bodies averaged or in a pair."""
+
+    def __init__(self, settings: ReadoutSettings, encoder: Encoder):
+        self.settings, self.root = settings, encoder.layout.root
+        place = {v: i for i, v in enumerate(encoder.joints.tolist())}  # of a joint among those that are kept
+        kept = ([place[v] for v in joints if v in place] for joints in encoder.layout.parts.values())
+        self.groups = {
+            "mean": [list(place.values())],
+            "joints": [[i] for i in place.values()],
+            "parts": [joints for joints in kept if joints],
+        }[settings.over]
+
+    def __call__(self, encoded: Tensor, clip_index: Tensor, clips: int, x: Tensor) -> Tensor:
+        """(B, P, V, D) -> (N, features)"""
+        grouped = torch.stack([encoded.float()[:, :, joints].mean(2) for joints in self.groups], 2)
+        bodies = pyramid(grouped, self.settings.pieces, self.settings.statistics)
+        if self.settings.bodies == "mean":
+            return mean_by(bodies, clip_index, clips)
+        return self._pairs(
+            bodies, pyramid(x[:, :, [self.root]].float(), self.settings.pieces, ["mean"]), clip_index, clips
+        )
+
+    def _pairs(self, bodies: Tensor, roots: Tensor, clip_index: Tensor, clips: int) -> Tensor:
+        """Two bodies side by side, 0 for one that is not there, and from the first root to the second, by pieces."""
+        place = torch.arange(len(clip_index), device=clip_index.device)
+        place = place - place[torch.searchsorted(clip_index, clip_index)]
+        used = place < MOST_BODIES
+        row, column = clip_index[used], place[used]
+        out = bodies.new_zeros(clips, MOST_BODIES, bodies.shape[1])
+        out[row, column] = bodies[used]
+        where = roots.new_zeros(clips, MOST_BODIES, roots.shape[1])
+        where[row, column] = roots[used]
+        several = torch.bincount(row, minlength=clips) > 1
+        return torch.cat([out.flatten(1), (where[:, 1] - where[:, 0]) * several.unsqueeze(1)], 1)
+
+
+def pyramid(x: Tensor, pieces: Sequence[int], statistics: Sequence[str]) -> Tensor:
+    """Statistics of x (B, P, G, D) over pieces of its segments, side by side: (B, features)."""
+    of = {
+        "mean": lambda piece: piece.mean(1),
+        "std": lambda piece: piece.std(1, correction=0),
+        "max": lambda piece: piece.amax(1),
+    }
+    cut = [piece for count in pieces for piece in x.tensor_split(count, 1)]
+    return torch.cat([of[name](piece).flatten(1) for piece in cut for name in statistics], 1)

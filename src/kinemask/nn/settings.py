@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, dataclass
+from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from kinemask.checks import check_heads, check_positive, warn_unused
@@ -134,6 +134,29 @@ class GraphDecoderSettings:
 
     def __post_init__(self):
         check_positive("decoder", self, "layers")
+
+
+@dataclass(kw_only=True)
+class ReadoutSettings:
+    """From an encoder's tokens to a clip's features. The papers' is the mean of all.
+
+    Args:
+        over: mean over all joints, or joints, or the means of body parts, side by side
+        pieces: pieces of time whose statistics stand side by side; 1 2 4 is a pyramid
+        statistics: mean, std and max over a piece of time
+        bodies: mean of a clip's bodies, or a pair: the first two side by side, and the way from one to the other
+    """
+
+    over: Literal["mean", "joints", "parts"] = "mean"
+    pieces: list[int] = field(default_factory=lambda: [1])
+    statistics: list[Literal["mean", "std", "max"]] = field(default_factory=lambda: ["mean"])
+    bodies: Literal["mean", "pair"] = "mean"
+
+    def __post_init__(self):
+        if not self.pieces or any(count < 1 for count in self.pieces):
+            raise ValueError(f"readout.pieces must be whole numbers from 1 up, not {self.pieces}")
+        if not self.statistics or len(set(self.statistics)) < len(self.statistics):
+            raise ValueError(f"readout.statistics must be some of mean, std and max, each once, not {self.statistics}")
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,8 @@ from kinemask.protocols.settings import (
     SemiSettings,
 )
 
+_always = lambda settings: True
+
 # what is measured of any class scores, by name (`runs.measures.MEASURES` has the titles)
 OF_SCORES = ("accuracy", "top5", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
 
@@ -26,7 +29,8 @@ class Protocol:
     """A protocol: its name, a line about it, its settings, and the module that runs it.
 
     section: which section of a recipe (linear, finetune) changes its defaults; "" for none. trains: whether it trains
-    the encoder; then it also starts from a recipe, without a run. augments: whether it draws augmented windows.
+    the encoder; then it also starts from a recipe, without a run. augments: whether it draws augmented windows
+    with these settings; None if never.
     seeds: by default. measures: names of all that its results may hold; some need more classes, or probabilities.
     files: settings that name a file, whose content decides the result.
     """
@@ -37,7 +41,7 @@ class Protocol:
     module: str
     section: str = ""
     trains: bool = False
-    augments: bool = False
+    augments: Callable[[Any], bool] | None = None
     seeds: tuple[int, ...] = (0,)
     measures: tuple[str, ...] = OF_SCORES
     files: tuple[str, ...] = ()
@@ -53,9 +57,15 @@ class Protocol:
 
 _ALL = (
     Protocol(
-        "linear", "a linear classifier on frozen features", LinearSettings, "linear", section="linear", augments=True
+        "linear", "a linear classifier on frozen features", LinearSettings, "linear", section="linear", augments=_always
     ),
-    Protocol("probe", "a converged probe on frozen features: ridge or logistic", ProbeSettings, "probe", augments=True),
+    Protocol(
+        "probe",
+        "a converged probe on frozen features: ridge or logistic",
+        ProbeSettings,
+        "probe",
+        augments=lambda s: s.views > 0,
+    ),
     Protocol("knn", "nearest neighbours in feature space, no training", KNNSettings, "knn"),
     Protocol(
         "finetune",
@@ -64,7 +74,7 @@ _ALL = (
         "finetune",
         section="finetune",
         trains=True,
-        augments=True,
+        augments=_always,
     ),
     Protocol(
         "semi",
@@ -73,7 +83,7 @@ _ALL = (
         "semi",
         section="finetune",
         trains=True,
-        augments=True,
+        augments=_always,
         seeds=(0, 1, 2, 3, 4),
         files=("labels",),
     ),
@@ -90,7 +100,7 @@ _ALL = (
         RobustnessSettings,
         "robustness",
         section="linear",
-        augments=True,
+        augments=_always,
     ),
 )
 PROTOCOLS = {protocol.name: protocol for protocol in _ALL}

@@ -62,7 +62,7 @@ def evaluate(
     with distributed.world(device) as world:
         subject = Subject.of(chosen, run, recipe, encoder, data, split, world)
         own = subject.settings(settings)
-        case = subject.case(sampling or {}, None if out is None else Path(out), quiet)
+        case = subject.case(own, sampling or {}, None if out is None else Path(out), quiet)
         keys = {one: subject.key(case, own, one, baselines) for one in seeds}
         found: dict[int, Result] = {}
         if not overwrite:
@@ -85,7 +85,8 @@ def finished(
     if not (run.path / "encoder.safetensors").is_file():
         return {}
     subject = Subject.of(find_protocol(protocol), run.path, None, "encoder", data, split, World.alone("cpu"))
-    own, case = subject.settings(settings), subject.case({}, None, True)
+    own = subject.settings(settings)
+    case = subject.case(own, {}, None, True)
     wanted = {one: subject.key(case, own, one, baselines) for one in seeds}
     found = [
         r for r in run.results() if r.seed in wanted and same_key(r, replace(wanted[r.seed], precision=r.precision))
@@ -165,12 +166,13 @@ class Subject:
         """The protocol's settings: its defaults, changed by the run's section, then by what is given."""
         return check_settings(self.protocol, self.config, given)
 
-    def case(self, sampling: Mapping[str, Any], out: Path | None, quiet: bool) -> Case:
-        """The case to score; sampling: what is to differ from how the run sampled."""
+    def case(self, settings: Any, sampling: Mapping[str, Any], out: Path | None, quiet: bool) -> Case:
+        """The case to score by the protocol's settings; sampling: what is to differ from how the run sampled."""
         chosen = self.protocol
+        augments = chosen.augments is not None and chosen.augments(settings)
         if fixed := [name for name in OF_ENCODER if name in sampling]:
             raise ValueError(f"sampling.{fixed[0]}: the encoder was trained with its own; pre-train with another one")
-        if not chosen.augments and (unused := [name for name in AUGMENTATION if name in sampling]):
+        if not augments and (unused := [name for name in AUGMENTATION if name in sampling]):
             raise ValueError(f"sampling.{unused[0]} has no effect: {chosen.name} draws no augmented windows")
         changes = dict(self.section.get("sampling", {})) | dict(sampling)
         encoder, sampled = self.model.encoder, read_settings(SamplingSettings, asdict(self.model.sampling), changes)

@@ -11,6 +11,8 @@ import torch
 
 from kinemask.draws import key
 from kinemask.models.encoders import TrainedEncoder
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.readouts import make_readout
 from kinemask.protocols.baselines import Baseline, Baselines
 from kinemask.protocols.case import Case, Done, Outcome
 from kinemask.protocols.features import Features
@@ -29,14 +31,17 @@ def score(
     """A protocol's outcome for each seed; features are computed once. beside: what else it measures of a baseline."""
     assert case.run is not None
     start = time.monotonic()
-    outcomes = _outcomes(case, case.model, settings, seeds, run)
+    outcomes = _outcomes(case, case.model.encoder, settings, seeds, run)
     seconds = (time.monotonic() - start) / len(seeds)
     found = _baselines(case, settings, seeds, run, beside) if baselines else [{}] * len(seeds)
     for outcome, scored in zip(outcomes, found, strict=True):
         yield Done(outcome=outcome, seconds=seconds, baselines=scored, folder=case.run.path, labels=outcome.labels)
 
 
-def _outcomes(case: Case, model: TrainedEncoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
+def _outcomes(case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
+    """For each seed, on features of an encoder, read out as the settings say."""
+    readout = make_readout(settings.readout, encoder)
+    model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
     features = Features(model, case.train, case.test, quiet=case.quiet)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 
@@ -50,8 +55,7 @@ def _baselines(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(number, "weights"))
             fresh = model.encoder.fresh(model.layout, model.sampling.frames)
-        fresh = TrainedEncoder(fresh, model.sampling, model.record, model.readout).to(case.world.device)
-        untrained.append(_outcomes(case, fresh, settings, seeds, run))
+        untrained.append(_outcomes(case, fresh.to(case.world.device), settings, seeds, run))
     plain, out = Baselines(case.train, case.test, len(case.store.classes)), []
     for i, seed in enumerate(seeds):
         scored = {"untrained_encoder": mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])}

@@ -35,7 +35,7 @@ def probe(features: Features, classes: int, settings: ProbeSettings, seed: int) 
     def scores(positions: np.ndarray) -> Tensor:
         labels, own = train.labels[positions], x[:, positions]
         if settings.kind == "ridge":
-            return fit_ridge(own.flatten(0, 1), labels, classes, copies=len(own)).scores(queries).cpu()
+            return fit_ridge(own.flatten(0, 1), labels, classes, copies=len(own)).probabilities(queries).cpu()
         return logistic(own.cpu(), labels.cpu(), classes, queries.cpu(), folds(train.subset(positions), test))
 
     found, truth = scores(everything), test.labels.cpu()

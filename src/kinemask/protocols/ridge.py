@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,17 +15,25 @@ PENALTIES = tuple(10.0 ** (k / 2) for k in range(-6, 11))  # of features of mean
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted classifier: mean and scale (D,) of the features, weights (D, classes), intercept (classes,)."""
+    """A fitted classifier: mean and scale (D,) of the features, weights (D, classes), intercept (classes,).
+
+    temperature: the softmax of decision values divided by it has the least log loss on clips left out.
+    """
 
     mean: Tensor
     scale: Tensor
     weights: Tensor
     intercept: Tensor
     penalty: float
+    temperature: float
 
     def scores(self, x: Tensor) -> Tensor:
         """Decision values of features (N, D), near 1 for a class that is it and near −1 for one that is not."""
         return (((x - self.mean) / self.scale).double() @ self.weights + self.intercept).float()
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Probabilities of the classes for features (N, D): (N, classes)."""
+        return (self.scores(x) / self.temperature).softmax(1)
 
 
 def fit_ridge(
@@ -49,16 +58,25 @@ def fit_ridge(
     projected = basis.T @ (target - intercept)
     blocks = basis.view(copies, clips, -1).transpose(0, 1)  # (N, copies, r)
     identity = torch.eye(copies, dtype=z.dtype, device=z.device)
-    least, penalty = float("inf"), penalties[0]
+    least, penalty, left_out = float("inf"), penalties[0], target
     for one in penalties:
         shrink = power / (power + one)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
         without = identity - 1 / len(z) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a clip's rows
         error = torch.linalg.solve(without + 1e-12 * identity, residual.view(copies, clips, -1).transpose(0, 1))
         if (mistake := error.square().mean().item()) < least:
-            least, penalty = mistake, one
+            least, penalty, left_out = mistake, one, target[:clips] - error[:, 0]
     weights = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, weights, intercept, penalty)
+    return Ridge(mean, scale, weights, intercept, penalty, fit_temperature(left_out[:clips], labels))
+
+
+def fit_temperature(scores: Tensor, labels: Tensor) -> float:
+    """The temperature of the least log loss of softmax(scores / temperature): scores (N, classes), labels (N,)."""
+    from scipy.optimize import minimize_scalar
+
+    scores, labels = scores.cpu().double(), labels.cpu()
+    loss = lambda log: F.cross_entropy(scores / math.exp(log), labels).item()
+    return math.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)
 
 
 def _left_singular(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kinemask.checks import check_not_negative, warn_unused
+from kinemask.nn.settings import ReadoutSettings
 from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings, LinearSettings
 from kinemask.windows.settings import CORRUPTIONS
@@ -17,9 +18,11 @@ class KNNSettings:
 
     Args:
         neighbours: training clips that vote; a tie goes to the more similar ones
+        readout: what a clip's features are
     """
 
     neighbours: int = 1
+    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 
     def __post_init__(self):
         if self.neighbours < 1:
@@ -34,11 +37,13 @@ class ProbeSettings:
         kind: ridge is closed form, its penalty by leave-one-out; logistic is L-BFGS, its penalty by cross-validation
         views: augmented views of each training clip that are further rows for the probe
         per_class: labels of each class; a point of a curve for each number, at draws that the seed decides
+        readout: what a clip's features are
     """
 
     kind: Literal["ridge", "logistic"] = "ridge"
     views: int = 0
     per_class: list[int] = field(default_factory=list)
+    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 
     def __post_init__(self):
         check_not_negative("probe", self, "views")
@@ -49,7 +54,13 @@ class ProbeSettings:
 
 @dataclass(kw_only=True)
 class RetrievalSettings:
-    """Retrieval: cosine similarity of frozen features, gallery = training part. It has no options of its own."""
+    """Retrieval: cosine similarity of frozen features, gallery = training part.
+
+    Args:
+        readout: what a clip's features are
+    """
+
+    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +74,7 @@ class RobustnessSettings(LinearSettings):
         momentum: of SGD
         views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
             epoch
+        readout: what a clip's features are
         joints: shares of a body's joints that are missing throughout; [] leaves a corruption out
         parts: numbers of body parts that are missing throughout
         noise: standard deviations of Gaussian noise, in the store's units (metres in 3D)

@@ -11,7 +11,7 @@ import yaml
 
 from kinemask.arguments import Parser, read_settings
 from kinemask.checks import check_not_negative, meant, warn_unused
-from kinemask.nn.settings import HeadSettings
+from kinemask.nn.settings import HeadSettings, ReadoutSettings
 from kinemask.pretext.methods import method
 from kinemask.recipes import load_recipe
 from kinemask.windows.settings import SamplingSettings
@@ -156,6 +156,7 @@ class LinearSettings:
         momentum: of SGD
         views: augmented views of each training clip that are encoded once and used in turn; 0 encodes a new one every
             epoch, as the papers do
+        readout: what a clip's features are
     """
 
     epochs: int = 100
@@ -163,6 +164,7 @@ class LinearSettings:
     lr: float = 0.1
     momentum: float = 0.9
     views: int = 8
+    readout: ReadoutSettings = field(default_factory=ReadoutSettings)
 
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 2 or self.views < 0:
