@@ -43,7 +43,7 @@ def make_readout(settings: ReadoutSettings, encoder: Encoder) -> Readout:
 
 
 class Pooling:
-    """Joints or parts side by side, over pieces of time, by mean, deviation or maximum; bodies averaged or in a pair."""
+    """Joints or parts side by side, over pieces of time, by mean, deviation or maximum; bodies averaged or paired."""
 
     def __init__(self, settings: ReadoutSettings, encoder: Encoder):
         self.settings, self.root = settings, encoder.layout.root
