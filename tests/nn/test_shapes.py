@@ -149,7 +149,9 @@ def test_shapes_are_as_documented(called):
         for name in NAMES:
             task = make(name, of)
             task(again(make_batch(of)))["loss"].backward()
-            readouts.mean_of_tokens(task.encoder(drawn.x), torch.tensor([0, 0, 1]), 2)
+            encoded = task.encoder(drawn.x)
+            readouts.mean_of_tokens(encoded, torch.tensor([0, 0, 1]), 2)
+            readouts.pyramid(encoded, [1, 2], ["mean", "std"])
     assert called == {getattr(owner, name).__qualname__ for owner, name in SHAPES}
 
 

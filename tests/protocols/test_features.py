@@ -24,17 +24,6 @@ CPU = torch.device("cpu")
 DATA = Path(os.environ.get("KINEMASK_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-class In(Features):
-    """Features computed in this precision, whatever would pay."""
-
-    def __init__(self, dtype: torch.dtype, *given):
-        super().__init__(*given)
-        self._dtype = dtype
-
-    def autocast(self):
-        return torch.autocast("cpu", torch.bfloat16, enabled=self._dtype == torch.bfloat16)
-
-
 def sampled(model: TrainedEncoder, **changes) -> TrainedEncoder:
     """The same encoder, sampling otherwise."""
     return TrainedEncoder(model.encoder, replace(model.sampling, **changes), model.record, model.readout)
@@ -103,7 +92,7 @@ def test_encode_tells_what_does_not_fit(x, match, run):
 def test_features_of_an_evaluation_are_those_of_encode(run, tiny):
     model = load_encoder(run)
     train, test = parts(tiny, "xsub", CPU, "fill")
-    features = In(torch.float32, model, train, test)
+    features = Features(model, train, test, precision="fp32")
     for part in (train, test):
         (found,) = features.test_views(part.tracks)
         torch.testing.assert_close(found, model.encode([tiny.clip(c) for c in part.clips]), atol=1e-5, rtol=1e-4)
@@ -115,14 +104,14 @@ def test_features_of_an_evaluation_are_those_of_encode(run, tiny):
 
 def test_half_precision_features_are_nearly_the_same(run, tiny):
     given = load_encoder(run), *parts(tiny, "xsub", CPU, "fill")
-    full, half = (In(dtype, *given).test_views(given[2].tracks)[0] for dtype in (torch.float32, torch.bfloat16))
+    full, half = (Features(*given, precision=p).test_views(given[2].tracks)[0] for p in ("fp32", "bf16"))
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().max() < 0.05 * full.std()
 
 
 def test_views_are_augmented_different_and_the_same_again(run, tiny):
     train, test = parts(tiny, "xsub", CPU, "fill")
-    features = In(torch.float32, load_encoder(run), train, test)
+    features = Features(load_encoder(run), train, test, precision="fp32")
     first, second = features.view(0), features.view(1)
     assert first.shape == (len(train.clips), 16)
     assert not torch.allclose(first, second)

@@ -16,7 +16,7 @@ from kinemask.protocols.robustness import curves
 from kinemask.protocols.settings import RobustnessSettings
 from kinemask.reports import figures
 from kinemask.reports.runs import read_runs
-from kinemask.runs.measures import accuracy
+from kinemask.runs.measures import BASELINES, accuracy
 from kinemask.runs.result import Results, read_result
 from kinemask.runs.text import table
 from kinemask.training.pretraining import pretrain
@@ -82,7 +82,7 @@ def test_the_report_draws_the_curves(run, tiny, results):
     (drawn,) = figures.robustness(read_runs([run])[0])
     assert "mean of 2 seeds" in drawn.title
     assert [curve.title for curve in drawn.curves] == ["occluded joints", "noise", "dropped frames", "frame rate"]
-    names = ["this encoder", "untrained encoder", "raw coordinates, 1-NN"]
+    names = ["this encoder", "untrained encoder", *(BASELINES[name] for name in BASELINES if name in PLAIN)]
     assert [name for _, name in drawn.key] == names
     for curve in drawn.curves:
         assert [series.name for series in curve.series] == names

@@ -26,6 +26,7 @@ OTHER = {
     "noise": 0.5,
     "missing": "zero",
     "scale": "torso",
+    "align": "heading",
 }
 QUICK = {"baselines": False, "device": "cpu"}
 

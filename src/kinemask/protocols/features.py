@@ -12,6 +12,7 @@ from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
 from kinemask.store.opening import Store
 from kinemask.training.loop import autocast
+from kinemask.training.settings import Precision
 from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.tracks import Tracks
@@ -22,9 +23,11 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 class Features:
     """What a protocol on frozen features needs to know of an encoder and a split."""
 
-    def __init__(self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True):
+    def __init__(
+        self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True, precision: Precision = "auto"
+    ):
         self.model, self.train, self.test = model.eval(), train, test
-        self.quiet = quiet
+        self.quiet, self.precision = quiet, precision
         self.device = train.device
         self._views: dict[int, Tensor] = {}
 
@@ -40,7 +43,7 @@ class Features:
         tracks = self.train.tracks
         sampler = Sampler(tracks, self.model.sampling)
         count, out = len(tracks.clips), []
-        with progress(f"view {number}", count, shown=not self.quiet) as report, autocast(self.device):
+        with progress(f"view {number}", count, shown=not self.quiet) as report, autocast(self.device, self.precision):
             for first in range(0, count, BATCH):
                 rows = slice(first, min(first + BATCH, count))
                 track, clip_index = tracks.of_clips(torch.arange(count, device=self.device)[rows])
@@ -53,7 +56,7 @@ class Features:
     def test_views(self, tracks: Tracks) -> list[Tensor]:
         """Features of each of the `test_clips` test views of a part's tracks: a list of (N, D)."""
         sampler = Sampler(tracks, self.model.sampling)
-        with autocast(self.device):
+        with autocast(self.device, self.precision):
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
 
