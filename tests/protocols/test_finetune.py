@@ -95,7 +95,7 @@ def test_finetune_leaves_what_it_promises(run, tiny, tmp_path):
 
 def test_the_augmentation_may_be_that_of_the_data(run, tiny, tmp_path):
     (usual,) = evaluate("finetune", run, tiny.path, "xsub", out=tmp_path / "a", **ALONE)
-    other = {"rotation": (0.0, 1.0, 0.0), "crop": (0.9, 1.0), "min_crop_frames": 9}
+    other = {"rotation": [0.0, 1.0, 0.0], "crop": [0.9, 1.0], "min_crop_frames": 9}
     (result,) = evaluate("finetune", run, tiny.path, "xsub", out=tmp_path / "b", sampling=other, **ALONE)
     assert {name: result.sampling[name] for name in other} == other
     assert result.hash != usual.hash

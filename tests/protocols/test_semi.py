@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_draws_that_cannot_be_taken_are_told(run, tiny, tmp_path):
     for content, match in (
         ("{", "damaged"),
         ("[1]", "no result of this version"),
-        (text.replace('"labels"', '"label"'), "has no labels"),
+        (json.dumps(json.loads(text) | {"labels": None}), "has no labels"),
         (text.replace(drawn.labels[0], "nobody"), "'nobody'"),
         (text.replace(drawn.labels[0], test_clip), f"'{test_clip}', which is no labelled training clip"),
     ):
