@@ -27,7 +27,8 @@ class Features:
         self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True, precision: Precision = "auto"
     ):
         self.model, self.train, self.test = model.eval(), train, test
-        self.quiet, self.precision = quiet, precision
+        self.quiet = quiet
+        self.precision: Precision = precision
         self.device = train.device
         self._views: dict[int, Tensor] = {}
 
