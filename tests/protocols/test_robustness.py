@@ -79,7 +79,7 @@ def test_a_curve_measures_corrupted_clips(tiny):
 
 def test_the_report_draws_the_curves(run, tiny, results):
     evaluate("knn", run, tiny.path, "xcam", device="cpu", baselines=False)  # has none
-    (drawn,) = figures.robustness(read_runs([run])[0])
+    (drawn,) = figures.conditions(read_runs([run])[0])
     assert "mean of 2 seeds" in drawn.title
     assert [curve.title for curve in drawn.curves] == ["occluded joints", "noise", "dropped frames", "frame rate"]
     names = ["this encoder", "untrained encoder", *(BASELINES[name] for name in BASELINES if name in PLAIN)]
@@ -95,7 +95,7 @@ def test_the_report_draws_the_curves(run, tiny, results):
     assert drawn.curves[0].series[0].points[-1].about == f"this encoder, 0.6: {mean:.1f} %"
     shown = read_runs([run])[0]
     stale = [replace(e, stale=True) for e in shown.evaluations]
-    assert figures.robustness(replace(shown, evaluations=stale)) == []
+    assert figures.conditions(replace(shown, evaluations=stale)) == []
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def hostile_value(annotation):
 def test_every_template_escapes_every_text():
     table = Table([HOSTILE_TEXT], [[HOSTILE_TEXT], ["x" * 30 + HOSTILE_TEXT]], numbers=[0], own=[0])
     kinds = {"training": [hostile(charts.Line)], "classes_of": hostile(figures.Classes)}
-    kinds |= {"robustness": [hostile(figures.Robustness)], "embeddings": hostile(figures.Embedding)}
+    kinds |= {"conditions": [hostile(figures.Conditions)], "embeddings": hostile(figures.Embedding)}
     kinds |= {"scenes": hostile(figures.Scene)}
     each = {key: {HOSTILE_TEXT: view, "two": Note(HOSTILE_TEXT)} for key, view in kinds.items()}
     places = tables.PublishedView([tables.Beside(HOSTILE_TEXT, table, True)], [HOSTILE_TEXT], [HOSTILE_TEXT])

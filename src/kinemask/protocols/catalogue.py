@@ -32,7 +32,8 @@ class Protocol:
     the encoder; then it also starts from a recipe, without a run. augments: whether it draws augmented windows
     with these settings; None if never.
     seeds: by default. measures: names of all that its results may hold; some need more classes, or probabilities.
-    files: settings that name a file, whose content decides the result.
+    files: settings that name a file, whose content decides the result. curves: how its accuracies go on, "with few
+    labels"; "" where it draws none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Protocol:
     seeds: tuple[int, ...] = (0,)
     measures: tuple[str, ...] = OF_SCORES
     files: tuple[str, ...] = ()
+    curves: str = ""
 
     @property
     def implementation(self) -> Any:
@@ -65,6 +67,7 @@ _ALL = (
         ProbeSettings,
         "probe",
         augments=lambda s: s.views > 0,
+        curves="with few labels",
     ),
     Protocol("knn", "nearest neighbours in feature space, no training", KNNSettings, "knn"),
     Protocol(
@@ -101,6 +104,7 @@ _ALL = (
         "robustness",
         section="linear",
         augments=_always,
+        curves="as the test clips get worse",
     ),
 )
 PROTOCOLS = {protocol.name: protocol for protocol in _ALL}

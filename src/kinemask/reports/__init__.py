@@ -38,7 +38,7 @@ def report(
         published=tables.beside_published(found),
         training={run.name: figures.curves(run) for run in found},
         classes_of={run.name: figures.classes(run) for run in found},
-        robustness={run.name: curves for run in found if (curves := figures.robustness(run))},
+        conditions={run.name: curves for run in found if (curves := figures.conditions(run))},
         embeddings={run.name: figures.embedding(run, data) for run in found},
         scenes={run.name: figures.skeletons(run, data, number) for number, run in enumerate(found)},
         settings=tables.settings(found),

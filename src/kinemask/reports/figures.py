@@ -1,4 +1,4 @@
-"""The page's figures: training curves, confusion, robustness, t-SNE, moving skeletons; or a note on what is lacking."""
+"""The page's figures: training curves, confusion, curves over conditions, t-SNE, moving skeletons; or a note on what is lacking."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kinemask.models.encoders import load_encoder
+from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.protocols.features import check_fit
 from kinemask.reports import charts
 from kinemask.reports.embedding import embed_test_clips
@@ -67,20 +68,20 @@ def classes(run: Shown) -> Classes | Note:
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """Curves of an evaluation under every corruption, and the key to them: (class of style.css, name)."""
+class Conditions:
+    """Curves of an evaluation as conditions change, and the key to them: (class of style.css, name)."""
 
     title: str
     key: list[tuple[str, str]]
     curves: list[charts.Curves]
 
 
-def robustness(run: Shown) -> list[Robustness]:
+def conditions(run: Shown) -> list[Conditions]:
     """Of each evaluation that has curves."""
-    return [_robustness(e) for e in run.evaluations if e.first.curves and not e.stale]
+    return [_conditions(e) for e in run.evaluations if e.first.curves and not e.stale]
 
 
-def _robustness(e: Evaluation) -> Robustness:
+def _conditions(e: Evaluation) -> Conditions:
     first = e.first
     everyone: list[tuple[str, str, list[Scored]]] = [("own", "this encoder", list(e.results))]
     for name in baseline_names(e.results):
@@ -96,8 +97,9 @@ def _robustness(e: Evaluation) -> Robustness:
         title, _, unit = curve.title.partition(", ")
         drawn.append(charts.curves(title, [f"{level:g}" for level in curve.levels], series, unit))
     seeds = f", mean of {len(e.results)} seeds" if len(e.results) > 1 else ""
-    title = f"{first.data}, split {first.split}: accuracy in percent as the test clips get worse{seeds}"
-    return Robustness(title, [(mark, name) for mark, name, _ in everyone], drawn)
+    about = PROTOCOLS[first.protocol].curves if first.protocol in PROTOCOLS else first.protocol
+    title = f"{first.data}, split {first.split}: accuracy in percent {about}{seeds}"
+    return Conditions(title, [(mark, name) for mark, name, _ in everyone], drawn)
 
 
 def open_data(run: Shown, given: str | Path | None) -> Store:
