@@ -1,4 +1,4 @@
-"""The page's figures: training curves, confusion, curves over conditions, t-SNE, moving skeletons; or a note on what is lacking."""
+"""The page's figures: training, confusion, curves over conditions, t-SNE, moving skeletons; or what is lacking."""
 
 from __future__ import annotations
 
