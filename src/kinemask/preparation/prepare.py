@@ -21,6 +21,7 @@ from kinemask.store.opening import Store, open_store
 from kinemask.store.writer import StoreWriter
 
 _LONGEST_NAME = 100
+_SENTENCE = 4  # words of a line that is a remark, as the owners' lists of NTU RGB+D begin with, and no clip's name
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,9 @@ def prepare(
     warnings = [*scan.unlisted, *_warnings(source, written)]
     if min_score and written.scores is None:
         warnings.append(f"min_score {min_score:g} had no effect: no clip of {src} has confidences")
-    if unknown := len(listed) - len(excluded):
-        warnings.append(f"{unknown:,} of the {len(listed):,} names in {exclude} are not in this copy")
+    names = {line for line in listed if len(line.split()) < _SENTENCE}
+    if unknown := len(names - set(excluded)):
+        warnings.append(f"{unknown:,} of the {len(names):,} names in {exclude} are not in this copy")
     return Summary(
         dataset=dataset,
         path=written.path,
