@@ -15,6 +15,7 @@ landmarks, if these are there too. Image landmarks (shares of the image's width 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def read(item: Item, options: ReadOptions) -> Clip:
         if table is None:
             found = Detections.of(*_read_frames(content, given, size))
             return followed(found, item, given, options.min_score, height)
-        data, score = _clean_table(*table, given, size, options.min_score)
-        return make_clip(item, data, score, given, height)
+        data, score = _clean_table(table.data, table.score, given, size, options.min_score)
+        return replace(make_clip(item, data, score, given, height), doubts=table.doubts)
 
 
 def _read_folder(folder: Path) -> list[dict[str, Any]]:
