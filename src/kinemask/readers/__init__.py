@@ -29,6 +29,7 @@ _HOME = {  # the module of each reader, and its name there
     "pku-mmd-2": "pku_mmd.PART_2",
     "pyskl": "pyskl.READER",
     "st-gcn": "st_gcn.READER",
+    "kinetics-skeleton": "kinetics_skeleton.READER",
     "nw-ucla": "nw_ucla.READER",
     "utd-mhad": "utd_mhad.READER",
     "sbu": "sbu.READER",
