@@ -28,6 +28,7 @@ _HOME = {  # the module of each reader, and its name there
     "pku-mmd-1": "pku_mmd.PART_1",
     "pku-mmd-2": "pku_mmd.PART_2",
     "pyskl": "pyskl.READER",
+    "bvh": "bvh.READER",
     "st-gcn": "st_gcn.READER",
     "kinetics-skeleton": "kinetics_skeleton.READER",
     "nw-ucla": "nw_ucla.READER",
