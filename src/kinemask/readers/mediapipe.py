@@ -3,8 +3,9 @@
 MediaPipe defines no file; these hold its results under its names (Pose Landmarker's guide; Pose's, for the older
 solution). JSON: a list of frames, or an object with `frames`; in each frame, under `pose_world_landmarks` and
 `pose_landmarks` (in JavaScript `worldLandmarks`, `landmarks`), a list of people or one person, nobody being an
-empty list or null; a person is 33 landmarks with x, y, z, visibility. A frame may say its number, `frame`. CSV: a
-line per landmark, `frame,body,landmark,x,y,z,visibility`.
+empty list or null; a person is 33 landmarks with x, y, z, visibility. A frame may say its number, `frame`, or its time.
+A folder of numbered files, each of one frame, is a clip too. CSV: a line per landmark,
+`frame,body,landmark,x,y,z,visibility`.
 
 World landmarks (metres, from between the hips, y down, z away from the camera) give layout mediapipe33, in 3D. Each
 person's are about their own hips, so that the way someone walks is lost; people are followed by their image
@@ -23,6 +24,7 @@ from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
 from kinemask.readers.detections import Detection, Detections, followed
 from kinemask.readers.files import as_numbers, brief, find_files, naming_file, parse_json
+from kinemask.readers.frames import gather_frames, number_frames, read_frames
 from kinemask.readers.own import UNITS, existing, list_clips, make_clip, positive
 from kinemask.readers.tables import load_table
 from kinemask.skeleton import Layout, layout
@@ -36,24 +38,38 @@ _FAR = 0.25  # metres that the hips' middle may be from the origin of world land
 
 
 def scan(src: Path) -> Scan:
-    """The clips of `clips.csv`, or else every JSON and CSV file."""
-    find = lambda src: find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json or .csv")
-    return list_clips(src, find, lambda path: existing(path, _SUFFIXES), "file .json or .csv")
+    """The clips of `clips.csv`, or else every JSON and CSV file, and folders of a JSON file per frame."""
+    files = lambda src: find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json or .csv")
+    find = lambda src: gather_frames(files(src), _is_frame)
+    return list_clips(src, find, lambda path: existing(path, _SUFFIXES, True), "file .json or .csv, or folder")
+
+
+def _is_frame(content: Any) -> bool | None:
+    return isinstance(content, dict) and any(key in content for key in (*_WORLD, *_IMAGE))
 
 
 def read(item: Item, options: ReadOptions) -> Clip:
     """One clip: (M, T, 33, 3) of world landmarks or, for layout coco17, (M, T, 17, 2) of image landmarks."""
     path, given = item.path, READER.choose_layout(options.layout)
     table = load_table(path, layout("mediapipe33")) if path.suffix == ".csv" else None
-    content = parse_json(path) if table is None else None
+    content = None if table is not None else _read_folder(path) if path.is_dir() else parse_json(path)
     with naming_file(path):
         size = _image_size(item) if given.dims == 2 else None
         height = None if size is None else float(size[1])
         if table is None:
-            found = Detections.of(_read_frames(content, given, size))
+            found = Detections.of(*_read_frames(content, given, size))
             return followed(found, item, given, options.min_score, height)
         data, score = _clean_table(*table, given, size, options.min_score)
         return make_clip(item, data, score, given, height)
+
+
+def _read_folder(folder: Path) -> list[dict[str, Any]]:
+    """A folder's files as a list of frames."""
+    videos = read_frames(folder, find_files(folder, "*.json", "files .json"))
+    if len(videos) > 1:
+        raise ValueError(f"{folder}: frames of several videos ({', '.join(videos)}); expected a folder for each")
+    frames = next(iter(videos.values()))
+    return [{**content, "frame": number} for number, (_, content) in frames.items() if isinstance(content, dict)]
 
 
 def _image_size(item: Item) -> np.ndarray:
@@ -94,8 +110,10 @@ def _clean_table(
     return data, score if known else None
 
 
-def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[int, list[Detection]]:
-    """The people of each frame of a JSON file."""
+def _read_frames(
+    content: Any, given: Layout, size: np.ndarray | None
+) -> tuple[dict[int, list[Detection]], tuple[str, ...]]:
+    """The people of each frame of a JSON file, and doubts about the frames' numbers."""
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError("expected a list of frames, each an object, or an object with such a list as frames")
@@ -104,10 +122,8 @@ def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[i
         hint = "; image landmarks give 2D: --layout coco17" if size is None else ""
         raise ValueError(f"no frame has {' or '.join(keys)}{hint}")
     found: dict[int, list[Detection]] = {}
-    for at, frame in enumerate(frames):
-        number = frame.get("frame", at)
-        if type(number) is not int or abs(number) >= 10**15 or number in found:
-            raise ValueError(f"frame {at}: expected frame to be a whole number, found once; it is {brief(number)}")
+    numbers, doubts = number_frames(frames)
+    for number, frame in zip(numbers, frames, strict=True):
         people = _people(frame, keys, f"frame {number}: {keys[0]}")
         image = _people(frame, _IMAGE, f"frame {number}: {_IMAGE[0]}") if size is None else []
         places = [person[:, :2] for person in image] if len(image) == len(people) else [None] * len(people)
@@ -115,7 +131,7 @@ def _read_frames(content: Any, given: Layout, size: np.ndarray | None) -> dict[i
             Detection(*_convert(person[:, :3], person[:, 3], given, size), places=place)
             for person, place in zip(people, places, strict=True)
         ]
-    return found
+    return found, doubts
 
 
 def _people(frame: dict[str, Any], keys: tuple[str, ...], where: str) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kinemask.readers.base import Item, Reader, ReadOptions, Scan
-from kinemask.readers.detections import Detection, Detections, followed
+from kinemask.readers.detections import Detection, Detections, followed, identity
 from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_json
 from kinemask.readers.own import UNITS, existing, list_clips, positive
 from kinemask.skeleton import Layout, layout
@@ -80,7 +80,7 @@ def _read_people(file: Path, layout: Layout) -> list[Detection]:
                 f" {values.size}{hint}"
             )
         values = values.reshape(-1, 3)
-        people.append(Detection(values[:, :2], values[:, 2], _identity(person)))
+        people.append(Detection(values[:, :2], values[:, 2], identity(person)))
     return people
 
 
@@ -96,14 +96,6 @@ def _people(file: Path) -> list[Any]:
 
 def _keypoints(person: dict[str, Any]) -> Any:
     return next((person[key] for key in _KEYS if key in person), [])
-
-
-def _identity(person: dict[str, Any]) -> str | None:
-    """OpenPose's own number of a person, where it was asked to track; [-1] says that it was not."""
-    match person.get("person_id"):
-        case [int(number)] if number >= 0:
-            return str(number)
-    return None
 
 
 def _find_layout(folders: Iterable[Path]) -> Layout | None:

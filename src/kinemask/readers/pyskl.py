@@ -87,7 +87,8 @@ def _read_clip(item: Item, note: dict[str, Any], layout: Layout, apart: _Apart, 
         told = f"label {brief(note.get('label'))} and total_frames {brief(note.get('total_frames'))}"
         raise ValueError(f"expected a label from 0 (or none) and total_frames from 1, found {told}")
     if "keypoint" not in note and _raw_file(note):
-        return followed(apart.find(item.name, note, layout, frames), item, layout, min_score, _height(note, layout))
+        found = apart.find(item.name, note, layout, frames)
+        return followed(found, item, layout, min_score, _height(note, layout), mend=False)
     data = _load(note, "keypoint")
     if data.ndim != 4 or data.shape[1:] != (frames, layout.num_joints, layout.dims) or not data.size:
         shape = f"(bodies, {frames}, {layout.num_joints}, {layout.dims})"
