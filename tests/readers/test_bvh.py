@@ -90,7 +90,7 @@ def motion(parts, seed=0):
     """Degrees (T, parts, 3) and the root's places (T, 3), in metres."""
     rng = np.random.default_rng(seed)
     turns = rng.uniform(-70, 70, (FRAMES, len(parts), 3))
-    return turns, (*rng.normal(0, 1, (FRAMES, 3)), 0, 0.9, 0)
+    return turns, rng.normal(0, 1, (FRAMES, 3)) + np.array([0, 0.9, 0])
 
 
 def write(path, style="mixamo", unit=0.01, order="ZXY", body=BODY, change=lambda text: text):

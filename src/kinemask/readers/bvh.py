@@ -42,18 +42,16 @@ _MIDDLE = {
     "neck": ("neck", "neck0", "neck01", "neck1", "lowerneck"),
     "head": ("head",),
 }
-_SPINE = ("lower", "middle", "upper")
-_OF_LAYOUT: dict[
-    str, str
-] = {  # roles of a layout's joints by their names; those of the sides are called as their roles
-    **{name: "pelvis" for name in ("pelvis", "hipcentre", "spinebase", "root", "midhip", "hip")},
-    "spine1": "lower",
-    **{name: "middle" for name in ("spine", "spinemid", "spine2", "spinenavel")},
-    **{name: "upper" for name in ("spine3", "spinechest", "thorax", "chest", "torso")},
-    **{name: "neck" for name in ("neck", "shouldercentre", "spineshoulder", "upperneck")},
-    "head": "head",
-    "clavicle": "collar",
+_NAMESAKES = {  # what layouts call a part of the body without a side, or by another name than here
+    "pelvis": ("pelvis", "hipcentre", "spinebase", "root", "midhip", "hip"),
+    "lower": ("spine1",),
+    "middle": ("spine", "spinemid", "spine2", "spinenavel"),
+    "upper": ("spine3", "spinechest", "thorax", "chest", "torso"),
+    "neck": ("neck", "shouldercentre", "spineshoulder", "upperneck"),
+    "head": ("head",),
+    "collar": ("clavicle",),
 }
+_OF_LAYOUT = {name: role for role, names in _NAMESAKES.items() for name in names}
 _ENDS = {"ankle": "foot", "wrist": "hand"}  # a layout without the one calls it by the other's name
 _NEEDED = ("pelvis", "hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 

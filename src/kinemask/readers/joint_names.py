@@ -16,7 +16,7 @@ from kinemask.skeleton import Layout, layout, layouts
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 _GLUED = re.compile(r"(left|right|[lr](?=hip|knee|ankle|foot|toe|heel|shoulder|elbow|wrist|hand|thumb|eye|ear))(\w+)")
-_MIDDLE = {name: "pelvis" for name in ("hips", "hip", "hipcentre", "hipcenter", "midhip", "root", "spinebase")}
+_MIDDLE = ("hips", "hip", "hipcentre", "hipcenter", "midhip", "root", "spinebase")
 
 
 def words(name: str) -> tuple[str, str]:
@@ -44,7 +44,7 @@ def strip_prefix(names: Sequence[str]) -> list[str]:
 def plain_name(name: str) -> str:
     """A joint's name as it compares."""
     side, rest = words(name)
-    return side + rest if side else _MIDDLE.get(rest, rest)
+    return side + rest if side or rest not in _MIDDLE else "pelvis"
 
 
 def match_joints(names: Sequence[str], given: Layout) -> list[int | None]:
