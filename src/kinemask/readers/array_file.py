@@ -48,7 +48,7 @@ class ArrayFile:
         """Its entries along the first axis, one in memory at a time."""
         if self.fortran and len(self.shape) > 1:
             yield from self.load()
-        elif prod(self.shape):
+        elif self.shape and prod(self.shape):
             yield from self._blocks(self.shape[0], self.shape[1:])
 
     def _blocks(self, count: int, shape: tuple[int, ...]) -> Iterator[np.ndarray]:

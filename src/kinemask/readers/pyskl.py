@@ -155,11 +155,9 @@ def _join(parts: dict[str, Path]) -> dict[Path, _Content]:
 def _read_content(path: Path) -> _Content:
     value = read_pickle(path)
     if isinstance(value, list):
-        match = _PART.fullmatch(path.stem)
-        value = {"annotations": value}
-        if match:  # one part of several, by itself
-            names = [note.get("frame_dir") for note in value["annotations"] if isinstance(note, dict)]
-            value["split"] = {match["part"]: names}
+        match = _PART.fullmatch(path.stem)  # one part of several, by itself
+        names = [note.get("frame_dir") for note in value if isinstance(note, dict)]
+        value = {"annotations": value, "split": {match["part"]: names} if match else {}}
     lists = value.get("split", {}) if isinstance(value, dict) else None
     notes = value.get("annotations") if isinstance(value, dict) else None
     if not isinstance(lists, dict) or not isinstance(notes, list | tuple):
