@@ -143,6 +143,7 @@ FORMATS = {  # name: (reader, writer, joints, channels, options)
     "coco17": ("coco17", write_coco, 17, 2, PLAIN),
 }
 OF_THEIR_OWN = {"pku-mmd-1", "pku-mmd-2", "pyskl", "openpose"}  # many clips a file, or many files a clip
+OF_THEIR_OWN |= {"st-gcn", "kinetics-skeleton", "bvh"}  # tests of their own in readers/
 
 
 @pytest.fixture(params=FORMATS)

@@ -181,8 +181,8 @@ def _split_data_set(images: Sequence[Any], notes: Sequence[Any], videos: Any) ->
 
 def _place_images(images: Sequence[dict[str, Any]], known: Mapping[Any, Any]) -> list[tuple[str, int]]:
     """Each image's video, "" where there is one only, and its number within."""
-    files = [find_value(image, FILES) for image in images]
-    named = bool(files) and all(isinstance(file, str) for file in files)
+    files = [file for image in images if isinstance(file := find_value(image, FILES), str)]
+    named = len(files) == len(images) > 0
     videos, numbers = split_names(files) if named else ([""] * len(images), None)
     told = [find_value(image, VIDEOS) for image in images]
     if told and all(isinstance(one, int | str) for one in told):
