@@ -199,9 +199,10 @@ def _split_results(people: Sequence[Any]) -> list[_Video]:
     people = _crowd(people, "the list")
     images = list(dict.fromkeys(who.get("image_id") for who in people if isinstance(who.get("image_id"), int | str)))
     places: dict[Any, tuple[str, int]] = {}
-    if images and all(isinstance(image, str) and as_whole(image) is None for image in images):
-        videos, numbers = split_names(images)
-        places = dict(zip(images, zip(videos, numbers, strict=True), strict=True)) if numbers is not None else {}
+    files = [image for image in images if isinstance(image, str) and as_whole(image) is None]
+    if files and len(files) == len(images):
+        videos, numbers = split_names(files)
+        places = dict(zip(files, zip(videos, numbers, strict=True), strict=True)) if numbers is not None else {}
     found: dict[str, dict[int, Crowd]] = {}
     for at, who in enumerate(people):
         image, own = who.get("image_id"), find_value(who, VIDEOS)
