@@ -591,7 +591,7 @@ class TestMediaPipe:
             ([{"hands": []}], "no frame has pose_world_landmarks or"),
             ([{"pose_world_landmarks": 3}], "frame 0: pose_world_landmarks: expected a list of people, found 3"),
             ([{"pose_world_landmarks": [3]}], "person 1: expected a list of landmarks, found 3"),
-            ([{"pose_world_landmarks": {"a": 1}}], "person 1: expected a list of landmarks, found None"),
+            ([{"pose_world_landmarks": {"a": 1}}], "person 1: expected a list of landmarks, found an object of a"),
             ([{"pose_world_landmarks": [[{"x": 1, "y": 2, "z": 3}] * 32]}], "expected 33 landmarks"),
             ([{"pose_world_landmarks": [[{"x": 1, "y": 2}] * 33]}], "person 1: expected numbers"),
             ([{"pose_world_landmarks": [[{"x": "a", "y": 2, "z": 3}] * 33]}], "person 1: expected numbers"),

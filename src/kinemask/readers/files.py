@@ -26,10 +26,11 @@ def find_files(src: Path, pattern: str | tuple[str, ...], what: str) -> list[Pat
     if not src.exists():
         raise ValueError(f"{src} does not exist")
     patterns = (pattern,) if isinstance(pattern, str) else pattern
-    if src.is_file() and any(map(src.match, patterns)):
+    if src.is_file() and any(src.match(pattern) or src.match(pattern.upper()) for pattern in patterns):
         found = [src]
     else:
         found = sorted(path for pattern in patterns for path in src.rglob(pattern))
+        found = found or sorted(path for pattern in patterns for path in src.rglob(pattern.upper()))
     found = [path for path in found if path.is_file() and not path.name.startswith(".")]
     if not found:
         raise ValueError(f"{src} holds no {what}, at any depth")
