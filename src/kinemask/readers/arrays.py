@@ -33,13 +33,16 @@ def read(item: Item, options: ReadOptions) -> Clip:
     so is one whose score is not above the options' `min_score`.
     """
     path, layout = item.path, READER.choose_layout(options.layout)
-    data, score = load_table(path, layout) if path.suffix == ".csv" else load_arrays(path, layout)
+    is_table = path.suffix.lower() == ".csv"
+    if options.axes and is_table:
+        raise ValueError(f"{path}: a table has no axes, so --axes would have no effect")
+    data, score, notes, doubts = load_table(path, layout) if is_table else load_arrays(path, layout, options.axes)
     if score is not None:
         data[~(score > options.min_score)] = np.nan
     with naming_file(path):
         data, centred = _mark_missing(data, layout)
         clip = make_clip(item, data, score, layout, positive(item.fields, "image_height"))
-    return replace(clip, notes=centred + clip.notes)
+    return replace(clip, notes=notes + centred + clip.notes, doubts=doubts + clip.doubts)
 
 
 def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -67,4 +70,5 @@ READER = Reader(
     units=UNITS,
     scores=True,
     is_format=True,
+    axes=True,
 )

@@ -197,11 +197,9 @@ def _tell_apart(places: np.ndarray, frames: np.ndarray, names: Sequence[str] | N
     rows = np.sort(order[best])
     twice = len(frames) - len(rows)
     if twice > TWICE * len(frames):
-        why = f"names people of one frame alike, {twice:,} times"
-    elif len(np.unique(frames)) > FEW and len(known) > ANEW * len(rows):
-        why = "names everybody anew in each frame"
-    else:
-        notes = (f"somebody is found twice in a frame, {twice} times: the better one is kept",) if twice else ()
-        return _Tracks(places[rows], frames[rows], who[rows], rows, known, notes)
-    note = f"the source {why}: people are followed instead"
-    return _Tracks(places, frames, follow(places, frames), everybody, None, (note,))
+        note = f"the source names people of one frame alike, {twice:,} times: people are followed instead"
+        return _Tracks(places, frames, follow(places, frames), everybody, None, (note,))
+    if len(np.unique(frames)) > FEW and len(known) > ANEW * len(rows):  # numbers of detections, such as COCO's id
+        return _Tracks(places, frames, follow(places, frames), everybody, None)
+    notes = (f"somebody is found twice in a frame, {twice} times: the better one is kept",) if twice else ()
+    return _Tracks(places[rows], frames[rows], who[rows], rows, known, notes)

@@ -83,9 +83,11 @@ def number_frames(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], tupl
         for at, (record, key) in enumerate(zip(records, keys, strict=True)):
             number = at if key is None else _told(record[key])
             if number is None or number in seen:
-                found = brief(at if key is None else record[key])
                 what = key or "its place in the list"
-                raise ValueError(f"frame {at}: expected {what} to be a whole number, found once; it is {found}")
+                found = (
+                    f"this is a second frame of {what} {number}" if number in seen else f"it is {brief(record[key])}"
+                )
+                raise ValueError(f"frame {at}: expected {what} to be a whole number, found once; {found}")
             seen[number] = at
         return list(seen), ()
     times = [_time(find_value(record, TIMES)) for record in records]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from kinemask.store.format import SPLIT, Clip
 
 LIST = "clips.csv"
 UNITS = "metres in 3D; in 2D half image heights, or torso lengths where the image's height is unknown"
+TINY = 2.0  # no image has so few pixels
 _TAKEN = ("name", "label", "frames", "bodies", "offset", "scale")  # a store's own columns
 _KNOWN = ("clip", "label", "subject", "camera", "setup", "split", "image_height", "image_width")
 _OTHER_NAMES = {
@@ -44,12 +45,25 @@ _OTHER_READERS = {  # what to do with a file of a kind that this reader does not
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """That an item is a part of its file's content. whole: the name of a clip that were all of it.
+
+    video: one of several recordings, "" where the file is one. person: one of the people, "" for all of them.
+    """
+
+    whole: str
+    video: str = ""
+    person: str = ""
+
+
 def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) -> Scan:
     """What `clips.csv` lists, in its order; classes are the distinct labels, sorted.
 
     locate: the files (or folders) that a path of the list, without or with its suffix, may mean; `what` they
-    are. Raises ValueError with file and line: no column `clip`, a file that is absent or named twice, a split's
-    value that is no part of one, two clips of one name.
+    are. FILE/VIDEO names one of the recordings of a file, FILE#2 somebody in it, by the source's number for them,
+    else by how often they are seen; the item's content is then a `Part`. Raises ValueError with file and line: no
+    column `clip`, a file that is absent or named twice, a split's value that is no part of one, two clips of one name.
     """
     sheet = read_sheet(listing)
     rows = list(sheet.rows())
@@ -63,13 +77,15 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
         clip = fields.pop("clip")
         if not clip:
             raise ValueError(f"{where}: the clip is not named")
-        path = _find_clip(clip, listing.parent, locate, what, where)
-        name = clip_name(path, listing.parent)
+        path, video, person = _find_part(clip, listing.parent, locate, what, where)
+        whole = clip_name(path, listing.parent)
+        part = Part(whole, video, person) if video or person else None
+        name = "".join((whole, f"/{video}" if video else "", f"#{person}" if person else ""))
         if name in names:
             raise ValueError(f"{where}: clip {name} stands in line {names[name]} already")
         names[name] = line
         labels.append(fields.pop("label", ""))
-        items.append(Item(path, name, None, _rename_splits(fields, where)))
+        items.append(Item(path, name, None, _rename_splits(fields, where), part))
     if not items:
         raise ValueError(f"{listing} lists no clip")
     labels = _whole_numbers(labels)
@@ -140,6 +156,21 @@ def _is_index(values: Sequence[str]) -> bool:
     return len(numbers) == len(values) and all(b == a + 1 for a, b in pairwise(numbers))
 
 
+def _find_part(
+    clip: str, folder: Path, locate: Callable[[Path], list[Path]], what: str, where: str
+) -> tuple[Path, str, str]:
+    """The file that the list means, and which recording and person of it, "" for all."""
+    whole, mark, person = clip.rpartition("#") if "#" in clip else (clip, "", "")
+    cuts = [(whole, "", person)] if mark else []
+    if "\\" not in clip and not whole.startswith("/"):
+        parts = whole.split("/")
+        cuts += [("/".join(parts[:at]), "/".join(parts[at:]), person) for at in range(len(parts) - 1, 0, -1)]
+    for file, video, who in () if locate(folder / clip) else cuts:
+        if len(locate(folder / file)) == 1 and not (video and (folder / file).is_dir()):
+            return _find_clip(file, folder, locate, what, where), video, who
+    return _find_clip(clip, folder, locate, what, where), "", ""
+
+
 def _find_clip(clip: str, folder: Path, locate: Callable[[Path], list[Path]], what: str, where: str) -> Path:
     """The one file or folder that the list means; ValueError that says what is there instead.
 
@@ -174,11 +205,34 @@ def make_clip(item: Item, data: np.ndarray, score: np.ndarray | None, layout: La
     """
     if score is not None:
         score = score[~np.isnan(data).all((1, 2, 3))]  # as the cleaning drops bodies
+    if layout.dims == 2 and (size := _share_size(data, item.fields, height)) is not None:
+        data = data * size
     if layout.dims == 3:
         data, notes = clean_3d(data, layout)
         return Clip(item.name, data, item.label, dict(item.fields), notes, score)
     data, unit, notes = clean_2d(data, layout, height)
     return Clip(item.name, data, item.label, {**item.fields, "scale": f"{unit:g}"}, notes, score)
+
+
+def _share_size(data: np.ndarray, fields: Mapping[str, str], height: float | None) -> np.ndarray | None:
+    """What to multiply 2D data by that are shares of an image's width and height; None where they are not.
+
+    An image's height of no more than TINY is in the data's own units, whatever these are. Raises ValueError where the
+    image's size is not known: without it, nobody could tell how long a horizontal bone is.
+    """
+    seen = data[~np.isnan(data)]
+    is_share = seen.size > 0 and np.abs(seen).max() <= TINY and np.percentile(np.abs(seen), 98) <= 1
+    if not is_share or np.ptp(seen) == 0 or (height is not None and height <= TINY):
+        return None
+    width = positive(fields, "image_width")
+    if width is None or height is None:
+        raise ValueError(
+            f"the coordinates lie between {seen.min():.2g} and {seen.max():.2g}, so that they seem to be shares of the"
+            " image's width and height: add the columns image_width and image_height to clips.csv (an image_height of"
+            " 1 alone, if x and y have one unit)"
+        )
+    centred = np.percentile(seen, 2) < -0.1  # from -1 to 1, as OpenPose's --keypoint_scale 4
+    return np.array([width, height]) / (2 if centred else 1)
 
 
 def positive(fields: Mapping[str, str], name: str) -> float | None:
