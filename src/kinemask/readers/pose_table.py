@@ -17,9 +17,9 @@ import numpy as np
 from kinemask.readers.frames import NUMBERS, TIMES, as_whole, close_steps, number_frames, plain
 from kinemask.readers.joint_names import listed, plain_name
 from kinemask.readers.sheets import Sheet, is_unnamed, number, read_sheet
+from kinemask.readers.tables import SPARSE, Poses
 from kinemask.skeleton import Layout
 
-SPARSE = 100  # numbered frames per frame given, beyond which the numbers are no frame numbers
 _JOINTS = ("joint", "joint_name", "joint_id", "joint_index", "landmark", "landmark_name", "landmark_id")
 _JOINTS += ("landmark_index", "landmark_idx", "landmark_number", "landmark_num", "keypoint", "keypoint_name")
 _JOINTS += ("keypoint_id", "keypoint_index", "kp", "kp_id", "point", "point_id", "bodypart", "body_part", "part", "lm")
@@ -48,16 +48,6 @@ _WORLD = "world"
 _OTHERS = {"face", "hand", "hands", "lefthand", "righthand"}  # parts that MediaPipe Holistic numbers apart
 
 
-@dataclass(frozen=True)
-class PoseTable:
-    """data: (M, T, V, C), NaN where missing. score: (M, T, V), None without. notes, doubts: what was taken for what."""
-
-    data: np.ndarray
-    score: np.ndarray | None
-    notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-
-
 @dataclass
 class _Columns:
     """Where things stand in a row. long: by the part of a joint (x, y, z, score). wide: by a joint's index and part."""
@@ -72,7 +62,7 @@ class _Columns:
     notes: list[str] = field(default_factory=list)
 
 
-def load_poses(path: Path, layout: Layout) -> PoseTable:
+def load_poses(path: Path, layout: Layout) -> Poses:
     """The poses of a table, of the joints of a layout; ValueError with file and line."""
     sheet = read_sheet(path)
     columns = _find_columns(sheet, layout)
@@ -125,7 +115,7 @@ def load_poses(path: Path, layout: Layout) -> PoseTable:
     data[place] = values
     if scores is not None:
         score[place] = scores
-    return PoseTable(data, None if scores is None else score, (*sheet.notes, *columns.notes), doubts)
+    return Poses(data, None if scores is None else score, (*sheet.notes, *columns.notes), doubts)
 
 
 def _find_columns(sheet: Sheet, layout: Layout) -> _Columns:
@@ -218,7 +208,7 @@ def _joint_numbers(texts: Sequence[str], layout: Layout, where: Sequence[str]) -
     spelt = {plain_name(joint): v for v, joint in enumerate(layout.joints)}
     numbers = {text: as_whole(text) for text in dict.fromkeys(texts)}
     told = {number for number in numbers.values() if number is not None}
-    base = 1 if layout.num_joints in told and 0 not in told else 0
+    base = 1 if {1, layout.num_joints} <= told and 0 not in told else 0
     found: dict[str, int] = {}
     for text, value in numbers.items():
         v = index.get(text, spelt.get(plain_name(text)) if value is None else value - base)
