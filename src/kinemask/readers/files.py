@@ -70,6 +70,21 @@ def parse_json(path: Path) -> Any:
         raise ValueError(f"{path}: not a JSON file ({error})") from None
 
 
+def parse_json_lines(path: Path) -> Any:
+    """The value of a JSON file, or the list of those of its lines."""
+    try:
+        return parse_json(path)
+    except ValueError:
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+        try:
+            return [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            pass
+        raise
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file whose outermost value is an object; ValueError with the place otherwise."""
     content = parse_json(path)

@@ -8,15 +8,13 @@ landmark is an object of x, y, z and visibility, or a list of them. Nothing (nul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kinemask.readers.files import as_numbers, brief, parse_json
+from kinemask.readers.files import as_numbers, brief
 from kinemask.readers.frames import NUMBERS, TIMES, as_whole, find_value, plain
 from kinemask.readers.joint_names import plain_name
 from kinemask.skeleton import layout
@@ -30,21 +28,6 @@ _VISIBILITY = ("visibility", "score", "confidence", "v", "vis", "presence")
 _BARE = "landmarks"  # the key of people who stand in a frame's place
 
 Frame = Mapping[str, Any]
-
-
-def read_content(path: Path) -> Any:
-    """The value of a JSON file, or the list of those of its lines."""
-    try:
-        return parse_json(path)
-    except ValueError:
-        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
-        if len(lines) < 2:
-            raise
-        try:
-            return [json.loads(line) for line in lines]
-        except (ValueError, RecursionError):
-            pass
-        raise
 
 
 def find_frames(content: Any) -> list[Frame]:

@@ -24,7 +24,7 @@ import numpy as np
 from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
 from kinemask.readers.detections import Detection, Detections, followed
-from kinemask.readers.files import find_files, naming_file
+from kinemask.readers.files import find_files, naming_file, parse_json_lines
 from kinemask.readers.frames import gather_frames, number_frames, read_frames
 from kinemask.readers.landmarks import (
     IMAGE,
@@ -34,7 +34,6 @@ from kinemask.readers.landmarks import (
     find_frames,
     has_people,
     parse_people,
-    read_content,
 )
 from kinemask.readers.own import UNITS, existing, list_clips, make_clip, positive
 from kinemask.readers.pose_table import load_poses
@@ -68,7 +67,7 @@ def read(item: Item, options: ReadOptions) -> Clip:
     path, given = item.path, READER.choose_layout(options.layout)
     if path.suffix.lower() in _TABLES:
         return _read_table(item, given, options.min_score)
-    content = _read_folder(path) if path.is_dir() else read_content(path)
+    content = _read_folder(path) if path.is_dir() else parse_json_lines(path)
     with naming_file(path):
         frames = find_frames(content)
         numbers, doubts = number_frames(frames)
