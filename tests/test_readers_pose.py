@@ -346,8 +346,8 @@ class TestOpenPose:
         (path / f"walk_{10**14}_keypoints.json").write_text((path / f"walk_{0:012d}_keypoints.json").read_text())
         with pytest.raises(ValueError, match=r"walk: .*expected consecutive frames"):
             self.reader.read(item(path), ReadOptions())
-        with pytest.raises(ValueError, match="delivers layout openpose25 or coco18, not coco17"):
-            prepare("openpose", tmp_path, tmp_path / "store", layout="coco17")
+        with pytest.raises(ValueError, match=r"delivers layout openpose25 or coco18 or .*, not ntu25"):
+            prepare("openpose", tmp_path, tmp_path / "store", layout="ntu25")
         empty = write_openpose(tmp_path / "empty", [[], []])
         with pytest.raises(Rejected, match=f"{empty}: nobody is seen"):
             self.reader.read(item(empty), ReadOptions())

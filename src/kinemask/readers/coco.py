@@ -110,13 +110,24 @@ def _other_layout(path: Path) -> Layout | None:
     return layout_of(names, 3 if _is_3d(content) else 2) if names else None
 
 
+def count_joints(path: Path) -> int | None:
+    """How many joints, each of three numbers, the first person of a file has; None where nobody is in it."""
+    try:
+        videos = _split(usual(parse_json_lines(path)))
+    except ValueError:
+        return None
+    people = (who for video in videos for crowd in video.crowds.values() for who in crowd)
+    return next((np.size(who["keypoints"]) // 3 for who in people if np.ndim(who["keypoints"]) == 1), None)
+
+
 def _is_3d(content: Any) -> bool:
     """Whether MMPose's first person has three coordinates beside the confidences."""
     match content:
         case {"instance_info": [*frames]}:
             people = (who for frame in frames if isinstance(frame, dict) for who in frame.get("instances") or ())
             who = next((who for who in people if isinstance(who, dict)), {})
-            return "keypoint_scores" in who and np.shape(who.get("keypoints"))[-1:] == (3,)
+            value = who.get("keypoints")
+            return "keypoint_scores" in who and isinstance(value, list) and np.shape(value)[-1:] == (3,)
     return False
 
 

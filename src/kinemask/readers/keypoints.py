@@ -139,7 +139,8 @@ def _from_objects(value: Any, names: tuple[str, ...], where: str) -> tuple[Any, 
         names, value = tuple(map(str, value)), list(value.values())
     elif all(isinstance(one, dict) for one in value):
         told = [next((one[key] for key in ("name", "part", "id") if key in one), None) for one in value]
-        names = tuple(told) if all(isinstance(name, str) for name in told) else names
+        known_names = tuple(name for name in told if isinstance(name, str))
+        names = known_names if len(known_names) == len(told) else names
     if not all(isinstance(one, dict) for one in value):
         return value, None, names
     value = [{**one.get("position", {}), **one} if isinstance(one.get("position"), dict) else one for one in value]
@@ -155,7 +156,7 @@ def tell_names(content: Any) -> list[tuple[str, ...]]:
     match content:
         case {"categories": [*categories]}:
             lists = [one.get("keypoints") for one in categories if isinstance(one, dict)]
-            return [tuple(names) for names in lists if _are_names(names)]
+            return [tuple(names) for names in lists if names is not None and _are_names(names)]
         case {"meta_info": {"keypoint_id2name": dict(by_id)}}:
             names = [by_id.get(str(i), by_id.get(i)) for i in range(len(by_id))]
             return [tuple(map(str, names))] if _are_names(names) else []
