@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kinemask.store.store import open_store
 
 from kinemask import cli
 from kinemask.arguments import Parser
@@ -19,6 +18,7 @@ from kinemask.cli import parsers
 from kinemask.errors import Stopped
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import recipes
+from kinemask.store.opening import open_store
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = {

@@ -150,14 +150,8 @@ FORMATS = {  # name: (reader, writer, joints, channels, options)
     "coco17": ("coco17", write_coco, 17, 2, PLAIN),
     "kinetics-skeleton": ("kinetics-skeleton", write_kinetics, 18, 2, ReadOptions(layout=layout("coco18"))),
 }
-OF_THEIR_OWN = {
-    "pku-mmd-1",
-    "pku-mmd-2",
-    "pyskl",
-    "openpose",
-    "st-gcn",
-    "bvh",
-}  # many clips a file or files a clip; turns
+OF_THEIR_OWN = {"pku-mmd-1", "pku-mmd-2", "pyskl", "openpose"}  # many clips a file, or many files a clip
+OF_THEIR_OWN |= {"st-gcn", "bvh"}  # tests of their own in readers/
 
 
 @pytest.fixture(params=FORMATS)

@@ -91,9 +91,9 @@ def prepare(
 
 
 def info(store: str | Path | Store) -> dict[str, Any]:
-    """Counts, classes, splits, lengths, missing data, exact duplicates across train and test of a store.
+    """What a store holds, and what looks wrong: classes, people, lengths, missing joints, units, motion, duplicates.
 
-    A dict that JSON can carry. Also checks that the store's arrays are as written.
+    A dict that JSON can carry; its `doubts` are sentences. Also checks that the store's arrays are as written.
 
     Args:
         store: the store

@@ -103,7 +103,7 @@ class ShapedRead:
         unit, up = clip.fields.get("unit") or self.shaping.unit, self.shaping.up
         data = clip.data
         if self.layout.dims == 2:
-            return replace(clip, data=data * np.float32([1, -1])) if up == "y" else clip
+            return replace(clip, data=data * np.array([1, -1], np.float32)) if up == "y" else clip
         if unit is not None and unit not in METRES:
             raise ValueError(f"unit is {unit[:20]!r}; it should be one of {', '.join(METRES)}")
         doubts = ()

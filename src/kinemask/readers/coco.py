@@ -242,8 +242,8 @@ def _split_data_set(images: Sequence[Any], notes: Sequence[Any], videos: Any) ->
 
 def _place_images(images: Sequence[dict[str, Any]], known: Mapping[Any, Any]) -> list[tuple[str, int]]:
     """Each image's video, "" where there is one only, and its number within."""
-    files = [find_value(image, FILES) for image in images]
-    named = bool(files) and all(isinstance(file, str) for file in files)
+    files = [file for image in images if isinstance(file := find_value(image, FILES), str)]
+    named = len(files) == len(images) > 0
     videos, numbers = split_names(files) if named else ([""] * len(images), None)
     told = [find_value(image, VIDEOS) for image in images]
     if told and all(isinstance(one, int | str) for one in told):
@@ -260,9 +260,10 @@ def _split_results(people: Sequence[Any]) -> list[_Video]:
     people = _crowd(people, "the list")
     images = list(dict.fromkeys(who.get("image_id") for who in people if isinstance(who.get("image_id"), int | str)))
     places: dict[Any, tuple[str, int]] = {}
-    if images and all(isinstance(image, str) and as_whole(image) is None for image in images):
-        videos, numbers = split_names(images)
-        places = dict(zip(images, zip(videos, numbers, strict=True), strict=True)) if numbers is not None else {}
+    files = [image for image in images if isinstance(image, str) and as_whole(image) is None]
+    if files and len(files) == len(images):
+        videos, numbers = split_names(files)
+        places = dict(zip(files, zip(videos, numbers, strict=True), strict=True)) if numbers is not None else {}
     found: dict[str, dict[int, Crowd]] = {}
     for at, who in enumerate(people):
         image, own = who.get("image_id"), find_value(who, VIDEOS)

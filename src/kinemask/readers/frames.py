@@ -39,7 +39,7 @@ def plain(name: Any) -> str:
 
 def find_key(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The record's key for the first of these names that has a value there, however it is spelt."""
-    spelt = {plain(key): key for key, value in reversed(record.items()) if value is not None}
+    spelt = {plain(key): key for key in reversed(list(record)) if record[key] is not None}
     return next((spelt[plain(name)] for name in names if plain(name) in spelt), None)
 
 
@@ -84,9 +84,8 @@ def number_frames(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], tupl
             number = at if key is None else _told(record[key])
             if number is None or number in seen:
                 what = key or "its place in the list"
-                found = (
-                    f"this is a second frame of {what} {number}" if number in seen else f"it is {brief(record[key])}"
-                )
+                twice = f"this is a second frame of {what} {number}"
+                found = twice if number in seen else f"it is {brief(record.get(what))}"
                 raise ValueError(f"frame {at}: expected {what} to be a whole number, found once; {found}")
             seen[number] = at
         return list(seen), ()

@@ -43,7 +43,7 @@ from kinemask.store.format import Clip
 _TABLES = (".csv", ".tsv")
 _SUFFIXES = (".json", ".jsonl", ".ndjson", *_TABLES)
 _UP = np.array([1, -1, -1])
-_FAR = 0.25  # metres that the hips' middle may be from the origin of world landmarks, at the median
+_FAR = 0.12  # metres that the hips' middle may be from the origin of world landmarks, at the median
 _SHARE = 3.0  # of the image, that landmarks stay within though it ends at 1; pixels do not
 
 
@@ -114,7 +114,7 @@ def _choose_keys(frames: Sequence[Frame], given: Layout) -> tuple[str, ...]:
 def _check_world(landmarks: np.ndarray, told: str = "") -> None:
     """Raise ValueError, beginning as told, where landmarks (…, 33, 3) are not about the hips, as the world's are."""
     hips = landmarks[..., [layout("mediapipe33").index(side) for side in ("left_hip", "right_hip")], :].mean(-2)
-    away = np.linalg.norm(hips[~np.isnan(hips).any(-1)], axis=-1)
+    away = np.linalg.norm(hips[~np.isnan(hips).any(-1)][:, :2], axis=-1)  # depth is from the hips in an image, too
     if away.size and (middle := np.median(away)) > _FAR:
         raise ValueError(
             f"{told}expected world landmarks, in metres from between the hips, but the hips are {middle:.2g} from"
