@@ -346,8 +346,8 @@ class TestOpenPose:
         (path / f"walk_{10**14}_keypoints.json").write_text((path / f"walk_{0:012d}_keypoints.json").read_text())
         with pytest.raises(ValueError, match=r"walk: .*expected consecutive frames"):
             self.reader.read(item(path), ReadOptions())
-        with pytest.raises(ValueError, match="delivers layout openpose25 or coco18, not coco17"):
-            prepare("openpose", tmp_path, tmp_path / "store", layout="coco17")
+        with pytest.raises(ValueError, match=r"delivers layout openpose25 or coco18 or .*, not ntu25"):
+            prepare("openpose", tmp_path, tmp_path / "store", layout="ntu25")
         empty = write_openpose(tmp_path / "empty", [[], []])
         with pytest.raises(Rejected, match=f"{empty}: nobody is seen"):
             self.reader.read(item(empty), ReadOptions())
@@ -591,7 +591,7 @@ class TestMediaPipe:
             ([{"hands": []}], "no frame has pose_world_landmarks or"),
             ([{"pose_world_landmarks": 3}], "frame 0: pose_world_landmarks: expected a list of people, found 3"),
             ([{"pose_world_landmarks": [3]}], "person 1: expected a list of landmarks, found 3"),
-            ([{"pose_world_landmarks": {"a": 1}}], "person 1: expected a list of landmarks, found None"),
+            ([{"pose_world_landmarks": {"a": 1}}], "person 1: expected a list of landmarks, found an object of a"),
             ([{"pose_world_landmarks": [[{"x": 1, "y": 2, "z": 3}] * 32]}], "expected 33 landmarks"),
             ([{"pose_world_landmarks": [[{"x": 1, "y": 2}] * 33]}], "person 1: expected numbers"),
             ([{"pose_world_landmarks": [[{"x": "a", "y": 2, "z": 3}] * 33]}], "person 1: expected numbers"),

@@ -240,3 +240,18 @@ def test_a_deep_tree_is_no_harm(tmp_path):
     lines += ["JOINT j", "{", "OFFSET 0 1 0"] * depth + ["}"] * (depth + 1)
     path.write_text("\n".join([*lines, "MOTION", "Frames: 1", "Frame Time: 0.1", "0"]))
     assert parse_bvh(path).positions()[0, -1].tolist() == [0, depth, 0]
+
+
+def test_flipped_bytes_are_errors_or_other_numbers_never_worse(tmp_path):
+    path = write(tmp_path / "a.bvh")
+    whole, rng = path.read_bytes(), np.random.default_rng(6)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, rng.choice([1500, len(whole)]), rng.choice([1, 3])):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            found = read(path).data
+        except ValueError as error:
+            found = str(error)
+        assert str(path) in found if isinstance(found, str) else not np.isinf(found).any()

@@ -176,3 +176,26 @@ def test_sizes_are_known_before_anything_is_read(tmp_path):
         open_arrays(tmp_path / "a.npz")["y_train"].load()
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["train_data.npy", "train_label.pkl", "a.npz"])
+def test_flipped_bytes_are_errors_or_other_numbers_never_worse(tmp_path, name):
+    if name == "a.npz":
+        np.savez_compressed(tmp_path / name, x_train=flat(clips(2)), y_train=np.eye(2))
+    else:
+        write_pair(tmp_path, "train", clips(2), [0, 1])
+    whole, rng = (tmp_path / name).read_bytes(), np.random.default_rng(6)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, rng.choice([min(300, len(whole)), len(whole)]), rng.choice([1, 3])):
+            damaged[at] = rng.integers(256)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            found = READER.scan(tmp_path)
+            for item in found.items:
+                for clip in READER.read(item, ReadOptions(found.layout or layout("ntu25"))):
+                    assert not hasattr(clip, "data") or not np.isinf(clip.data).any()
+            said = str(tmp_path)
+        except ValueError as error:
+            said = str(error)
+        assert str(tmp_path) in said

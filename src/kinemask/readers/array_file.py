@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,7 +60,10 @@ class ArrayFile:
                 file = stack.enter_context(stack.enter_context(zipfile.ZipFile(file)).open(self.member))
             file.read(self.start) if self.member else file.seek(self.start)
             for _ in range(count):
-                raw = file.read(size)
+                try:
+                    raw = file.read(size)
+                except (zlib.error, zipfile.BadZipFile, EOFError) as error:
+                    raise ValueError(f"{self.path}: not a whole .npz file ({error})") from None
                 if len(raw) < size:
                     raise ValueError(f"{self.path}: not a whole {self.path.suffix} file: its content ends too soon")
                 yield np.frombuffer(raw, self.dtype).reshape(shape, order="F" if self.fortran else "C")
@@ -109,6 +113,6 @@ def _reading(path: Path, parse: Callable[[], T]) -> T:
         return parse()
     except (ArithmeticError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, TokenError) as error:
         cause = f"{type(error).__name__}: {error}"
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, OSError) as error:
         cause = str(error)
     raise ValueError(f"{path}: not a whole {path.suffix} file of number arrays ({cause})")

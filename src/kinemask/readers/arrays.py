@@ -11,7 +11,8 @@ from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
 from kinemask.readers.files import naming_file
 from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
-from kinemask.readers.tables import load_arrays, load_table
+from kinemask.readers.pose_table import load_poses
+from kinemask.readers.tables import load_arrays
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
 
@@ -36,7 +37,7 @@ def read(item: Item, options: ReadOptions) -> Clip:
     is_table = path.suffix.lower() == ".csv"
     if options.axes and is_table:
         raise ValueError(f"{path}: a table has no axes, so --axes would have no effect")
-    data, score, notes, doubts = load_table(path, layout) if is_table else load_arrays(path, layout, options.axes)
+    data, score, notes, doubts = load_poses(path, layout) if is_table else load_arrays(path, layout, options.axes)
     if score is not None:
         data[~(score > options.min_score)] = np.nan
     with naming_file(path):

@@ -14,7 +14,7 @@ files of one frame each is a clip. `track_id`, `idx` and the like tell who is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from kinemask.readers.base import Failure, Item, Reader, ReadOptions, Scan
-from kinemask.readers.detections import Detection, Detections, followed, identity
-from kinemask.readers.files import as_numbers, brief, find_files, naming_file, parse_json
+from kinemask.readers.crowds import CROWDS, people_of, usual
+from kinemask.readers.detections import Detections, followed
+from kinemask.readers.files import brief, find_files, naming_file, parse_json, parse_json_lines
 from kinemask.readers.frames import (
     FILES,
     NUMBERS,
@@ -37,14 +38,19 @@ from kinemask.readers.frames import (
     read_frames,
     split_names,
 )
+from kinemask.readers.joint_names import listed
+from kinemask.readers.keypoints import Keypoints, layout_of, tell_names
 from kinemask.readers.own import UNITS, existing, list_clips, positive
-from kinemask.skeleton import layout
+from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
 
-_JOINTS = 17
 _CONFIDENCES = ("score", "bbox_score", "confidence")  # of a person as a whole
 _FRAMES = tuple(name for name in NUMBERS if name != "index")
 _TALLEST = 1e6  # pixels of an image
+
+_SUFFIXES = (".json", ".jsonl", ".ndjson")
+_PATTERNS = tuple(f"*{suffix}" for suffix in _SUFFIXES)
+_LOOKED_AT = 20  # files, for the names of their joints
 
 Crowd = list[dict[str, Any]]
 
@@ -61,8 +67,13 @@ class _Video:
 
 def scan(src: Path) -> Scan:
     """The clips of `clips.csv`, which may name folders of frames, or else every JSON file, and folders of frames."""
-    find = lambda src: gather_frames(find_files(src, "*.json", "files .json"), _is_frame)
-    return list_clips(src, find, lambda path: existing(path, (".json",), True), "file .json or folder of them")
+    find = lambda src: gather_frames(find_files(src, _PATTERNS, "files .json"), _is_frame)
+    found = list_clips(src, find, lambda path: existing(path, _SUFFIXES, True), "file .json or folder of them")
+    other = next(filter(None, (_other_layout(item.path) for item in found.items[:_LOOKED_AT])), None)
+    if other is None:
+        return found
+    told = f"the joints of {src} are those of layout {other.name}, which is the store's"
+    return replace(found, layout=other, unlisted=(*found.unlisted, told))
 
 
 def read(item: Item, options: ReadOptions) -> Clip | Iterator[Clip | Failure]:
@@ -70,35 +81,85 @@ def read(item: Item, options: ReadOptions) -> Clip | Iterator[Clip | Failure]:
 
     People who are as a whole no more confident than the options' `min_score` are not there.
     """
-    path = item.path
+    path, names = item.path, ()
     if path.is_dir():
         videos = _read_folder(path)
     else:
-        content = parse_json(path)
+        content = parse_json_lines(path)
         with naming_file(path):
-            videos = _split(content)
+            names = _only_names(content)
+            videos = _split(usual(content))
+    reads = lambda: Keypoints(READER.choose_layout(options.layout), names)
     if len(videos) > 1:
-        return _read_videos(item, videos, options)
-    return _read_video(item, videos[0], options)
+        return _read_videos(item, videos, options, reads)
+    return _read_video(item, videos[0], options, reads())
 
 
-def _read_videos(item: Item, videos: Sequence[_Video], options: ReadOptions) -> Iterator[Clip | Failure]:
+def _other_layout(path: Path) -> Layout | None:
+    """The layout of a file that names its joints, where that is another than COCO's 17 and they are not among them."""
+    if path.is_dir():
+        return None
+    raw = path.read_bytes()
+    if b"keypoint_id2name" not in raw and b"keypoint_name2id" not in raw and b'"categories"' not in raw:
+        return None
+    try:
+        content = parse_json(path)
+        names = _only_names(content)
+    except ValueError:
+        return None
+    return layout_of(names, 3 if _is_3d(content) else 2) if names else None
+
+
+def count_joints(path: Path) -> int | None:
+    """How many joints, each of three numbers, the first person of a file has; None where nobody is in it."""
+    try:
+        videos = _split(usual(parse_json_lines(path)))
+    except ValueError:
+        return None
+    people = (who for video in videos for crowd in video.crowds.values() for who in crowd)
+    return next((np.size(who["keypoints"]) // 3 for who in people if np.ndim(who["keypoints"]) == 1), None)
+
+
+def _is_3d(content: Any) -> bool:
+    """Whether MMPose's first person has three coordinates beside the confidences."""
+    match content:
+        case {"instance_info": [*frames]}:
+            people = (who for frame in frames if isinstance(frame, dict) for who in frame.get("instances") or ())
+            who = next((who for who in people if isinstance(who, dict)), {})
+            value = who.get("keypoints")
+            return "keypoint_scores" in who and isinstance(value, list) and np.shape(value)[-1:] == (3,)
+    return False
+
+
+def _only_names(content: Any) -> tuple[str, ...]:
+    """The names of the joints that a file tells; ValueError where it tells of several kinds of body."""
+    told = list(dict.fromkeys(tell_names(content)))
+    if len(told) > 1:
+        kinds = " and ".join(listed(names, 4) for names in told[:3])
+        raise ValueError(f"categories with different keypoints: {kinds}; expected one kind of body")
+    return told[0] if told else ()
+
+
+def _read_videos(
+    item: Item, videos: Sequence[_Video], options: ReadOptions, reads: Callable[[], Keypoints]
+) -> Iterator[Clip | Failure]:
     for video in videos:
         part = replace(item, name=f"{item.name}/{video.name}")
         try:
-            yield _read_video(part, video, options)
+            yield _read_video(part, video, options, reads())
         except ValueError as error:
             yield Failure.of(error, part.name)
 
 
-def _read_video(item: Item, video: _Video, options: ReadOptions) -> Clip:
+def _read_video(item: Item, video: _Video, options: ReadOptions, keypoints: Keypoints) -> Clip:
     with naming_file(item.path):
         found = {
-            number: [_person(who, f"frame {number}") for who in crowd if _is_there(who, options.min_score)]
+            number: [keypoints.read(who, f"frame {number}") for who in crowd if _is_there(who, options.min_score)]
             for number, crowd in video.crowds.items()
         }
         height = positive(item.fields, "image_height") or video.height
-        return followed(Detections.of(found, video.doubts), item, layout("coco17"), options.min_score, height)
+        clip = followed(Detections.of(found, video.doubts), item, keypoints.given, options.min_score, height)
+    return replace(clip, notes=(*keypoints.notes, *clip.notes))
 
 
 def _is_frame(content: Any) -> bool | None:
@@ -108,7 +169,7 @@ def _is_frame(content: Any) -> bool | None:
             return None
         case [{"keypoints": _, **rest}, *_] | {"instance_info": [{"keypoints": _, **rest}, *_]}:
             return not isinstance(rest.get("image_id"), int | str)
-        case {"instances": _}:
+        case {"instances": _} | {"people": _} | {"bodies": _} | {"poses": _}:
             return True
     return False
 
@@ -124,7 +185,7 @@ def _read_folder(folder: Path) -> list[_Video]:
 
 def _frame_crowd(content: Any, where: str) -> Crowd:
     if isinstance(content, dict):
-        content = content.get("instances", content.get("instance_info"))
+        content = next((content[key] for key in (*CROWDS, "instance_info") if key in content), None)
     return _crowd(content, where)
 
 
@@ -227,6 +288,7 @@ def _split_frames(frames: Sequence[Any]) -> _Video:
 
 def _crowd(people: Any, where: str) -> Crowd:
     """A list of people, checked to be one."""
+    people = people_of(people) if isinstance(people, list) else people
     if not isinstance(people, list) or not all(isinstance(who, dict) and "keypoints" in who for who in people):
         raise ValueError(f"{where}: expected a list of people with keypoints, found {brief(people)}")
     return people
@@ -237,28 +299,12 @@ def _is_there(person: dict[str, Any], min_score: float) -> bool:
     return not isinstance(score, int | float) or score > min_score
 
 
-def _person(person: dict[str, Any], where: str) -> Detection:
-    """Joints (17, 2) and confidences, written as a list of numbers, a list of joints, or by coordinate."""
-    value, scores = person["keypoints"], person.get("keypoint_scores")
-    if isinstance(value, dict):
-        scores, value = value.get("visible"), np.stack([as_numbers(value.get(c), f"{where}: {c}") for c in "xy"], -1)
-    joints = as_numbers(value, f"{where}: keypoints")
-    if joints.size not in (2 * _JOINTS, 3 * _JOINTS):
-        raise ValueError(f"{where}: expected 17 keypoints of x, y and perhaps confidence, found {joints.size} numbers")
-    joints = joints.reshape(_JOINTS, -1)
-    score = joints[:, 2] if joints.shape[1] == 3 else np.full(_JOINTS, np.nan)
-    if scores is not None:
-        score = as_numbers(scores, f"{where}: keypoint_scores").ravel()
-    if score.shape != (_JOINTS,):
-        raise ValueError(f"{where}: expected 17 confidences, found {score.size}")
-    return Detection(joints[:, :2], score, identity(person))
-
-
 READER = Reader(
     name="coco17",
     title="COCO keypoints of Detectron2, MMPose, AlphaPose, Ultralytics: JSON per clip, clips.csv if there are labels",
     citation="",
     layout="coco17",
+    other_layouts=("coco18", "coco133", "halpe26", "h36m17", "mpi15", "mpii16", "openpose25"),
     scan=scan,
     read=read,
     units=UNITS,

@@ -35,9 +35,12 @@ class Sheet:
     text: str
     notes: tuple[str, ...] = ()
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows that hold anything, each with its line, as many fields as columns; ValueError with file and line."""
-        for line, row in self._records():
+    def rows(self, empty: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """The rows that hold anything, each with its line, as many fields as columns; ValueError with file and line.
+
+        empty: also those whose fields are all empty.
+        """
+        for line, row in self._records(empty):
             if len(row) > len(self.columns) and not any(field.strip() for field in row[len(self.columns) :]):
                 row = row[: len(self.columns)]
             if len(row) != len(self.columns):
@@ -47,16 +50,15 @@ class Sheet:
                 )
             yield line, [field.strip() for field in row]
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
+    def _records(self, empty: bool) -> Iterator[tuple[int, list[str]]]:
         table = csv.reader(self.text.splitlines(keepends=True), delimiter=self.separator, skipinitialspace=True)
         header = True
         try:
             for row in table:
-                if not any(field.strip() for field in row):
-                    continue
-                if not header:
+                filled = any(field.strip() for field in row)
+                if not header and (filled or (empty and len(row) == len(self.columns) > 1)):
                     yield table.line_num, row
-                header = False
+                header = header and not filled
         except csv.Error as error:
             raise ValueError(f"{self.path}, line {table.line_num}: {error}; is a quote left open?") from None
 

@@ -1,27 +1,20 @@
-"""Pose arrays (.npy, .npz) and pose tables (.csv) of any layout, as (M, T, V, C) with NaN for missing."""
+"""Pose arrays (.npy, .npz) of any layout, as (M, T, V, C) with NaN for missing; tables are in `pose_table`."""
 
 from __future__ import annotations
 
-import csv
 import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kinemask.readers.files import as_numbers, read_text
-from kinemask.readers.frames import NUMBERS, as_whole, close_steps, plain
+from kinemask.readers.array_file import open_arrays
+from kinemask.readers.files import as_numbers
 from kinemask.skeleton import Layout
 
 SPARSE = 100  # numbered frames per frame given, beyond which the numbers are no frame numbers
 SMOOTH = 4  # times as far as from one frame to the next are the bodies of one frame apart
-_ALIASES = {"landmark": "joint", "person": "body", "visibility": "score", "confidence": "score"}
-_ALIASES |= {"track_id": "body", "person_id": "body"}
-_FRAMES = {plain(name) for name in NUMBERS if name != "index"}
 _BROKEN = (  # what numpy and zipfile raise for damaged files
     ArithmeticError,
     EOFError,
@@ -32,8 +25,6 @@ _BROKEN = (  # what numpy and zipfile raise for damaged files
     TypeError,
     ValueError,
     tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
 )
 
 
@@ -126,6 +117,8 @@ def _other_shape(shape: tuple[int, ...], layout: Layout, axes: str) -> str:
     wanted = f"({', '.join(map(str, rows))}) or (bodies, {', '.join(map(str, rows))})"
     said = f"layout {layout.name} needs the shape {wanted}, found {shape}" + (f" with --axes {axes}" if axes else "")
     guess = "" if axes else _guess_axes(shape, layout)
+    if len(shape) == 5:
+        return f"{said}; if those are the clips of a whole data set, see the reader st-gcn"
     words = {"T": "frames", "M": "bodies", "V": "joints", "C": "coordinates"}
     if guess:
         return f"{said}; if that is ({', '.join(words[letter] for letter in guess)}), say so: --axes {guess}"
@@ -185,20 +178,16 @@ _SCORES += ("confidences", "conf", "confs", "visibility")
 
 def _load_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """The coordinates and scores of a .npz file, and notes on what else it holds."""
-    raw = BytesIO(path.read_bytes())
-    if not zipfile.is_zipfile(raw):
-        raise ValueError(f"{path}: not a whole .npz file")
-    raw.seek(0)
-    with _open(path, lambda: np.load(raw, allow_pickle=False)) as content:
-        main, score = (next((key for key in keys if key in content.files), None) for keys in (_COORDINATES, _SCORES))
-        if main is None:
-            raise ValueError(f"{path}: expected the key keypoints, found {', '.join(content.files) or 'none'}")
-        notes = (f"{main} is taken for keypoints",) if main != "keypoints" else ()
-        notes += (f"{score} is taken for score",) if score not in (None, "score") else ()
-        if rest := [key for key in content.files if key not in (main, score)]:
-            notes += (f"keys that are not read: {', '.join(rest[:20])}",)
-        read = lambda key: _open(path, lambda: content[key])
-        return read(main), None if score is None else read(score), notes
+    content = open_arrays(path)
+    main, score = (next((key for key in keys if key in content), None) for keys in (_COORDINATES, _SCORES))
+    if main is None:
+        hint = "; for packs of x_train and y_train, see the reader st-gcn" if "x_train" in content else ""
+        raise ValueError(f"{path}: expected the key keypoints, found {', '.join(content)[:200] or 'none'}{hint}")
+    notes = (f"{main} is taken for keypoints",) if main != "keypoints" else ()
+    notes += (f"{score} is taken for score",) if score not in (None, "score") else ()
+    if rest := [key for key in content if key not in (main, score)]:
+        notes += (f"keys that are not read: {', '.join(rest[:20])}",)
+    return content[main].load(), None if score is None else content[score].load(), notes
 
 
 def _open(path: Path, load: Callable[[], Any]) -> Any:
@@ -212,79 +201,3 @@ def _open(path: Path, load: Callable[[], Any]) -> Any:
         else:
             what = f"not a whole {path.suffix} file ({type(error).__name__}: {error})"
         raise ValueError(f"{path}: {what}") from None
-
-
-def load_table(path: Path, layout: Layout) -> Poses:
-    """Coordinates of a table with a line per joint, and its confidences, if it has any.
-
-    Header: `frame,body,joint,x,y`, in 3D `z`, and perhaps `score`; other names are in `_ALIASES` and `_FRAMES`. frame:
-    whole numbers; the first is frame 0, and frames without lines are missing (see `close_steps`). body: any name, in
-    order of appearance; without the column there is one. joint: a name of the layout, or an index. Empty coordinates
-    are missing.
-    Raises ValueError with file and line.
-    """
-    coordinates = ("x", "y", "z")[: layout.dims]
-    table = csv.DictReader(read_text(path).splitlines())
-    columns = [column.strip() for column in table.fieldnames or ()]
-    columns = [column if _ALIASES.get(column, column) in columns else _ALIASES[column] for column in columns]
-    numbers = [at for at, column in enumerate(columns) if plain(column) in _FRAMES]
-    if "frame" not in columns and len(numbers) == 1:
-        columns[numbers[0]] = "frame"
-    table.fieldnames = columns
-    absent = [name for name in ("frame", "joint", *coordinates) if name not in columns]
-    if absent:
-        raise ValueError(
-            f"{path}, line 1: expected the columns frame,body,joint,{','.join(coordinates)}; no column"
-            f" {', '.join(absent)}"
-        )
-    index = {name: v for v, name in enumerate(layout.joints)}
-    index |= {str(v): v for v in range(layout.num_joints)}
-    bodies: dict[str, int] = {}
-    values: dict[tuple[int, int, int], list[float]] = {}
-    for record in table:
-        where = f"{path}, line {table.line_num}"
-        if None in record or None in record.values():
-            raise ValueError(f"{where}: expected {len(columns)} fields ({', '.join(columns)})")
-        joint = record["joint"].strip()
-        if joint not in index:
-            raise ValueError(f"{where}: layout {layout.name} has no joint {joint!r}")
-        body = bodies.setdefault(record.get("body", "").strip(), len(bodies))
-        key = (body, _frame(record["frame"], where), index[joint])
-        if key in values:
-            raise ValueError(f"{where}: a second line for this frame, body and joint")
-        values[key] = [_number(record.get(name, ""), f"{where}: {name}") for name in (*coordinates, "score")]
-    if not values:
-        raise ValueError(f"{path} has no line after its header")
-    data, doubts = _fill(path, values, len(bodies), layout)
-    return Poses(data[..., :-1], data[..., -1] if "score" in columns else None, (), doubts)
-
-
-def _fill(
-    path: Path, values: dict[tuple[int, int, int], list[float]], bodies: int, layout: Layout
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(M, T, V, C + 1), the last the score; and doubts about the frames' numbers."""
-    keys = np.array(list(values))
-    given, which = np.unique(keys[:, 1], return_inverse=True)
-    at, doubts = close_steps(given.tolist())
-    if bodies * (at[-1] + 1) > SPARSE * len(given):
-        raise ValueError(
-            f"{path}: frames are numbered {given[0]} to {given[-1]}, with {bodies} bodies, but only {len(given)} have"
-            " lines: expected consecutive frame numbers and lasting body names"
-        )
-    data = np.full((bodies, at[-1] + 1, layout.num_joints, layout.dims + 1), np.nan)
-    data[keys[:, 0], at[which.ravel()], keys[:, 2]] = list(values.values())
-    return data, doubts
-
-
-def _frame(text: str, where: str) -> int:
-    number = as_whole(text)
-    if number is None:
-        raise ValueError(f"{where}: frame should be a whole number, found {text.strip()[:40]!r}")
-    return number
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text) if text.strip() else float("nan")
-    except ValueError:
-        raise ValueError(f"{where} should be a number, found {text[:40]!r}") from None
