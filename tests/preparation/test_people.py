@@ -212,6 +212,24 @@ class TestChosenPeople:
         kept = open_store(one.path).clip(0)
         assert np.allclose(kept[0], both[1] - both[1, 0, 1], atol=1e-5)  # about the spine's middle
 
+    def test_people_of_tables(self, tmp_path):
+        """Called as the column says; one whose id is renewed is one."""
+        (tmp_path / "src").mkdir()
+        ways = {"ann": pixels(T, 100, 4), "ben": pixels(T, 400, 0, 1)}
+        lines = ["frame,body,joint,x,y"]
+        for name, way in ways.items():
+            for t in range(T):
+                who = "ben2" if name == "ben" and t >= 22 else name
+                lines += [f"{t},{who},{v},{x},{y}" for v, (x, y) in enumerate(way[t])]
+        (tmp_path / "src" / "a.csv").write_text("\n".join(lines))
+        (tmp_path / "src" / "clips.csv").write_text("clip,label\na#ben,stand\na,both\n")
+        summary = prepare("arrays", tmp_path / "src", tmp_path / "store", layout="coco17", progress=False)
+        store = open_store(summary.path)
+        assert (store.names, store.bodies.tolist(), store.lengths.tolist()) == (["a#ben", "a"], [1, 2], [T, T])
+        assert not np.isnan(store.clip(1)).any()
+        assert np.abs(np.diff(hips(store.clip(0)[0]))).mean() < 0.05
+        assert "joined body ben2 to body ben" in (summary.path / "rejected.csv").read_text()
+
     def test_no_people_at_all(self, tmp_path):
         with pytest.raises(ValueError, match="bodies is 0"):
             prepare("coco17", self.src(tmp_path), tmp_path / "store", bodies=0, progress=False)

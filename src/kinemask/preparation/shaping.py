@@ -150,7 +150,8 @@ def pick(clip: Clip, layout: Layout, name: str, first: bool = True) -> Clip:
     """The clip of one person, from the first to the last frame in which they are seen; first: it has the notes."""
     names = call_people(clip)
     if name not in names:
-        raise ValueError(f"there is no person {name} in {clip.name}; there are: {', '.join(names[:20])}")
+        joined = " (those who are never seen in one frame are one)" if any("joined" in n for n in clip.notes) else ""
+        raise ValueError(f"there is no person {name} in {clip.name}; there are: {', '.join(names[:20])}{joined}")
     alone = _take(clip, layout, np.array([names.index(name)]))
     at = np.flatnonzero(~np.isnan(alone.data).all((0, 2, 3)))
     frames = slice(at[0], at[-1] + 1)
