@@ -320,3 +320,16 @@ def test_tables_of_any_layout_may_have_a_line_per_frame(tmp_path):
     clip = reader("arrays").read(Item(tmp_path / "a.csv", "a"), ReadOptions(layout("coco17")))
     check(clip, data)
     assert np.allclose(clip.score, 0.8)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_somebody_in_frame_after_frame(tmp_path, numbered):
+    poses = [{"score": 0.9, "keypoints": [{"x": x, "y": y, "score": 0.8} for x, y in who]} for who in body()]
+    if numbered:
+        poses = [{"frame": 3 + t, **pose} for t, pose in enumerate(poses)][::-1]
+    check(read(dump(tmp_path / "a.json", poses)), body())
+
+
+def test_people_of_one_frame(tmp_path):
+    crowd = [{"keypoints": scored(body()[0] + np.array([300 * m, 0]))} for m in range(4)]
+    assert read(dump(tmp_path / "a.json", crowd)).data.shape == (4, 1, 17, 2)

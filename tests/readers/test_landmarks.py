@@ -298,3 +298,9 @@ def test_bad_tables(tmp_path, text, words):
 def test_nobody(tmp_path, content):
     with pytest.raises((Rejected, ValueError), match=r"nobody is seen|no frame has"):
         read(dump(tmp_path / "a.json", content))
+
+
+@pytest.mark.parametrize("key", ["poses", "landmarks", "people"])
+def test_numbered_frames_under_another_key(tmp_path, key):
+    frames = [{"frame": t, "landmarks": PEOPLE["objects"](who)} for t, who in enumerate(world()) if t != NOBODY]
+    check(read(dump(tmp_path / "a.json", {"video": "a.mp4", key: frames})))
