@@ -1,7 +1,7 @@
 """People in frames as AlphaPose, TensorFlow.js and OpenPose write them, turned into COCO's and MMPose's forms.
 
 Formats:
-- AlphaPose (docs/output.md): besides the list, `--format cmu` and `open`: an object keyed by image, of `bodies` with
+- AlphaPose (alphapose/utils/pPose_nms.py, write_json): besides the list, `--format cmu` and `open`: an object keyed by image, of `bodies` with
   `joints`, or `people` with `pose_keypoints_2d`; PoseFlow's (PoseFlow/README.md): an object keyed by image, of lists of
   people; and one keyed by person, in it by frame;
 - TensorFlow.js pose-detection (its README): a list of frames, each of poses with `keypoints` of x, y, score, name;

@@ -1,6 +1,6 @@
 """Kinetics-Skeleton and recordings in its format: a JSON file per clip.
 
-Format: ST-GCN, OLD_README.md and feeder/feeder_kinetics.py, as made by its tools/kinetics_gendata.py: `data`, a list of
+Format: ST-GCN, feeder/feeder_kinetics.py and tools/kinetics_gendata.py: `data`, a list of
 `frame_index` (from 1) and `skeleton`, of everybody `pose`, x0, y0, x1, … as shares of the image's width and height (y
 down), and `score`, of OpenPose's 18 joints; `label` and `label_index`. MMSkeleton's own (its
 doc/CUSTOM_DATASET.md) is read too: `annotations` of `frame_index`, `person_id` or `id`, `keypoints`, with `info` and
