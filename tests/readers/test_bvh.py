@@ -255,3 +255,13 @@ def test_flipped_bytes_are_errors_or_other_numbers_never_worse(tmp_path):
         except ValueError as error:
             found = str(error)
         assert str(path) in found if isinstance(found, str) else not np.isinf(found).any()
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_a_unit_that_is_told_is_not_found_out(tmp_path, column):
+    write(tmp_path / "raw" / "a.bvh", unit=0.0254)
+    if column:
+        (tmp_path / "raw" / "clips.csv").write_text("clip,unit\na,in\n")
+    summary = prepare("bvh", tmp_path / "raw", tmp_path / "store", unit=None if column else "in", progress=False)
+    reference = read(write(tmp_path / "b.bvh", unit=1))
+    assert np.allclose(open_store(summary.path).clip(0), reference.data, atol=1e-4)

@@ -297,3 +297,39 @@ def test_content_of_another_shape(tmp_path, content, words):
     path = dump(tmp_path / "a.json", content)
     with pytest.raises(ValueError, match=f"{path}.*{words}"):
         read(path)
+
+
+def test_a_data_set_names_the_joints(tmp_path):
+    up = lifted()[..., [0, 2, 1]] * (1, 1, -1)
+    dump(tmp_path / "raw" / "a.json", mmpose(lifted(), {"dataset_name": "h36m"}))
+    store = open_store(prepare("coco17", tmp_path / "raw", tmp_path / "store", progress=False).path)
+    assert store.layout.name == "h36m17"
+    assert np.allclose(store.clip(0)[0], up - up[0, 0], atol=1e-5)
+    check(read(dump(tmp_path / "b.json", mmpose(body(), {"dataset_name": "coco"}))), body())
+    missing = read(dump(tmp_path / "c.json", mmpose(body(), {"dataset_name": "posetrack18"})))
+    assert np.flatnonzero(np.isnan(missing.data[0]).all((0, 2))).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="data set 'ap10k', whose joints are not known"):
+        read(dump(tmp_path / "d.json", mmpose(body(), {"dataset_name": "ap10k"})))
+
+
+def test_tables_of_any_layout_may_have_a_line_per_frame(tmp_path):
+    data = body()
+    lines = [",".join(["frame", *(f"{joint}_{part}" for joint in COCO for part in ("x", "y", "score"))])]
+    lines += [",".join(map(str, [t, *scored(who)])) for t, who in enumerate(data)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    clip = reader("arrays").read(Item(tmp_path / "a.csv", "a"), ReadOptions(layout("coco17")))
+    check(clip, data)
+    assert np.allclose(clip.score, 0.8)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_somebody_in_frame_after_frame(tmp_path, numbered):
+    poses = [{"score": 0.9, "keypoints": [{"x": x, "y": y, "score": 0.8} for x, y in who]} for who in body()]
+    if numbered:
+        poses = [{"frame": 3 + t, **pose} for t, pose in enumerate(poses)][::-1]
+    check(read(dump(tmp_path / "a.json", poses)), body())
+
+
+def test_people_of_one_frame(tmp_path):
+    crowd = [{"keypoints": scored(body()[0] + np.array([300 * m, 0]))} for m in range(4)]
+    assert read(dump(tmp_path / "a.json", crowd)).data.shape == (4, 1, 17, 2)

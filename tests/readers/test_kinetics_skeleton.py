@@ -97,7 +97,7 @@ def test_mmskeletons_own(tmp_path):
     ]
     path = write(tmp_path / "a.json", {"info": {"resolution": [340, 256]}, "annotations": notes, "category_id": 1})
     clip = read(path)
-    check(clip, data, None)
+    check(clip, data, 256)
     found = READER.scan(tmp_path)
     assert (found.layout.name, found.classes) == ("coco17", ("1",))
 

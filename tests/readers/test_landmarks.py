@@ -298,3 +298,16 @@ def test_bad_tables(tmp_path, text, words):
 def test_nobody(tmp_path, content):
     with pytest.raises((Rejected, ValueError), match=r"nobody is seen|no frame has"):
         read(dump(tmp_path / "a.json", content))
+
+
+@pytest.mark.parametrize("key", ["poses", "landmarks", "people"])
+def test_numbered_frames_under_another_key(tmp_path, key):
+    frames = [{"frame": t, "landmarks": PEOPLE["objects"](who)} for t, who in enumerate(world()) if t != NOBODY]
+    check(read(dump(tmp_path / "a.json", {"video": "a.mp4", key: frames})))
+
+
+def test_a_table_that_would_spread_over_gigabytes_is_refused(tmp_path):
+    lines = [f"{t},{t % 90},0,1,2,3" for t in range(20_000)]
+    (tmp_path / "a.csv").write_text("\n".join(["frame,body,landmark,x,y,z", *lines]))
+    with pytest.raises(ValueError, match="20,000 joints would spread over 90 bodies in 20,000 frames"):
+        read(tmp_path / "a.csv")

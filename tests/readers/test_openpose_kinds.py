@@ -76,3 +76,15 @@ def test_a_file_in_the_list(tmp_path):
     assert [item.name for item in found.items] == ["all", "walk"]
     clips = [READER.read(item, ReadOptions(found.layout)) for item in found.items]
     assert np.allclose(clips[0].data, clips[1].data, atol=1e-5)
+
+
+def test_a_folder_of_frames_named_otherwise(tmp_path):
+    data = body(18)
+    (tmp_path / "walk").mkdir()
+    for t, who in enumerate(data):
+        (tmp_path / "walk" / f"{t}.json").write_text(json.dumps(frame(who)))
+    found = READER.scan(tmp_path)
+    assert ([item.name for item in found.items], found.layout.name) == (["walk"], "coco18")
+    clip = READER.read(found.items[0], ReadOptions(found.layout))
+    assert clip.data.shape == (1, FRAMES, 18, 2)
+    check(clip, data)

@@ -38,7 +38,7 @@ class Source:
 
         Leaving the context ends the processes that read.
         """
-        options = ReadOptions(self.layout, self.min_score, self.axes)
+        options = ReadOptions(self.layout, self.min_score, self.axes, self.shaping.unit or "")
         read = ShapedRead(self.reader.read, self.shaping, self.layout)
         with reading(read, options, items, workers) as found:
             yield ((item, result) for item, results in zip(items, found, strict=True) for result in results)

@@ -65,11 +65,13 @@ class ReadOptions:
 
     min_score: joints whose confidence is at or below it are missing (sources that have confidences).
     axes: what the axes of arrays are, letters of T, M, V and C (`Reader.axes`); "" for the usual order.
+    unit: of 3D coordinates, where the caller tells it, and converts them; "" where a reader may find it out.
     """
 
     layout: Layout | None = None
     min_score: float = 0.0
     axes: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)

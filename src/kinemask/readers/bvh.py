@@ -4,7 +4,7 @@ Format: see `bvh_file`. Tools name joints differently (Mixamo, CMU, LaFAN1, Band
 several joints: LeftShoulder is the collar where there is a LeftArm, LeftFoot the ankle where there is none of its own.
 Without --layout joints are those of smpl22; a layout whose joints have the file's own names takes these.
 
-A file does not say its unit: it is found out by the length of the legs. y is up.
+A file does not say its unit: unless the caller does, it is found out by the length of the legs. y is up.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def read(item: Item, options: ReadOptions) -> Clip:
             raise ValueError(f"layout {given.name} is 2D; BVH files hold 3D joints")
         names, parts = [joint.name for joint in found.joints], _find_parts(found.joints)
         picked, absent = _pick(names, parts, given)
-        unit, factor = _find_unit(found.joints, parts)
+        told = options.unit or item.fields.get("unit")  # then it is converted later, as any recording's
+        unit, factor = ("metres", 1.0) if told else _find_unit(found.joints, parts)
         places = found.positions()
         data = np.full((1, len(places), given.num_joints, 3), np.nan)
         for v, at in enumerate(picked):

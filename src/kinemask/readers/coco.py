@@ -100,7 +100,7 @@ def _other_layout(path: Path) -> Layout | None:
     if path.is_dir():
         return None
     raw = path.read_bytes()
-    if b"keypoint_id2name" not in raw and b"keypoint_name2id" not in raw and b'"categories"' not in raw:
+    if b'"meta_info"' not in raw and b'"categories"' not in raw:
         return None
     try:
         content = parse_json(path)

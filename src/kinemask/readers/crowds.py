@@ -1,7 +1,7 @@
 """People in frames as AlphaPose, TensorFlow.js and OpenPose write them, turned into COCO's and MMPose's forms.
 
 Formats:
-- AlphaPose (docs/output.md): besides the list, `--format cmu` and `open`: an object keyed by image, of `bodies` with
+- AlphaPose (alphapose/utils/pPose_nms.py, write_json): besides the list, `--format cmu` and `open`: an object keyed by image, of `bodies` with
   `joints`, or `people` with `pose_keypoints_2d`; PoseFlow's (PoseFlow/README.md): an object keyed by image, of lists of
   people; and one keyed by person, in it by frame;
 - TensorFlow.js pose-detection (its README): a list of frames, each of poses with `keypoints` of x, y, score, name;
@@ -13,9 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from kinemask.readers.frames import NUMBERS, TIMES, as_whole, find_key
 
 CROWDS = ("instances", "people", "bodies", "poses", "persons", "predictions", "detections", "skeletons", "annotations")
+_NEAR = 0.3  # of a body's extent: as far as joints move from frame to frame
+_MOSTLY = 0.8
 FRAMES = ("frames", "predictions", "results", "data", "instance_info")
 JOINTS = ("keypoints", "pose_keypoints_2d", "joints", "pose_keypoints", "keypoints_2d", "kpts", "keypoints2D")
 
@@ -37,6 +41,8 @@ def usual(content: Any) -> Any:
         return [_frame(content)] if _crowd_key(content) else content
     if isinstance(content, list) and any(isinstance(one, dict) and _crowd_key(one) for one in content):
         return [_frame(one) for one in content]
+    if isinstance(content, list) and content and all(map(is_person, content)) and "image_id" not in content[0]:
+        return _by_number(content) or ([people_of([who]) for who in content] if _is_series(content) else content)
     if isinstance(content, list) and any(isinstance(one, list) for one in content):
         return [one or [] for one in content]
     return content
@@ -58,6 +64,40 @@ def people_of(crowd: list[Any]) -> list[Any]:
             who = {**who, "keypoints": who[key]}
         found.append(who)
     return found
+
+
+def _by_number(people: list[Any]) -> list[Any]:
+    """People who have a frame's number each, by it; none where they have none."""
+    keys = [find_key(who, [name for name in NUMBERS if name != "index"]) for who in people]
+    if None in keys:
+        return []
+    return [{**who, "image_id": who[key]} for who, key in zip(people_of(people), keys, strict=True)]
+
+
+def _is_series(people: list[Any]) -> bool:
+    """Whether people who follow each other in a list are mostly in one place: somebody in frame after frame."""
+    try:
+        places = [_places(next(who[key] for key in JOINTS if key in who)) for who in people]
+        if len(places) < 2 or len({place.shape for place in places}) > 1:
+            return False
+    except (ValueError, TypeError, StopIteration):
+        return False
+    stacked = np.stack(places)  # (N, K, 2)
+    extent = np.linalg.norm(np.ptp(stacked, axis=1), axis=-1)
+    apart = np.linalg.norm(np.diff(stacked, axis=0), axis=-1).mean(-1)
+    return float((apart < _NEAR * np.maximum(extent[1:], 1e-9)).mean()) >= _MOSTLY
+
+
+def _places(joints: Any) -> np.ndarray:
+    """x and y (K, 2) of keypoints in any form; ValueError for others."""
+    if isinstance(joints, dict) and "x" in joints:
+        return np.stack([np.asarray(joints["x"], np.float64), np.asarray(joints["y"], np.float64)], -1)
+    if isinstance(joints, list) and joints and isinstance(joints[0], dict):
+        return np.array([[one.get("x"), one.get("y")] for one in joints], np.float64)
+    values = np.asarray(joints, np.float64)
+    if values.ndim == 1:
+        values = values.reshape(-1, 3 if len(values) % 3 == 0 else 2)
+    return values[:, :2]
 
 
 def _crowd_key(frame: Mapping[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from kinemask.readers.detections import Detection, identity
 from kinemask.readers.files import as_numbers
+from kinemask.readers.frames import plain
 from kinemask.readers.joint_names import find_layout, listed, match_joints
 from kinemask.skeleton import Layout, layout
 
@@ -22,6 +23,14 @@ BY_COUNT = {17: "coco17", 26: "halpe26", 136: "halpe26", 133: "coco133", 25: "op
 SURE = (17, 26, 136, 133, 25, 18)  # counts that say which joints they are; others need the layout to be given
 _SCORES = ("keypoint_scores", "keypoints_scores", "keypoint_score", "kp_scores", "kp_score", "keypoints_score")
 _PARTS = ("score", "confidence", "visibility", "visible", "conf", "v")
+_DATA_SETS: dict[str, str | tuple[str, ...]] = {  # by a word of their names in MMPose, the first that is there
+    "h36m": "h36m17",
+    "wholebody": "coco133",
+    "halpe": "halpe26",
+    "mpii": "mpii16",
+    "posetrack": ("nose", "head_bottom", "head_top", *layout("coco17").joints[3:]),
+    **dict.fromkeys(("coco", "ochuman", "humanart", "exlpose", "body", "person"), "coco17"),
+}
 _HINT = "; if they are those of an MMPose 3D estimator: --layout h36m17"
 
 
@@ -161,13 +170,23 @@ def tell_names(content: Any) -> list[tuple[str, ...]]:
             names = [by_id.get(str(i), by_id.get(i)) for i in range(len(by_id))]
             return [tuple(map(str, names))] if _are_names(names) else []
         case {"meta_info": {"keypoint_name2id": dict(by_name)}}:
-            numbers = list(by_name.values())
+            numbers = list(by_name.values())  # ids from 0
             return (
                 [tuple(sorted(by_name, key=lambda name: by_name[name]))]
                 if sorted(numbers) == [*range(len(numbers))]
                 else []
             )
+        case {"meta_info": {"dataset_name": str(name)}}:
+            return [_joints_of(name)]
     return []
+
+
+def _joints_of(data_set: str) -> tuple[str, ...]:
+    """The joints of a data set that MMPose's models are trained on; ValueError for one that is not known."""
+    found = next((joints for word, joints in _DATA_SETS.items() if word in plain(data_set)), None)
+    if found is None:
+        raise ValueError(f"meta_info says data set {data_set[:40]!r}, whose joints are not known, and not their names")
+    return layout(found).joints if isinstance(found, str) else found
 
 
 def _are_names(names: Any) -> bool:

@@ -1,6 +1,6 @@
 """Kinetics-Skeleton and recordings in its format: a JSON file per clip.
 
-Format: ST-GCN, OLD_README.md and feeder/feeder_kinetics.py, as made by its tools/kinetics_gendata.py: `data`, a list of
+Format: ST-GCN, feeder/feeder_kinetics.py and tools/kinetics_gendata.py: `data`, a list of
 `frame_index` (from 1) and `skeleton`, of everybody `pose`, x0, y0, x1, … as shares of the image's width and height (y
 down), and `score`, of OpenPose's 18 joints; `label` and `label_index`. MMSkeleton's own (its
 doc/CUSTOM_DATASET.md) is read too: `annotations` of `frame_index`, `person_id` or `id`, `keypoints`, with `info` and
@@ -78,7 +78,8 @@ def read(item: Item, options: ReadOptions) -> Clip:
         found: dict[int, list[Detection]] = {}
         for number, crowd in people.items():
             found[number] = [_detection(one, given, size, f"frame {number}") for one in crowd]
-        clip = followed(Detections.of(found), item, given, options.min_score, size[1] if is_share else None)
+        height = size[1] if is_share else positive(item.fields, "image_height") or _told_height(content)
+        clip = followed(Detections.of(found), item, given, options.min_score, height)
     return replace(clip, notes=note + clip.notes)
 
 
@@ -127,6 +128,14 @@ def _size(item: Item, content: Mapping[str, Any], is_share: bool) -> tuple[tuple
     if width and height:
         return (width, height), ()
     return KINETICS, ("the image is taken for 340 × 256 pixels, as of Kinetics; clips.csv may tell others",)
+
+
+def _told_height(content: Mapping[str, Any]) -> float | None:
+    """The image's height as MMSkeleton tells it; None where it does not."""
+    match content.get("info"):
+        case {"resolution": [int() | float(), (int() | float()) as height]} if height > 0:
+            return float(height)
+    return None
 
 
 def _detection(person: _Person, given: Layout, size: tuple[float, float], where: str) -> Detection:

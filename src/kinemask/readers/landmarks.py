@@ -41,6 +41,8 @@ def find_frames(content: Any) -> list[Frame]:
         if series := _series(content):
             return series
         people = next((content[key] for key in content if plain(key) in _PEOPLE), None)
+        if isinstance(people, list) and people and all(map(_is_numbered, people)):
+            return find_frames(people)
         if isinstance(people, list) and people and not _is_landmark(people[0]):
             key = next(key for key in content if plain(key) in _PEOPLE)
             several = sum(isinstance(one, list) and len(one) != 1 and _is_person(one) for one in people)
@@ -55,6 +57,11 @@ def find_frames(content: Any) -> list[Frame]:
             content = content[1:] if any(isinstance(one, dict) and _has_any(one) for one in content[1:]) else content
         return [_frame(value, None) for value in content]
     raise ValueError("expected a list of frames, each an object, or an object with such a list as frames")
+
+
+def _is_numbered(value: Any) -> bool:
+    """Whether it is a frame that says so: an object with a number or a time and something of people."""
+    return isinstance(value, dict) and find_value(value, (*NUMBERS, *TIMES)) is not None and _has_any(value)
 
 
 def _series(content: Mapping[str, Any]) -> list[Frame]:

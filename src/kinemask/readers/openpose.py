@@ -20,6 +20,7 @@ from kinemask.readers import coco
 from kinemask.readers.base import Failure, Item, Reader, ReadOptions, Scan
 from kinemask.readers.detections import Detection, Detections, followed, identity
 from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_json
+from kinemask.readers.frames import gather_frames
 from kinemask.readers.joint_names import match_joints
 from kinemask.readers.own import UNITS, existing, list_clips, positive
 from kinemask.skeleton import Layout, layout
@@ -45,7 +46,8 @@ def _find_clips(src: Path) -> list[Path]:
         return sorted({path.parent for path in find_files(src, _FILES, f"files {_SHAPE}")})
     except ValueError as error:
         try:
-            return find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json")
+            files = find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json")
+            return gather_frames(files, lambda content: isinstance(content, dict) and "people" in content)
         except ValueError:
             raise error from None
 
@@ -54,7 +56,7 @@ def read(item: Item, options: ReadOptions) -> Clip | Iterator[Clip | Failure]:
     """One clip (M, T, V, 2) out of a folder of frames, its people followed from frame to frame; or a file's clips."""
     path = item.path
     given = READER.choose_layout(options.layout or _find_layout([path]))
-    if path.is_file() and not path.match(_FILES):
+    if _is_coco(path):
         return coco.read(item, replace(options, layout=given))
     found: dict[int, list[Detection]] = {}
     videos: set[str] = set()
@@ -68,6 +70,13 @@ def read(item: Item, options: ReadOptions) -> Clip | Iterator[Clip | Failure]:
         found[int(match["frame"])] = _read_people(file, given)
     with naming_file(path):
         return followed(Detections.of(found), item, given, options.min_score, positive(item.fields, "image_height"))
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether it is a file, or a folder of files, that is not named as OpenPose's are."""
+    if path.is_dir():
+        return not any(path.rglob(_FILES)) and any(path.rglob("*.json"))
+    return path.is_file() and not path.match(_FILES)
 
 
 def _frames(folder: Path) -> list[Path]:
@@ -124,8 +133,10 @@ def _keypoints(person: dict[str, Any]) -> Any:
 def _find_layout(folders: Iterable[Path]) -> Layout | None:
     """Layout of the first person found; None where nobody is, or where it is none (which reading tells)."""
     for folder in folders:
-        if folder.is_file() and not folder.match(_FILES):
-            if (count := coco.count_joints(folder)) is not None:
+        if _is_coco(folder):
+            files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+            count = next(filter(None, map(coco.count_joints, files)), None)
+            if count is not None:
                 return layout(_LAYOUTS[count]) if count in _LAYOUTS else None
             continue
         for file in sorted(folder.glob(_FILES)):

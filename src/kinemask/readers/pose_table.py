@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,8 @@ _COUNTERS = {
     "l",
 }
 _WORLD = "world"
+_LARGE = 1 << 22  # joints of a table that no check is worth
+_SPREAD = 10  # joints' places for each that is given, beyond that
 _OTHERS = {"face", "hand", "hands", "lefthand", "righthand"}  # parts that MediaPipe Holistic numbers apart
 
 
@@ -111,6 +114,11 @@ def load_poses(path: Path, layout: Layout) -> Poses:
             " lines: expected consecutive frame numbers and lasting body names"
         )
     shape = (len(bodies), int(last - first + 1), layout.num_joints)
+    held = len(rows) if joint is not None else len(rows) * layout.num_joints
+    if prod(shape) > max(_LARGE, _SPREAD * held):
+        raise ValueError(
+            f"{path}: {held:,} joints would spread over {shape[0]} bodies in {shape[1]:,} frames: too sparse"
+        )
     data, score = np.full((*shape, layout.dims), np.nan), np.full(shape, np.nan)
     place = (np.array(body), numbers - first) + ((np.array(joint),) if joint is not None else ())
     data[place] = values

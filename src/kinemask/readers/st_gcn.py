@@ -1,7 +1,7 @@
 """Whole data sets in arrays, as ST-GCN and CTR-GCN take them.
 
 Formats:
-- ST-GCN, 2s-AGCN, MMSkeleton (ST-GCN, OLD_README.md and tools/ntu_gendata.py): NAME_data.npy, or NAME_data_joint.npy,
+- ST-GCN, 2s-AGCN, MMSkeleton (ST-GCN, tools/ntu_gendata.py): NAME_data.npy, or NAME_data_joint.npy,
   of clips × channels × frames × joints × bodies, and NAME_label.pkl, (names, labels); NAME is train, val or test;
 - CTR-GCN (its data/ntu/seq_transformation.py): a .npz of x_train, y_train, x_test, y_test, the x of
   clips × frames × (bodies · joints · channels), the y one-hot, or numbers.
