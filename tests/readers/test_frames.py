@@ -64,6 +64,9 @@ class TestNumbers:
     def test_times_where_no_number_is_told(self, key, unit):
         assert number_frames([{key: n * unit} for n in GAP])[0] == GAP
 
+    def test_seconds_in_place_of_a_number(self):
+        assert number_frames([{"frame": n / 25} for n in GAP]) == (GAP, ())
+
     def test_times_that_tell_nothing_are_left_and_said(self):
         times = np.cumsum(np.random.default_rng(0).uniform(1, 9, 12))
         numbers, doubts = number_frames([{"time": float(time)} for time in times])
@@ -80,6 +83,12 @@ class TestNames:
             (["run/1.jpg", "run/2.jpg", "sit/1.jpg"], ["run", "run", "sit"], [1, 2, 1]),
             (["run\\1.jpg", "sit\\1.jpg"], ["run", "sit"], [1, 1]),
             (["run_1.jpg", "run_2.jpg", "sit_1.jpg", "sit_2.jpg"], ["run", "run", "sit", "sit"], [1, 2, 1, 2]),
+            (
+                ["cam1_1.jpg", "cam2_1.jpg", "cam1_2.jpg", "cam2_2.jpg"],
+                ["cam1", "cam2", "cam1", "cam2"],
+                [1, 1, 2, 2],
+            ),
+            (["2024-01-05_07.jpg", "2024-01-05_06.jpg"], ["", ""], [7, 6]),
             (["f_2_jpg.rf.01234567abcdef.jpg", "f_1_jpg.rf.99234567abcdef.jpg"], ["", ""], [2, 1]),
         ],
     )
@@ -140,6 +149,11 @@ class TestCoco:
     def test_results_named_by_folder(self, tmp_path):
         people = [keypoints(self.body[t], image_id=f"{v}/{t}.png") for t in range(12) for v in ("a", "b")]
         assert [clip.name for clip in read("coco17", dump(tmp_path / "x.json", people))] == ["x/a", "x/b"]
+
+    def test_two_images_of_one_number_are_no_frame(self, tmp_path):
+        people = [keypoints(self.body[t], image_id=name) for t, name in enumerate(("a_left1.png", "b1.png", "c2.png"))]
+        with pytest.raises(ValueError, match=r"person 1: image_id: 'b1\.png' and 'a_left1\.png' have one number, 1"):
+            read("coco17", dump(tmp_path / "x.json", people))
 
     def test_a_video_that_is_not_there(self, tmp_path):
         people = [keypoints(self.body[t], image_id=f"{v}/{t}.png") for t in range(12) for v in ("a", "b")]

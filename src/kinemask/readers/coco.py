@@ -265,6 +265,7 @@ def _split_results(people: Sequence[Any]) -> list[_Video]:
         videos, numbers = split_names(files)
         places = dict(zip(files, zip(videos, numbers, strict=True), strict=True)) if numbers is not None else {}
     found: dict[str, dict[int, Crowd]] = {}
+    images_of: dict[tuple[str, int], Any] = {}
     for at, who in enumerate(people):
         image, own = who.get("image_id"), find_value(who, VIDEOS)
         where = f"person {at}: image_id"
@@ -272,6 +273,8 @@ def _split_results(people: Sequence[Any]) -> list[_Video]:
             places[image] if isinstance(image, str) and image in places else ("", frame_number(image, where))
         )
         video = str(own) if isinstance(own, int | str) else video
+        if (other := images_of.setdefault((video, number), image)) != image:
+            raise ValueError(f"{where}: {brief(image)} and {brief(other)} have one number, {number}")
         found.setdefault(video, {}).setdefault(number, []).append(who)
     return [_Video(video, crowds) for video, crowds in found.items()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,6 +79,9 @@ def number_frames(records: Sequence[Mapping[str, Any]]) -> tuple[list[int], tupl
     nothing, their place in the list. Raises ValueError naming the record whose number is none, or is another's.
     """
     keys = [find_key(record, NUMBERS) for record in records]
+    values = [None if key is None else _time(record[key]) for key, record in zip(keys, records, strict=True)]
+    if len(values) >= FEWEST and None not in values and any(value % 1 for value in values if value is not None):
+        return _number_times(np.array(values, np.float64))
     if any(key is not None for key in keys):
         seen: dict[int, int] = {}
         for at, (record, key) in enumerate(zip(records, keys, strict=True)):
@@ -147,30 +151,47 @@ def close_steps(numbers: Sequence[int]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def split_names(names: Sequence[str]) -> tuple[list[str], list[int] | None]:
-    """The video that each image belongs to, by the folder and the first part of its file's name, and its number.
+    """The video that each image belongs to, by its file's folder and the rest of its name, and its number.
 
-    The number is the last one in the name that differs among a video's images; None where there is no such number.
-    A first part makes a video of its own only where images share it.
+    The number is that in the name without which the fewest names differ, the last of these. Names that differ in more
+    are of several videos, if images share each. The number is None where a name has none of its own.
     """
     paths = [PurePosixPath(_HASH.sub("", name).replace("\\", "/")) for name in names]
     folders = ["" if str(path.parent) == "." else str(path.parent) for path in paths]
-    prefixes = [_DIGITS.split(path.stem)[0].strip("_-. ") for path in paths]
-    shared = len(set(zip(folders, prefixes, strict=True))) * 2 <= len(paths)
-    videos = [
-        "/".join(filter(None, (folder, prefix))) if shared and _several(prefixes, folders, folder) else folder
-        for folder, prefix in zip(folders, prefixes, strict=True)
-    ]
     groups: dict[str, list[int]] = {}
-    for at, video in enumerate(videos):
-        groups.setdefault(video, []).append(at)
-    numbers = [0] * len(paths)
-    for members in groups.values():
-        found = _distinct([_DIGITS.findall(paths[at].stem) for at in members])
+    for at, folder in enumerate(folders):
+        groups.setdefault(folder, []).append(at)
+    videos, numbers = list(folders), [0] * len(paths)
+    for folder, members in groups.items():
+        rests, found = _split_stems([paths[at].stem for at in members])
         if found is None:
             return videos, None
-        for at, number in zip(members, found, strict=True):
-            numbers[at] = number
+        for at, rest, number in zip(members, rests, found, strict=True):
+            videos[at], numbers[at] = "/".join(filter(None, (folder, rest))), number
     return videos, numbers
+
+
+def _split_stems(stems: Sequence[str]) -> tuple[list[str], list[int] | None]:
+    """What is left of names of one folder without their number, "" where it is the same for all; and the number."""
+    runs = [list(_DIGITS.finditer(stem)) for stem in stems]
+    best: tuple[list[str], list[int]] | None = None
+    for back in range(1, min((len(found) for found in runs), default=0) + 1):
+        chosen = [found[-back] for found in runs]
+        if any(len(run[0]) > 15 for run in chosen):
+            continue
+        rests = [f"{stem[: run.start()]}#{stem[run.end() :]}" for stem, run in zip(stems, chosen, strict=True)]
+        if best is None or len(set(rests)) < len(set(best[0])):
+            best = rests, [int(run[0]) for run in chosen]
+    if best is not None and _share(best[0]) and len(set(zip(*best, strict=True))) == len(stems):
+        alone = len(set(best[0])) == 1
+        return ["" if alone else re.sub(r"[_\-. ]*#[_\-. ]*", "_", rest).strip("_") for rest in best[0]], best[1]
+    return [""] * len(stems), _distinct([[run[0] for run in found] for found in runs])
+
+
+def _share(rests: Sequence[str]) -> bool:
+    """Whether all names are one but for their number, or each is shared by some."""
+    counts = Counter(rests)
+    return len(counts) == 1 or min(counts.values()) > 1
 
 
 def gather_frames(files: Sequence[Path], is_frame: Callable[[Any], bool | None]) -> list[Path]:
@@ -212,10 +233,6 @@ def read_frames(folder: Path, files: Sequence[Path]) -> dict[str, dict[int, tupl
             raise ValueError(f"{file}: a second file of frame {number}; expected a folder for each clip")
         frames[number] = file, parse_json(file)
     return found
-
-
-def _several(prefixes: Sequence[str], folders: Sequence[str], folder: str) -> bool:
-    return len({prefix for prefix, where in zip(prefixes, folders, strict=True) if where == folder}) > 1
 
 
 def _distinct(runs: Sequence[Sequence[str]]) -> list[int] | None:
