@@ -84,7 +84,7 @@ class ShapedRead:
                 yield from self._shape(result, item, part) if isinstance(result, Clip) else [result]
         if wanted is not None and wanted not in names:
             there = ", ".join(name.removeprefix(f"{part.whole}/") for name in names[:20])
-            raise ValueError(f"{item.path} has no recording {part.video}; it has: {there}")
+            yield Failure(f"{item.path} has no recording {part.video}; it has: {there}", name=item.name)
 
     def _shape(self, clip: Clip, item: Item, part: Part) -> Iterator[Clip | Failure]:
         try:
@@ -97,7 +97,7 @@ class ShapedRead:
             else:
                 yield clip
         except ValueError as error:
-            yield Failure.of(error, clip.name if clip.name != item.name else "")
+            yield Failure.of(error, item.name if part.person else clip.name if clip.name != item.name else "")
 
     def _convert(self, clip: Clip) -> Clip:
         unit, up = clip.fields.get("unit") or self.shaping.unit, self.shaping.up
@@ -126,11 +126,12 @@ def check_torso(length: float, unit: str | None) -> tuple[str, ...]:
         return ()
     fitting = [name for name, factor in METRES.items() if TORSO[0] <= length * factor <= TORSO[1]]
     fitting.sort(key=lambda name: (name in ("in", "ft"), abs(math.log(length * METRES[name] / 0.5))))
-    hint = f"; in {' or '.join(fitting[:2])} it would be a person's: --unit {fitting[0]}, or a column unit in clips.csv"
-    said = f"the median torso is {metres:.3g} m long"
+    said = f"the median torso is {metres:.3g} m long, where people's is 0.1 to 1.5 m"
+    if fitting:
+        said += f"; in {' or '.join(fitting[:2])} it would be a person's: --unit {fitting[0]}, or a column unit"
     if (metres > FAR_OFF[1] or (metres < FAR_OFF[0] and unit is not None)) and unit != "m":
-        raise ValueError(f"{said}, where people's is 0.1 to 1.5 m{hint if fitting else '; --unit m takes it as it is'}")
-    return (f"{said}, where people's is 0.1 to 1.5 m{hint if fitting else ''}",)
+        raise ValueError(said if fitting else f"{said}; --unit m takes it as it is")
+    return (said,)
 
 
 def keep_bodies(clip: Clip, layout: Layout, most: int | None) -> Clip:
@@ -149,7 +150,8 @@ def pick(clip: Clip, layout: Layout, name: str, first: bool = True) -> Clip:
     """The clip of one person, from the first to the last frame in which they are seen; first: it has the notes."""
     names = call_people(clip)
     if name not in names:
-        raise ValueError(f"there is no person {name} in {clip.name}; there are: {', '.join(names[:20])}")
+        joined = " (those who are never seen in one frame are one)" if any("joined" in n for n in clip.notes) else ""
+        raise ValueError(f"there is no person {name} in {clip.name}; there are: {', '.join(names[:20])}{joined}")
     alone = _take(clip, layout, np.array([names.index(name)]))
     at = np.flatnonzero(~np.isnan(alone.data).all((0, 2, 3)))
     frames = slice(at[0], at[-1] + 1)

@@ -37,13 +37,16 @@ def read(item: Item, options: ReadOptions) -> Clip:
     is_table = path.suffix.lower() == ".csv"
     if options.axes and is_table:
         raise ValueError(f"{path}: a table has no axes, so --axes would have no effect")
-    data, score, notes, doubts = load_poses(path, layout) if is_table else load_arrays(path, layout, options.axes)
+    poses = load_poses(path, layout) if is_table else load_arrays(path, layout, options.axes)
+    data, score = poses.data, poses.score
     if score is not None:
         data[~(score > options.min_score)] = np.nan
     with naming_file(path):
         data, centred = _mark_missing(data, layout)
+        people = tuple(name for name, body in zip(poses.people, data, strict=False) if not np.isnan(body).all())
         clip = make_clip(item, data, score, layout, positive(item.fields, "image_height"))
-    return replace(clip, notes=notes + centred + clip.notes, doubts=doubts + clip.doubts)
+    said = {"notes": poses.notes + centred + clip.notes, "doubts": poses.doubts + clip.doubts}
+    return replace(clip, people=people if len(people) == len(clip.data) else (), **said)
 
 
 def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -147,7 +147,8 @@ def _read_table(item: Item, given: Layout, min_score: float) -> Clip:
         data = mark_missing(data)
         data[score <= min_score] = np.nan
         clip = make_clip(item, data, None if table.score is None else score, given, height)
-    return replace(clip, notes=table.notes + clip.notes, doubts=table.doubts + clip.doubts)
+    people = tuple(name for name, body in zip(table.people, data, strict=False) if not np.isnan(body).all())
+    return replace(clip, notes=table.notes + clip.notes, doubts=table.doubts + clip.doubts, people=people)
 
 
 def _image_size(item: Item) -> np.ndarray:

@@ -19,6 +19,7 @@ from kinemask.readers.frames import NUMBERS, TIMES, as_whole, close_steps, numbe
 from kinemask.readers.joint_names import listed, plain_name
 from kinemask.readers.sheets import Sheet, is_unnamed, number, read_sheet
 from kinemask.readers.tables import SPARSE, Poses
+from kinemask.readers.tracking import join_bodies
 from kinemask.skeleton import Layout
 
 _JOINTS = ("joint", "joint_name", "joint_id", "joint_index", "landmark", "landmark_name", "landmark_id")
@@ -123,7 +124,20 @@ def load_poses(path: Path, layout: Layout) -> Poses:
     data[place] = values
     if scores is not None:
         score[place] = scores
-    return Poses(data, None if scores is None else score, (*sheet.notes, *columns.notes), doubts)
+    groups, joined = join_bodies(np.where((data == 0).all(-1, keepdims=True), np.nan, data), list(bodies))
+    data, score = (_merge(array, groups) for array in (data, score))
+    people = tuple(list(bodies)[group[0]] for group in groups) if columns.body is not None else ()
+    return Poses(data, None if scores is None else score, (*sheet.notes, *columns.notes, *joined), doubts, people)
+
+
+def _merge(array: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """(M, T, …) with the bodies of each group in one, each in its own frames."""
+    merged = np.stack([array[group[0]] for group in groups])
+    for one, (_, *others) in zip(merged, groups, strict=True):
+        for other in others:
+            at = ~np.isnan(array[other]).all(tuple(range(1, array.ndim - 1)))
+            one[at] = array[other][at]
+    return merged
 
 
 def _find_columns(sheet: Sheet, layout: Layout) -> _Columns:

@@ -31,13 +31,15 @@ _BROKEN = (  # what numpy and zipfile raise for damaged files
 class Poses(NamedTuple):
     """What a file holds. data: (M, T, V, C), NaN where missing. score: (M, T, V), None where it has none.
 
-    notes: what was taken for what. doubts: what may not be as it was taken.
+    notes: what was taken for what. doubts: what may not be as it was taken. people: what the file calls the M bodies,
+    () where it does not.
     """
 
     data: np.ndarray
     score: np.ndarray | None
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
 
 
 def load_arrays(path: Path, layout: Layout, axes: str = "") -> Poses:

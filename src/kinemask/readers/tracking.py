@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,19 @@ def join(places: np.ndarray, frames: np.ndarray, who: np.ndarray, farthest: floa
             seen[one] |= seen[other]
             group[group == other] = one
     return names[group][np.searchsorted(names, who)]
+
+
+def join_bodies(data: np.ndarray, names: Sequence[str]) -> tuple[list[list[int]], tuple[str, ...]]:
+    """Which of the bodies (M, T, V, C), NaN where missing, are one (`join`), the first seen first, with notes."""
+    bodies, frames = np.nonzero(~np.isnan(data).all((2, 3)))
+    who = join(data[bodies, frames], frames, bodies)
+    groups: dict[int, list[int]] = {}
+    for body in range(len(data)):
+        at = np.flatnonzero(bodies == body)
+        groups.setdefault(int(who[at[0]]) if len(at) else body, []).append(body)
+    never = "they are never seen in one frame"
+    notes = (f"joined body {names[m]} to body {names[one]}: {never}" for one, own in groups.items() for m in own[1:])
+    return list(groups.values()), tuple(notes)
 
 
 def twins(places: np.ndarray, frames: np.ndarray, who: np.ndarray) -> list[tuple[int, int]]:
