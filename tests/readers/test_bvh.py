@@ -79,7 +79,9 @@ def tree(called, unit=0.01, order="ZXY", body=BODY, moving=("pelvis",)):
         for child in children:
             add(child, depth + 1)
         if not children:
-            lines.extend([f"{indent}\tEnd Site", f"{indent}\t{{", f"{indent}\t\tOFFSET 0 0.1 0", f"{indent}\t}}"])
+            lines.extend(
+                [f"{indent}\tEnd Site", f"{indent}\t{{", f"{indent}\t\tOFFSET 0 {0.1 / unit:.6f} 0", f"{indent}\t}}"]
+            )
         lines.append(f"{indent}}}")
 
     add("pelvis", 0)
@@ -265,3 +267,15 @@ def test_a_unit_that_is_told_is_not_found_out(tmp_path, column):
     summary = prepare("bvh", tmp_path / "raw", tmp_path / "store", unit=None if column else "in", progress=False)
     reference = read(write(tmp_path / "b.bvh", unit=1))
     assert np.allclose(open_store(summary.path).clip(0), reference.data, atol=1e-4)
+
+
+def test_ends_of_limbs_are_wrists_ankles_and_head(tmp_path):
+    gone = {f"{side}_{part}" for side in ("left", "right") for part in ("ankle", "foot", "wrist", "collar")} | {"head"}
+    body = {
+        part: ("upper" if "collar" in parent else parent, x) for part, (parent, x) in BODY.items() if part not in gone
+    }
+    clip = read(write(tmp_path / "a.bvh", "lafan", body=body))
+    missing = {layout("smpl22").joints[v] for v in np.flatnonzero(np.isnan(clip.data[0]).all((0, 2)))}
+    assert missing == {f"{side}_{part}" for side in ("left", "right") for part in ("foot", "collar")}
+    elbow, wrist = (clip.data[0, :, layout("smpl22").index(f"left_{part}")] for part in ("elbow", "wrist"))
+    assert np.allclose(np.linalg.norm(wrist - elbow, axis=-1), 0.1, atol=1e-5)  # the end site's offset

@@ -66,3 +66,17 @@ def test_a_bare_list_or_one_without_lists(tmp_path):
     for value in (notes, {"annotations": notes}):
         store = stored(tmp_path, write(tmp_path / "own.pkl", value))
         assert (len(store), list(store.splits)) == (3, [])
+
+
+def test_confidences_within_the_keypoints_or_with_an_axis_of_their_own(tmp_path):
+    note = annotation("v0")
+    score = np.random.default_rng(1).uniform(0.2, 1, (1, 12, 17))
+    forms = (
+        {"keypoint_score": score},
+        {"keypoint_score": score[..., None]},
+        {"keypoint": np.concatenate([note["keypoint"], score[..., None]], -1)},
+    )
+    for form in forms:
+        store = stored(tmp_path, write(tmp_path / "own.pkl", [note | form]), layout="coco17")
+        assert np.allclose(store.score(0), score, atol=1e-3)
+        assert store.clip(0).shape == (1, 12, 17, 2)

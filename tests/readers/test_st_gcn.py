@@ -106,6 +106,18 @@ def test_two_dimensions_with_confidences(tmp_path):
     assert stored(tmp_path / "odd", tmp_path / "odd", layout="penn13").layout.name == "penn13"
 
 
+def test_an_array_of_no_part(tmp_path):
+    write_pair(tmp_path / "raw", "train", clips(2), [0, 1])
+    for name, other in (("train_data.npy", "data.npy"), ("train_label.pkl", "label.pkl")):
+        (tmp_path / "raw" / name).rename(tmp_path / "raw" / other)
+    store = stored(tmp_path / "raw", tmp_path)
+    assert (store.labels.tolist(), list(store.splits)) == ([0, 1], [])
+    (tmp_path / "raw" / "data.npy").rename(tmp_path / "raw" / "mine.npy")
+    (tmp_path / "raw" / "label.pkl").rename(tmp_path / "raw" / "mine_label.pkl")
+    (item,) = READER.scan(tmp_path / "raw" / "mine.npy").items
+    assert len(list(READER.read(item, ReadOptions(layout("ntu25"))))) == 2
+
+
 def test_what_is_there_besides_is_told(tmp_path):
     write_pair(tmp_path / "raw", "train", clips(2), [0, 1])
     (tmp_path / "raw" / "train_label.pkl").unlink()

@@ -230,7 +230,7 @@ def _count_workers(workers: int | None) -> int:
 def _read_names(path: Path) -> frozenset[str]:
     """Names on an exclusion list, one a line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the exclusion list {path}: {error}") from None
     return frozenset(line.strip() for line in text.splitlines() if line.strip())

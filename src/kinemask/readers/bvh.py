@@ -29,18 +29,18 @@ _UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.
 _ROLES = {  # what a joint at a side is called, the surest name first
     "hip": ("upleg", "upperleg", "thigh", "upperlegs", "hip", "femur", "hipjoint"),
     "knee": ("leg", "lowerleg", "lowleg", "shin", "calf", "knee", "tibia"),
-    "ankle": ("ankle", "foot"),
+    "ankle": ("ankle", "foot", "legend", "lowerlegend", "lowlegend", "shinend", "calfend", "kneeend"),
     "foot": ("toebase", "toe", "toes", "ball", "toe0", "footindex", "foot", "footend", "toeend"),
     "collar": ("collar", "clavicle", "shoulder", "innershoulder"),
     "shoulder": ("arm", "upperarm", "uparm", "humerus", "shldr", "shoulder"),
     "elbow": ("forearm", "lowerarm", "lowarm", "elbow", "radius"),
-    "wrist": ("wrist", "hand"),
+    "wrist": ("wrist", "hand", "forearmend", "lowerarmend", "lowarmend", "elbowend"),
     "hand": ("hand", "palm", "handmiddle1", "handmid1", "middle1", "fingerbase", "fingers", "middle01", "handend"),
 }
 _MIDDLE = {
     "pelvis": ("hips", "pelvis", "hip", "root", "cog"),
     "neck": ("neck", "neck0", "neck01", "neck1", "lowerneck"),
-    "head": ("head",),
+    "head": ("head", "neckend", "neck1end"),
 }
 _NAMESAKES = {  # what layouts call a part of the body without a side, or by another name than here
     "pelvis": ("pelvis", "hipcentre", "spinebase", "root", "midhip", "hip"),

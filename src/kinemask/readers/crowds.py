@@ -1,9 +1,9 @@
 """People in frames as AlphaPose, TensorFlow.js and OpenPose write them, turned into COCO's and MMPose's forms.
 
 Formats:
-- AlphaPose (alphapose/utils/pPose_nms.py, write_json): besides the list, `--format cmu` and `open`: an object keyed by image, of `bodies` with
-  `joints`, or `people` with `pose_keypoints_2d`; PoseFlow's (PoseFlow/README.md): an object keyed by image, of lists of
-  people; and one keyed by person, in it by frame;
+- AlphaPose (alphapose/utils/pPose_nms.py, write_json): besides the list, `--format cmu` and `open`: an object keyed by
+  image, of `bodies` with `joints`, or `people` with `pose_keypoints_2d`; PoseFlow's: an object keyed by image, of lists
+  of people; and one keyed by person, in it by frame;
 - TensorFlow.js pose-detection (its README): a list of frames, each of poses with `keypoints` of x, y, score, name;
 - OpenPose's `people` (doc/02_output.md), all frames in one file: a list of them, or an object keyed by frame.
 """

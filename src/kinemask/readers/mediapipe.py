@@ -108,7 +108,7 @@ def _choose_keys(frames: Sequence[Frame], given: Layout) -> tuple[str, ...]:
         return WORLD
     if any(has_people(frame, UNSURE) for frame in frames) and not any(has_people(frame, IMAGE) for frame in frames):
         return UNSURE
-    raise ValueError(f"no frame has {' or '.join(WORLD)}; image landmarks give 2D: --layout coco17")
+    raise ValueError(f"no frame has {' or '.join(WORLD[:3])}; image landmarks give 2D: --layout coco17")
 
 
 def _check_world(landmarks: np.ndarray, told: str = "") -> None:

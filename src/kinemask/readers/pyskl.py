@@ -90,12 +90,15 @@ def _read_clip(item: Item, note: dict[str, Any], layout: Layout, apart: _Apart, 
         found = apart.find(item.name, note, layout, frames)
         return followed(found, item, layout, min_score, _height(note, layout), mend=False)
     data = _load(note, "keypoint")
+    score = _load(note, "keypoint_score") if note.get("keypoint_score") is not None else None
+    if score is None and layout.dims == 2 and data.shape[-2:] == (layout.num_joints, 3):
+        data, score = data[..., :2], data[..., 2]
     if data.ndim != 4 or data.shape[1:] != (frames, layout.num_joints, layout.dims) or not data.size:
         shape = f"(bodies, {frames}, {layout.num_joints}, {layout.dims})"
         raise ValueError(f"keypoint should have the shape {shape} for layout {layout.name}, found {data.shape}")
-    score = _load(note, "keypoint_score") if note.get("keypoint_score") is not None else None
     data = mark_missing(data)
     if score is not None:
+        score = score[..., 0] if score.shape == (*data.shape[:3], 1) else score
         if score.shape != data.shape[:3]:
             raise ValueError(f"keypoint_score should have the shape {data.shape[:3]}, found {score.shape}")
         data[~(score > min_score)] = np.nan

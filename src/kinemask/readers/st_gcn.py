@@ -55,8 +55,9 @@ def scan(src: Path) -> Scan:
     found = find_files(src, ("*.npy", "*.npz"), "files NAME_data.npy with NAME_label.pkl, or .npz of x_train, y_train")
     parts, unlisted = [], []
     for path in found:
-        if path.suffix.lower() == ".npy" and (match := _DATA.fullmatch(path.stem)):
-            part, words = _with_pickle(path, match["name"] or "")
+        match = _DATA.fullmatch(path.stem)
+        if path.suffix.lower() == ".npy" and (match or src.is_file()):
+            part, words = _with_pickle(path, (match["name"] or "") if match else path.stem)
             parts.append(part)
             unlisted += words
     packs = [path for path in found if path.suffix.lower() == ".npz"]
@@ -66,7 +67,8 @@ def scan(src: Path) -> Scan:
         parts = [part for path in packs for part in _pack_parts(path)]
     if not parts:
         raise ValueError(f"{src} holds no NAME_data.npy and no .npz of x_train and y_train")
-    sides = part_sides([{SPLIT + part.split: part.part} for part in parts])
+    parted = any(part.part for part in parts)
+    sides = part_sides([{SPLIT + part.split: part.part} if parted else {} for part in parts])
     items = [
         Item(part.array.path, part.array.path.stem, fields=fields, content=part)
         for part, fields in zip(parts, sides, strict=True)
