@@ -32,6 +32,11 @@ def prepare(
     overwrite: bool = False,
     split_rule: str | Sequence[str] = (),
     min_score: float = 0.0,
+    axes: str = "",
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    bodies: int | None = None,
+    per_person: bool = False,
     name: str | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -53,6 +58,11 @@ def prepare(
         overwrite: replace the store if it exists
         split_rule: a further split, NAME:COLUMN=a,b: clips whose COLUMN is a or b are for testing; one or several
         min_score: treat joints at or below this confidence as missing
+        axes: what the axes of your arrays are: T frames, M people, V joints, C coordinates, such as TMVC
+        unit: of your 3D coordinates (default: m; a column unit in clips.csv goes first)
+        up: the axis of your recordings that points up (default: y in 3D, -y in images)
+        bodies: keep this many people of a clip, those most seen
+        per_person: make a clip of each person, NAME#1, NAME#2, ...; clips.csv may label them by these names
         name: the data set's name in results (default: DATASET's; for a file format, STORE's)
         progress: show progress
     """
@@ -70,15 +80,20 @@ def prepare(
         overwrite=overwrite,
         split_rules=[split_rule] if isinstance(split_rule, str) else split_rule,
         min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+        per_person=per_person,
         name=name,
         progress=progress,
     )
 
 
 def info(store: str | Path | Store) -> dict[str, Any]:
-    """Counts, classes, splits, lengths, missing data, exact duplicates across train and test of a store.
+    """What a store holds, and what looks wrong: classes, people, lengths, missing joints, units, motion, duplicates.
 
-    A dict that JSON can carry. Also checks that the store's arrays are as written.
+    A dict that JSON can carry; its `doubts` are sentences. Also checks that the store's arrays are as written.
 
     Args:
         store: the store

@@ -118,6 +118,7 @@ class Layout:
         return cls(**parse_layout(content))
 
 
+@cache
 def layouts() -> tuple[str, ...]:
     """Names of the layouts that come with the package."""
     folder = files("kinemask") / "layouts"

@@ -112,6 +112,13 @@ def write_coco(folder, joints):
     return path
 
 
+def write_kinetics(folder, joints):
+    path = folder / "mine.json"
+    scored = np.concatenate([joints, np.full((*joints.shape[:2], 1), 0.9)], -1).tolist()
+    path.write_text(json.dumps({"annotations": [{"frame_index": i, "keypoints": k} for i, k in enumerate(scored)]}))
+    return path
+
+
 FORMATS = {  # name: (reader, writer, joints, channels, options)
     "ntu60": ("ntu60", write_ntu, 25, 3, PLAIN),
     "ntu120": ("ntu120", write_ntu, 25, 3, PLAIN),
@@ -125,5 +132,13 @@ FORMATS = {  # name: (reader, writer, joints, channels, options)
     "arrays-csv": ("arrays", write_csv, 20, 3, OWN),
     "mediapipe": ("mediapipe", write_mediapipe, 33, 3, PLAIN),
     "coco17": ("coco17", write_coco, 17, 2, PLAIN),
+    "kinetics-skeleton": ("kinetics-skeleton", write_kinetics, 18, 2, ReadOptions(layout=layout("coco18"))),
 }
-OF_THEIR_OWN = {"pku-mmd-1", "pku-mmd-2", "pyskl", "openpose"}  # many clips a file, or many files a clip
+OF_THEIR_OWN = {
+    "pku-mmd-1",
+    "pku-mmd-2",
+    "pyskl",
+    "openpose",
+    "st-gcn",
+    "bvh",
+}  # many clips a file, or many files a clip

@@ -554,9 +554,9 @@ class TestDataSets:
     @pytest.mark.parametrize(
         "change, words",
         [
-            (lambda value: value["annotations"], "expected a dict of split"),
-            (lambda value: {"annotations": value["annotations"]}, "found an object of annotations"),
-            (lambda value: value | {"annotations": {}}, "expected a dict of split"),
+            (lambda value: value["split"], "expected a list of annotations, or a dict of split"),
+            (lambda value: value | {"split": []}, "found an object of split, annotations"),
+            (lambda value: value | {"annotations": {}}, "or a dict of split"),
             (lambda value: value | {"split": {"train": "v0"}}, "split 'train' should be a list of names, found 'v0'"),
             (lambda value: value | {"split": {"train": [1]}}, "split 'train' should be a list of names"),
             (lambda value: value | {"annotations": [*value["annotations"], 3]}, "annotation 6 is no dict with a name"),

@@ -35,7 +35,7 @@ def prepare(words: Words) -> None:
 
 
 def info(words: Words) -> None:
-    """counts, classes, splits, lengths, missing data, exact duplicates across train and test of a store"""
+    """what a store holds, and what looks wrong: classes, people, lengths, missing joints, units, motion, duplicates"""
     given = _read("info", words)
     as_json = given.pop("json")
     from kinemask import api
@@ -44,14 +44,11 @@ def info(words: Words) -> None:
     if as_json:
         print(json.dumps(about, indent=1))
         return
-    splits = about.pop("splits")
-    for name, value in about.items():
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{name.replace('_', ' '):18} {text:.4f}" if isinstance(text, float) else f"{name:18} {text}")
-    for name, s in splits.items():
-        copies = s["test_duplicates_of_train"]
-        leak = f"  ({copies} test clips are exact copies of training clips)" if copies else ""
-        print(f"split {name:12} train {s['train']:>7,}  test {s['test']:>7,}{leak}")
+    from kinemask.preparation.portrait import describe, portrait
+    from kinemask.store.opening import open_store
+
+    print(describe(about))
+    print(portrait(open_store(given["store"])))
 
 
 def pretrain(words: Words) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kinemask.preparation.completeness import what_lacks
+from kinemask.preparation.doubts import Doubts
 from kinemask.preparation.reading import Source, name_item, open_source
+from kinemask.preparation.shaping import Unit, Up
 from kinemask.preparation.splits import all_rules
 from kinemask.progress import progress as show_progress
 from kinemask.readers import Failure, Item, SplitRule, reader
@@ -21,6 +23,7 @@ from kinemask.store.opening import Store, open_store
 from kinemask.store.writer import StoreWriter
 
 _LONGEST_NAME = 100
+_SENTENCE = 4  # words of a line that is a remark, as the owners' lists of NTU RGB+D begin with, and no clip's name
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Summary:
 
     clips are stored; files were found; rejected files gave no clip, nor did the rejected_clips of files that
     hold several; excluded clips stood on the exclusion list; notes are remarks of the cleaning, such as a body
-    dropped. rejected.csv names the last four.
+    dropped; doubts are sentences on what was stored, but may be wrong. rejected.csv names the last five.
     """
 
     dataset: str
@@ -42,9 +45,10 @@ class Summary:
     seconds: float
     warnings: tuple[str, ...]
     rejected_clips: int = 0
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """A line per warning; the counts are the last line."""
+        """A line per warning and doubt; the counts are the last line."""
         left_out = ", ".join(
             (
                 f"{_count(self.rejected, 'file')} rejected",
@@ -53,11 +57,13 @@ class Summary:
                 _count(self.notes, "cleaning note"),
             )
         )
-        listed = self.rejected or self.rejected_clips or self.excluded or self.notes
+        listed = self.rejected or self.rejected_clips or self.excluded or self.notes or self.doubts
         where = " (see rejected.csv)" if listed else ""
         read = f"{_count(self.clips, 'clip')} from {_count(self.files, 'file')}"
         counts = f"{self.dataset}: {read} in {self.seconds:.1f} s"
-        return "\n".join([*(f"warning: {line}" for line in self.warnings), f"{counts}; {left_out}{where}"])
+        said = [f"warning: {line}" for line in self.warnings]
+        said += [f"doubt: {line} (kept; see rejected.csv)" for line in self.doubts]
+        return "\n".join([*said, f"{counts}; {left_out}{where}"])
 
 
 def prepare(
@@ -73,6 +79,11 @@ def prepare(
     overwrite: bool = False,
     split_rules: Sequence[str] = (),
     min_score: float = 0.0,
+    axes: str = "",
+    unit: Unit | None = None,
+    up: Up | None = None,
+    bodies: int | None = None,
+    per_person: bool = False,
     name: str | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -83,8 +94,9 @@ def prepare(
     strict: stop at the first bad file; otherwise bad files go to rejected.csv. workers: processes that read
     (default: one per core). dtype: float32 or float16. split_rules: further splits, "NAME:COLUMN=a,b": clips
     whose COLUMN is a or b are for testing, all others for training. min_score: joints of this confidence or
-    less are missing, where the source gives confidences. name: what the data set is called in results (default: the
-    reader's, or the store's folder's where the reader is of a file format); published numbers are found by it.
+    less are missing, where the source gives confidences. axes, unit, up, bodies, per_person: as for `open_source`.
+    name: what the data set is called in results (default: the reader's, or the store's folder's where the reader is of
+    a file format); published numbers are found by it.
 
     Raises ValueError for bad arguments and, if strict, for a bad file; OSError where the store cannot be
     written. Then, as after Ctrl-C, nothing half-written remains and a store that was there is untouched.
@@ -96,13 +108,24 @@ def prepare(
     meta = {"dataset": chosen.name, "name": usual if name is None else name}
     _check_name(meta["name"])
     listed = _read_names(Path(exclude)) if exclude is not None else frozenset()
-    source = open_source(src, dataset, layout=layout, min_score=min_score)
+    source = open_source(
+        src,
+        dataset,
+        layout=layout,
+        min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+        per_person=per_person,
+    )
     writer = StoreWriter(Path(store), source.layout, dtype, overwrite)
     scan, rules = source.scan, all_rules(source, split_rules)
-    skipped = {item.path: name for item in scan.items if (name := _listed_name(item, listed))}
-    items = [item for item in scan.items if item.path not in skipped]
+    skipped = {(item.path, item.name): name for item in scan.items if (name := _listed_name(item, listed))}
+    items = [item for item in scan.items if (item.path, item.name) not in skipped]
     excluded = list(skipped.values())
     rejected, notes, done, last = Counter[str](), 0, 0, None
+    doubts = Doubts(source)
     shown = show_progress(f"prepare {dataset}", scan.clips or len(items), shown=progress)
     with writer, source.reading(items, workers) as results, shown as report:
         for item, result in results:
@@ -119,11 +142,14 @@ def prepare(
                 writer.reject(kind, entry, failure.reason.removeprefix(place).removeprefix(f"{item.path}: "))
             elif isinstance(result, Clip):
                 notes += len(result.notes)
+                doubts.look(result)
             report(done)
         for entry in excluded:
             writer.reject("excluded", entry, "on the exclusion list")
         if not len(writer):
             raise ValueError(_nothing_left(source.path, writer.rejected))
+        for entry, doubt in doubts.all():
+            writer.reject("kept", entry, doubt)
         counts = {"rejected": rejected.total(), "excluded": len(excluded), "notes": notes}
         descriptions = {name: rule.description for name, rule in rules.items()}
         writer.finish(scan.classes, descriptions, meta | _meta(source, counts))
@@ -131,8 +157,9 @@ def prepare(
     warnings = [*scan.unlisted, *_warnings(source, written)]
     if min_score and written.scores is None:
         warnings.append(f"min_score {min_score:g} had no effect: no clip of {src} has confidences")
-    if unknown := len(listed) - len(excluded):
-        warnings.append(f"{unknown:,} of the {len(listed):,} names in {exclude} are not in this copy")
+    names = {line for line in listed if len(line.split()) < _SENTENCE}
+    if unknown := len(names - set(excluded)):
+        warnings.append(f"{unknown:,} of the {len(names):,} names in {exclude} are not in this copy")
     return Summary(
         dataset=dataset,
         path=written.path,
@@ -144,6 +171,7 @@ def prepare(
         seconds=time.monotonic() - start,
         warnings=tuple(warnings),
         rejected_clips=rejected["clip"],
+        doubts=doubts.summary(),
     )
 
 
@@ -202,7 +230,7 @@ def _count_workers(workers: int | None) -> int:
 def _read_names(path: Path) -> frozenset[str]:
     """Names on an exclusion list, one a line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the exclusion list {path}: {error}") from None
     return frozenset(line.strip() for line in text.splitlines() if line.strip())

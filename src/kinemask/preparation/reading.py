@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinemask.preparation.shaping import ShapedRead, Shaping, Unit, Up
 from kinemask.preparation.workers import reading
 from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
 from kinemask.skeleton import Layout
@@ -19,7 +20,8 @@ from kinemask.store.format import Clip
 class Source:
     """A data set, or recordings, listed and ready to be read; made by `open_source`.
 
-    scan: what there is to read. layout: of the clips that reading gives. min_score: as for `open_source`.
+    scan: what there is to read. layout: of the clips that reading gives. min_score, axes: as for `open_source`.
+    shaping: what becomes of the clips that the reader gives.
     """
 
     path: Path
@@ -27,6 +29,8 @@ class Source:
     scan: Scan
     layout: Layout
     min_score: float = 0.0
+    axes: str = ""
+    shaping: Shaping = field(default_factory=Shaping)
 
     @contextmanager
     def reading(self, items: Sequence[Item], workers: int = 1) -> Iterator[Iterator[tuple[Item, Clip | Failure]]]:
@@ -34,8 +38,9 @@ class Source:
 
         Leaving the context ends the processes that read.
         """
-        options = ReadOptions(self.layout, self.min_score)
-        with reading(self.reader.read, options, items, workers) as found:
+        options = ReadOptions(self.layout, self.min_score, self.axes, self.shaping.unit or "")
+        read = ShapedRead(self.reader.read, self.shaping, self.layout)
+        with reading(read, options, items, workers) as found:
             yield ((item, result) for item, results in zip(items, found, strict=True) for result in results)
 
     def clips(self, workers: int = 1, failed: Callable[[Item, Failure], object] | None = None) -> Iterator[Clip]:
@@ -51,13 +56,23 @@ class Source:
 
 
 def open_source(
-    src: str | Path, dataset: str, *, layout: str | Path | Layout | None = None, min_score: float = 0.0
+    src: str | Path,
+    dataset: str,
+    *,
+    layout: str | Path | Layout | None = None,
+    min_score: float = 0.0,
+    axes: str = "",
+    unit: Unit | None = None,
+    up: Up | None = None,
+    bodies: int | None = None,
+    per_person: bool = False,
 ) -> Source:
     """Lists what a source holds, by the reader called `dataset`, without reading its clips.
 
     src: the folder (or file) that holds it. layout: where the reader leaves a choice. min_score: joints of this
-    confidence or less are missing, where the source gives confidences. Raises ValueError where the reader cannot
-    do as it is told, or finds nothing of its kind.
+    confidence or less are missing, where the source gives confidences. axes: what the axes of arrays are, such as
+    "TMVC" (frames, people, joints, coordinates). unit, up, bodies, per_person: see `Shaping`. Raises ValueError where
+    the reader cannot do as it is told, or finds nothing of its kind.
     """
     found, src = reader(dataset), Path(src)
     if layout is not None and not isinstance(layout, Layout):
@@ -66,10 +81,17 @@ def open_source(
         raise ValueError(f"min_score must be a number, not {min_score}")
     if min_score and not found.scores:
         raise ValueError(f"{dataset} gives no confidences, so min_score would have no effect")
+    if axes and not found.axes:
+        raise ValueError(f"{dataset} knows its arrays' axes, or has none, so axes would have no effect")
+    if (unit or up) and not found.is_format:
+        raise ValueError(f"{dataset} comes in {found.units}, y up: unit and up are for recordings of your own")
+    shaping = Shaping(unit, up, bodies, per_person, checked=found.is_format)
     if layout is not None:
-        found.choose_layout(layout)  # complains before a long listing
+        shaping.check(found.choose_layout(layout))  # complains before a long listing
     scan = found.scan(src)
-    return Source(src, found, scan, found.choose_layout(layout or scan.layout), min_score)
+    chosen = found.choose_layout(layout or scan.layout)
+    shaping.check(chosen)
+    return Source(src, found, scan, chosen, min_score, axes, shaping)
 
 
 def read_clips(
@@ -78,17 +100,33 @@ def read_clips(
     *,
     layout: str | Path | Layout | None = None,
     min_score: float = 0.0,
+    axes: str = "",
+    unit: Unit | None = None,
+    up: Up | None = None,
+    bodies: int | None = None,
+    per_person: bool = False,
     workers: int = 1,
     failed: Callable[[Item, Failure], object] | None = None,
 ) -> Iterator[Clip]:
     """The clips of a source, cleaned, as a store would hold them; nothing is written.
 
-    src, dataset, layout, min_score: as for `open_source`. workers: processes that read. failed: called with the
-    item and the reason where there is no clip; without it, the first such failure is raised.
+    src, dataset and the settings of reading: as for `open_source`. workers: processes that read. failed: called with
+    the item and the reason where there is no clip; without it, the first such failure is raised.
 
     Raises ValueError at once where `open_source` does.
     """
-    return open_source(src, dataset, layout=layout, min_score=min_score).clips(workers, failed)
+    source = open_source(
+        src,
+        dataset,
+        layout=layout,
+        min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+        per_person=per_person,
+    )
+    return source.clips(workers, failed)
 
 
 def name_item(item: Item, failure: Failure) -> str:

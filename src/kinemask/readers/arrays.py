@@ -11,7 +11,8 @@ from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
 from kinemask.readers.files import naming_file
 from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
-from kinemask.readers.tables import load_arrays, load_table
+from kinemask.readers.pose_table import load_poses
+from kinemask.readers.tables import load_arrays
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
 
@@ -33,13 +34,19 @@ def read(item: Item, options: ReadOptions) -> Clip:
     so is one whose score is not above the options' `min_score`.
     """
     path, layout = item.path, READER.choose_layout(options.layout)
-    data, score = load_table(path, layout) if path.suffix == ".csv" else load_arrays(path, layout)
+    is_table = path.suffix.lower() == ".csv"
+    if options.axes and is_table:
+        raise ValueError(f"{path}: a table has no axes, so --axes would have no effect")
+    poses = load_poses(path, layout) if is_table else load_arrays(path, layout, options.axes)
+    data, score = poses.data, poses.score
     if score is not None:
         data[~(score > options.min_score)] = np.nan
     with naming_file(path):
         data, centred = _mark_missing(data, layout)
+        people = tuple(name for name, body in zip(poses.people, data, strict=False) if not np.isnan(body).all())
         clip = make_clip(item, data, score, layout, positive(item.fields, "image_height"))
-    return replace(clip, notes=centred + clip.notes)
+    said = {"notes": poses.notes + centred + clip.notes, "doubts": poses.doubts + clip.doubts}
+    return replace(clip, people=people if len(people) == len(clip.data) else (), **said)
 
 
 def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -67,4 +74,5 @@ READER = Reader(
     units=UNITS,
     scores=True,
     is_format=True,
+    axes=True,
 )

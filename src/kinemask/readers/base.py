@@ -64,10 +64,14 @@ class ReadOptions:
     """Settings of reading. layout: instead of the reader's own.
 
     min_score: joints whose confidence is at or below it are missing (sources that have confidences).
+    axes: what the axes of arrays are, letters of T, M, V and C (`Reader.axes`); "" for the usual order.
+    unit: of 3D coordinates, where the caller tells it, and converts them; "" where a reader may find it out.
     """
 
     layout: Layout | None = None
     min_score: float = 0.0
+    axes: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Reader:
     read(item, options): one clip, or an iterator over those of a file that holds several, with a Failure in
     place of each that is bad; ValueError that names file and place, or Rejected for a clip dropped by rule.
     scores: whether its files give confidences. is_format: a file format of anybody's clips, and no data set by itself.
+    axes: whether its arrays may have their axes in an order that the options tell.
     """
 
     name: str
@@ -129,6 +134,7 @@ class Reader:
     other_layouts: tuple[str, ...] = ()
     scores: bool = False
     is_format: bool = False
+    axes: bool = False
 
     def choose_layout(self, given: Layout | None = None) -> Layout:
         """Layout of the store: the one given, if this reader can deliver it, else the reader's own.

@@ -12,6 +12,7 @@ import numpy as np
 from kinemask.skeleton import Layout
 
 LARGEST = 1e18
+BY_SHOULDERS = 1.5  # the torso's length in widths of the shoulders, seen from the front
 
 
 class Rejected(ValueError):
@@ -83,6 +84,20 @@ def torso_length(data: np.ndarray, layout: Layout) -> float:
     return float(np.median(lengths)) if lengths.size else float("nan")
 
 
+def shoulders_width(data: np.ndarray, layout: Layout) -> float:
+    """Width of the shoulders over bodies and frames of (M, T, V, C), as seen from the front: a high percentile.
+
+    NaN where they are never seen in one frame, always coincide, or the layout names none.
+    """
+    names = ("left_shoulder", "right_shoulder")
+    if not set(names) <= set(layout.joints):
+        return float("nan")
+    left, right = (data[:, :, layout.index(name)] for name in names)
+    widths = np.linalg.norm(left - right, axis=-1)
+    widths = widths[widths > 0]  # NaN compares false
+    return float(np.percentile(widths, 90)) if widths.size else float("nan")
+
+
 def clean_3d(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, ...]]:
     """A 3D clip in the store's convention: origin at the first body's root.
 
@@ -100,14 +115,21 @@ def clean_2d(
     """A 2D clip in the store's convention: y up, origin at the hips, unit of half an image height.
 
     data: (M, T, V, 2) image coordinates, y down, missing joints NaN (`mark_missing`). image_height: in the
-    same units; where None, the unit is the clip's median torso length. Returns float32 data, the unit (in the
-    source's units) and notes. Raises Rejected where nothing is seen, or nothing gives a unit.
+    same units; where None, the unit is the clip's median torso length or, where the torso is never seen, what the
+    shoulders tell of it. Returns float32 data, the unit (in the source's units) and notes. Raises Rejected where
+    nothing is seen, or nothing gives a unit.
     """
     data, unseen = drop_unseen(data)
     unit = torso_length(data, layout) if image_height is None else image_height / 2
+    if np.isnan(unit):
+        unit = BY_SHOULDERS * shoulders_width(data, layout)
+        unseen += ("the torso is never seen, so the shoulders give the scale; a column image_height does better",)
     if unit == np.inf:
         raise Rejected("the image's height is infinite")
     if not unit > 0:
-        raise Rejected("neither the image's height nor a torso length gives the scale of this 2D clip")
+        raise Rejected(
+            "neither the image's height nor a torso length gives the scale of this 2D clip, nor do shoulders: add a"
+            " column image_height to clips.csv"
+        )
     origin, notes = find_origin(data, layout.origin)
     return ((data - origin) * (1, -1) / unit).astype(np.float32), unit, unseen + notes

@@ -26,10 +26,11 @@ def find_files(src: Path, pattern: str | tuple[str, ...], what: str) -> list[Pat
     if not src.exists():
         raise ValueError(f"{src} does not exist")
     patterns = (pattern,) if isinstance(pattern, str) else pattern
-    if src.is_file() and any(map(src.match, patterns)):
+    if src.is_file() and any(src.match(pattern) or src.match(pattern.upper()) for pattern in patterns):
         found = [src]
     else:
         found = sorted(path for pattern in patterns for path in src.rglob(pattern))
+        found = found or sorted(path for pattern in patterns for path in src.rglob(pattern.upper()))
     found = [path for path in found if path.is_file() and not path.name.startswith(".")]
     if not found:
         raise ValueError(f"{src} holds no {what}, at any depth")
@@ -67,6 +68,21 @@ def parse_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
         raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def parse_json_lines(path: Path) -> Any:
+    """The value of a JSON file, or the list of those of its lines."""
+    try:
+        return parse_json(path)
+    except ValueError:
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+        try:
+            return [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            pass
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,23 +1,27 @@
-"""OpenPose: a folder of JSON files per clip, one per frame, of BODY_25 or COCO keypoints.
+"""OpenPose: a folder of JSON files per clip, one per frame (BODY_25, COCO, MPI), or all frames in one.
 
 Format: OpenPose, doc/02_output.md (`--write_json`): files NAME_000000000000_keypoints.json, `people` in each, of
 everybody `pose_keypoints_2d`, x0, y0, c0, x1, … (`pose_keypoints` in old versions). Coordinates are pixels (its
-default `--keypoint_scale 0`); hands, faces and part candidates are not read.
+default `--keypoint_scale 0`); hands, faces and part candidates are not read. Others write their joints in this form, as
+many as Halpe's 26, COCO's 17 or 133; a layout whose joints are among them takes these.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kinemask.readers.base import Item, Reader, ReadOptions, Scan
-from kinemask.readers.detections import Detection, Detections, followed
+from kinemask.readers import coco
+from kinemask.readers.base import Failure, Item, Reader, ReadOptions, Scan
+from kinemask.readers.detections import Detection, Detections, followed, identity
 from kinemask.readers.files import as_numbers, find_files, match_name, naming_file, read_json
+from kinemask.readers.frames import gather_frames
+from kinemask.readers.joint_names import match_joints
 from kinemask.readers.own import UNITS, existing, list_clips, positive
 from kinemask.skeleton import Layout, layout
 from kinemask.store.format import Clip
@@ -26,23 +30,34 @@ _FILES = "*_keypoints.json"
 _SHAPE = "NAME_000000000000_keypoints.json"
 _NAME = re.compile(r"(?P<video>.*?)_?(?P<frame>\d{1,15})_keypoints\.json")
 _KEYS = ("pose_keypoints_2d", "pose_keypoints")
-_LAYOUTS = {25: "openpose25", 18: "coco18"}
+_SUFFIXES = (".json", ".jsonl", ".ndjson")
+_LAYOUTS = {25: "openpose25", 18: "coco18", 15: "mpi15", 26: "halpe26", 17: "coco17", 133: "coco133"}
 
 
 def scan(src: Path) -> Scan:
-    """The clips of `clips.csv`, or else every folder that holds frames; the layout is the first person's."""
-    listed = list_clips(src, _find_folders, lambda path: existing(path, (), True), f"folder of {_FILES}")
+    """The clips of `clips.csv`, or else every folder that holds frames, or else every JSON file; the layout is the
+    first person's."""
+    listed = list_clips(src, _find_clips, lambda path: existing(path, _SUFFIXES, True), f"folder of {_FILES}, or file")
     return replace(listed, layout=_find_layout(item.path for item in listed.items))
 
 
-def _find_folders(src: Path) -> list[Path]:
-    return sorted({path.parent for path in find_files(src, _FILES, f"files {_SHAPE}")})
+def _find_clips(src: Path) -> list[Path]:
+    try:
+        return sorted({path.parent for path in find_files(src, _FILES, f"files {_SHAPE}")})
+    except ValueError as error:
+        try:
+            files = find_files(src, tuple(f"*{suffix}" for suffix in _SUFFIXES), "files .json")
+            return gather_frames(files, lambda content: isinstance(content, dict) and "people" in content)
+        except ValueError:
+            raise error from None
 
 
-def read(item: Item, options: ReadOptions) -> Clip:
-    """One clip (M, T, V, 2) out of a folder of frames, its people followed from frame to frame."""
+def read(item: Item, options: ReadOptions) -> Clip | Iterator[Clip | Failure]:
+    """One clip (M, T, V, 2) out of a folder of frames, its people followed from frame to frame; or a file's clips."""
     path = item.path
     given = READER.choose_layout(options.layout or _find_layout([path]))
+    if _is_coco(path):
+        return coco.read(item, replace(options, layout=given))
     found: dict[int, list[Detection]] = {}
     videos: set[str] = set()
     for file in _frames(path):
@@ -55,6 +70,13 @@ def read(item: Item, options: ReadOptions) -> Clip:
         found[int(match["frame"])] = _read_people(file, given)
     with naming_file(path):
         return followed(Detections.of(found), item, given, options.min_score, positive(item.fields, "image_height"))
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether it is a file, or a folder of files, that is not named as OpenPose's are."""
+    if path.is_dir():
+        return not any(path.rglob(_FILES)) and any(path.rglob("*.json"))
+    return path.is_file() and not path.match(_FILES)
 
 
 def _frames(folder: Path) -> list[Path]:
@@ -73,6 +95,9 @@ def _read_people(file: Path, layout: Layout) -> list[Detection]:
         where = f"{file}: person {i}"
         values = as_numbers(numbers, where)
         if values.shape != (3 * layout.num_joints,):
+            if (joints := _as_others(values, layout)) is not None:
+                people.append(Detection(joints[:, :2], joints[:, 2], identity(person)))
+                continue
             other = _LAYOUTS.get(values.size // 3) if values.ndim == 1 and values.size % 3 == 0 else None
             hint = f"; that is layout {other}" if other else ""
             raise ValueError(
@@ -80,8 +105,15 @@ def _read_people(file: Path, layout: Layout) -> list[Detection]:
                 f" {values.size}{hint}"
             )
         values = values.reshape(-1, 3)
-        people.append(Detection(values[:, :2], values[:, 2], _identity(person)))
+        people.append(Detection(values[:, :2], values[:, 2], identity(person)))
     return people
+
+
+def _as_others(values: np.ndarray, given: Layout) -> np.ndarray | None:
+    """The joints (V, 3) of a layout out of those of another that has them all; None where they are of no such."""
+    other = _LAYOUTS.get(values.size // 3) if values.ndim == 1 and values.size % 3 == 0 else None
+    picked = match_joints(layout(other).joints, given) if other else [None]
+    return None if None in picked else values.reshape(-1, 3)[[at for at in picked if at is not None]]
 
 
 def _people(file: Path) -> list[Any]:
@@ -98,17 +130,15 @@ def _keypoints(person: dict[str, Any]) -> Any:
     return next((person[key] for key in _KEYS if key in person), [])
 
 
-def _identity(person: dict[str, Any]) -> str | None:
-    """OpenPose's own number of a person, where it was asked to track; [-1] says that it was not."""
-    match person.get("person_id"):
-        case [int(number)] if number >= 0:
-            return str(number)
-    return None
-
-
 def _find_layout(folders: Iterable[Path]) -> Layout | None:
     """Layout of the first person found; None where nobody is, or where it is none (which reading tells)."""
     for folder in folders:
+        if _is_coco(folder):
+            files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+            count = next(filter(None, map(coco.count_joints, files)), None)
+            if count is not None:
+                return layout(_LAYOUTS[count]) if count in _LAYOUTS else None
+            continue
         for file in sorted(folder.glob(_FILES)):
             try:
                 sizes = [np.size(_keypoints(person)) for person in _people(file)]
@@ -122,10 +152,10 @@ def _find_layout(folders: Iterable[Path]) -> Layout | None:
 
 READER = Reader(
     name="openpose",
-    title="OpenPose output: a folder of JSON files per clip, clips.csv if there are labels (2D, BODY_25 or COCO)",
+    title="OpenPose output: a folder of JSON files per clip, or a file; clips.csv if there are labels (2D)",
     citation="",
     layout="openpose25",
-    other_layouts=("coco18",),
+    other_layouts=("coco18", "mpi15", "coco17", "halpe26", "coco133"),
     scan=scan,
     read=read,
     units=UNITS,

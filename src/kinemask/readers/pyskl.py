@@ -1,6 +1,7 @@
 """PYSKL's pickles: FineGym, Diving48, NTU RGB+D (2D and 3D), UCF101, HMDB51, Kinetics.
 
-Format: PYSKL, tools/data/README.md. One pickle of `split`, lists of names, and `annotations`, a dict per clip.
+Format: PYSKL, tools/data/README.md. One pickle of `split`, lists of names, and `annotations`, a dict per clip. Pickles
+as MMAction2 had them before hold the bare list of annotations, a pickle for each part: NAME_train, NAME_val, NAME_test.
 Those of Kinetics have their keypoints in separate files (`raw_file`), to lie anywhere below the pickle's folder:
 skeletons of unknown people, tracked here; boxes below the confidence that PYSKL's settings ask, 0.5, are left out.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from kinemask.store.format import SPLIT, Clip
 
 LAYOUTS: dict[tuple[int, ...], str] = {(17, 2): "coco17", (25, 3): "ntu25"}  # by joints and channels
 BOX_SCORE = 0.5
+_TALLEST = 1e6  # pixels of an image
 _KPFILES = "kpfiles"
 _MOST_CLASSES = 100_000
 _LONGEST_NAME = 500
+_PART = re.compile(r".*?_?(?P<part>train|val|test)")
 _LIST = re.compile(r"(?:(?P<name>.+)_)?(?P<part>train|val|test)(?P<number>\d*)")
 
 
@@ -50,15 +53,19 @@ def scan(src: Path) -> Scan:
     """The one pickle of a source; classes are the labels' numbers, since the pickles do not name them."""
     found = find_files(src, "*.pkl", "pickle *.pkl")
     paths = [path for path in found if _KPFILES not in path.relative_to(src).parts]
-    if len(paths) != 1:
+    parts = {match["part"]: path for path in paths if (match := _PART.fullmatch(path.stem))}
+    if len(paths) > 1 and (len(parts) < len(paths) or not all(_is_list(path) for path in paths)):
         raise ValueError(f"{src} holds {len(paths)} pickles ({', '.join(p.name for p in paths[:5])}…); name one file")
-    content = _read_content(paths[0])
-    labels = [_label(note) for note in content.annotations.values()]
+    contents = _join(parts) if len(paths) > 1 else {paths[0]: _read_content(paths[0])}
+    notes = [note for content in contents.values() for note in content.annotations.values()]
+    labels = [_label(note) for note in notes]
     classes = tuple(map(str, range(1 + max((label for label in labels if label is not None), default=-1))))
-    items = [Item(paths[0], paths[0].stem, content=content)]
-    splits = {key.removeprefix(SPLIT) for sides in content.sides.values() for key in sides}
-    found = _find_layout(content)
-    return Scan(items, classes, found, len(content.annotations), frozenset(splits), content.unlisted)
+    items = [Item(path, path.stem, content=content) for path, content in contents.items()]
+    sides = [sides for content in contents.values() for sides in content.sides.values()]
+    splits = frozenset(key.removeprefix(SPLIT) for fields in sides for key in fields)
+    known = next(filter(None, map(_find_layout, contents.values())), None)
+    unlisted = tuple(line for content in contents.values() for line in content.unlisted)
+    return Scan(items, classes, known, len(notes), splits, unlisted)
 
 
 def read(item: Item, options: ReadOptions) -> Iterator[Clip | Failure]:
@@ -75,19 +82,23 @@ def read(item: Item, options: ReadOptions) -> Iterator[Clip | Failure]:
 
 
 def _read_clip(item: Item, note: dict[str, Any], layout: Layout, apart: _Apart, min_score: float) -> Clip:
-    frames = note.get("total_frames")
-    if item.label is None or not isinstance(frames, int) or frames < 1:
-        told = f"label {brief(note.get('label'))} and total_frames {brief(frames)}"
-        raise ValueError(f"expected a label from 0 and total_frames from 1, found {told}")
+    frames = _whole(note["total_frames"]) if "total_frames" in note else _count_frames(note)
+    if (item.label is None and note.get("label") is not None) or not isinstance(frames, int) or frames < 1:
+        told = f"label {brief(note.get('label'))} and total_frames {brief(note.get('total_frames'))}"
+        raise ValueError(f"expected a label from 0 (or none) and total_frames from 1, found {told}")
     if "keypoint" not in note and _raw_file(note):
-        return followed(apart.find(item.name, note, layout, frames), item, layout, min_score, _height(note, layout))
+        found = apart.find(item.name, note, layout, frames)
+        return followed(found, item, layout, min_score, _height(note, layout), mend=False)
     data = _load(note, "keypoint")
+    score = _load(note, "keypoint_score") if note.get("keypoint_score") is not None else None
+    if score is None and layout.dims == 2 and data.shape[-2:] == (layout.num_joints, 3):
+        data, score = data[..., :2], data[..., 2]
     if data.ndim != 4 or data.shape[1:] != (frames, layout.num_joints, layout.dims) or not data.size:
         shape = f"(bodies, {frames}, {layout.num_joints}, {layout.dims})"
         raise ValueError(f"keypoint should have the shape {shape} for layout {layout.name}, found {data.shape}")
-    score = _load(note, "keypoint_score") if note.get("keypoint_score") is not None else None
     data = mark_missing(data)
     if score is not None:
+        score = score[..., 0] if score.shape == (*data.shape[:3], 1) else score
         if score.shape != data.shape[:3]:
             raise ValueError(f"keypoint_score should have the shape {data.shape[:3]}, found {score.shape}")
         data[~(score > min_score)] = np.nan
@@ -128,12 +139,35 @@ class _Apart:
         return Detections(joints[kept, :, :2], joints[kept, :, 2], inds[kept].astype(np.int64) - 1, frames)
 
 
+def _is_list(path: Path) -> bool:
+    return isinstance(read_pickle(path), list)
+
+
+def _join(parts: dict[str, Path]) -> dict[Path, _Content]:
+    """Pickles of bare lists, one for each part of the split `official`."""
+    contents = {path: _read_content(path) for path in parts.values()}
+    lists = {part: list(contents[path].annotations) for part, path in parts.items()}
+    names = [name for found in lists.values() for name in found]
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"{', '.join(path.name for path in contents)}: two annotations are called {twice}")
+    sides, _ = _sides(next(iter(contents)), lists, dict.fromkeys(names))
+    return {path: replace(content, sides=sides) for path, content in contents.items()}
+
+
 def _read_content(path: Path) -> _Content:
     value = read_pickle(path)
-    lists = value.get("split") if isinstance(value, dict) else None
+    if isinstance(value, list):
+        match = _PART.fullmatch(path.stem)  # one part of several, by itself
+        names = [note.get("frame_dir") for note in value if isinstance(note, dict)]
+        value = {"annotations": value, "split": {match["part"]: names} if match else {}}
+    lists = value.get("split", {}) if isinstance(value, dict) else None
     notes = value.get("annotations") if isinstance(value, dict) else None
-    if not isinstance(lists, dict) or not isinstance(notes, list):
-        raise ValueError(f"{path}: expected a dict of split, a dict, and annotations, a list; found {brief(value)}")
+    if not isinstance(lists, dict) or not isinstance(notes, list | tuple):
+        raise ValueError(
+            f"{path}: expected a list of annotations, or a dict of split, a dict, and annotations, a list; found"
+            f" {brief(value)}"
+        )
     annotations: dict[str, dict[str, Any]] = {}
     for i, note in enumerate(notes):
         name = note.get("frame_dir") if isinstance(note, dict) else None
@@ -162,14 +196,14 @@ def _sides(
     unlisted = []
     folds: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for title, names in lists.items():
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: split {brief(title)} should be a list of names, found {brief(names)}")
         match = _LIST.fullmatch(str(title))
         if match is None or (match["name"] and match["number"]):
             unlisted.append(f"{path}: the list {str(title)[:80]!r} is no train, val or test; it is left out")
             continue
         fold = match["name"] or (f"fold{match['number']}" if match["number"] else "official")
-        folds[fold][match["part"]] = names
+        folds[fold][match["part"]] = list(names)
     absent = {name for parts in folds.values() for names in parts.values() for name in names} - known.keys()
     if absent:
         unlisted.append(f"{path}: {len(absent):,} clips of its lists have no annotation: {min(absent)}, …")
@@ -196,8 +230,18 @@ def _find_layout(content: _Content) -> Layout | None:
     return None
 
 
+def _whole(value: Any) -> Any:
+    """A whole number that was written as a float, as an int; anything else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _count_frames(note: dict[str, Any]) -> int | None:
+    array = note.get("keypoint")
+    return array.shape[1] if isinstance(array, PickledArray) and len(array.shape) == 4 else None
+
+
 def _label(note: dict[str, Any]) -> int | None:
-    label = note.get("label")
+    label = _whole(note.get("label"))
     return label if type(label) is int and 0 <= label < _MOST_CLASSES else None
 
 
@@ -212,9 +256,12 @@ def _height(note: dict[str, Any], layout: Layout) -> float | None:
     shape = note.get("img_shape")
     if layout.dims == 3 or shape is None:
         return None
-    if not isinstance(shape, tuple | list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+    if isinstance(shape, PickledArray) and shape.shape in ((2,), (3,)):
+        shape = shape.load().tolist()
+    numbers = shape[:2] if isinstance(shape, tuple | list) and len(shape) in (2, 3) else ()  # 3: with the channels
+    if not numbers or not all(type(n) in (int, float) and 0 < n < _TALLEST for n in numbers):
         raise ValueError(f"img_shape should be (height, width), found {brief(shape)}")
-    return float(shape[0])
+    return float(numbers[0])
 
 
 def _load(note: dict[str, Any], key: str) -> np.ndarray:

@@ -26,6 +26,8 @@ class Clip:
     names, None where unlabelled. fields: subject, camera, …; "split:NAME" is "train", "test" or "".
     notes: remarks of the cleaning for rejected.csv, which lists those that begin "dropped body" as bodies.
     score: (M, T, V) confidence of each joint as its source gives it, also of missing ones; None where unknown.
+    people: what the source calls each of the M bodies; () where it does not tell.
+    doubts: what may have been read wrong, though nothing shows that it was.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Clip:
     fields: dict[str, str]
     notes: tuple[str, ...] = ()
     score: np.ndarray | None = None
+    people: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def digest(data: np.ndarray) -> bytes:
