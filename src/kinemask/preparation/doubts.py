@@ -53,7 +53,8 @@ def _look(data: np.ndarray) -> list[str]:
     """Doubts about a clip (M, T, V, C), by itself."""
     share = float(np.isnan(data[..., 0]).mean())
     doubts = [f"{share:.0%} of the joints are missing"] if share > MISSING else []
-    if data.shape[1] >= STILL:
+    moves = bool((np.abs(np.diff(data[:, :STILL], axis=1)) > 0).any())  # mostly seen at once
+    if data.shape[1] >= STILL and not moves:
         seen = data[:, :, ~np.isnan(data[..., 0]).all((0, 1))]
         span = np.fmax.reduce(seen, 1) - np.fmin.reduce(seen, 1)
         if not (span > 0).any():
