@@ -44,6 +44,12 @@ def test_missing_joints_and_standing_still_are_kept_and_said(tmp_path):
     assert counts.endswith("(see rejected.csv)")
 
 
+def test_clips_of_one_frame_may_be_images(tmp_path):
+    src = write(tmp_path / "src", a=pixels(1), b=pixels(1, 90), c=pixels(12))
+    summary = prepare("arrays", src, tmp_path / "store", layout="coco17", progress=False)
+    assert summary.doubts == ("2 of 3 clips are of one frame: is each a recording, or an image?",)
+
+
 def test_nothing_is_said_of_clips_that_look_right(tmp_path):
     src = write(tmp_path / "src", a=figure(layout("ntu25")), b=figure(layout("ntu25"), 1))
     summary = prepare("arrays", src, tmp_path / "store", layout="ntu25", progress=False)

@@ -20,17 +20,21 @@ class Doubts:
         self.source = source
         self._found: list[tuple[str, str]] = []  # a clip's name, and a sentence
         self._ways: list[np.ndarray] = []
+        self._single = 0  # clips of one frame
 
     def look(self, clip: Clip) -> None:
         """Takes a clip's own doubts, and looks at it."""
         self._found += [(clip.name, doubt) for doubt in (*clip.doubts, *_look(clip.data))]
         if self.source.reader.is_format:
             self._ways.append(stance(clip.data, self.source.layout))
+            self._single += clip.data.shape[1] == 1
 
     def all(self) -> list[tuple[str, str]]:
         """The doubts by clip, "" for those about all clips."""
         fallen = doubt_gravity(np.stack(self._ways), self.source.shaping.up) if self._ways else ""
-        return [*self._found, *([("", fallen)] if fallen else [])]
+        single = f"{self._single:,} of {len(self._ways):,} clips are of one frame: is each a recording, or an image?"
+        about_all = [fallen, single if 2 * self._single > len(self._ways) > 1 else ""]
+        return [*self._found, *(("", doubt) for doubt in about_all if doubt)]
 
     def summary(self) -> tuple[str, ...]:
         """A line for each kind of doubt, with the number of clips."""
@@ -49,7 +53,8 @@ def _look(data: np.ndarray) -> list[str]:
     """Doubts about a clip (M, T, V, C), by itself."""
     share = float(np.isnan(data[..., 0]).mean())
     doubts = [f"{share:.0%} of the joints are missing"] if share > MISSING else []
-    if data.shape[1] >= STILL:
+    moves = bool((np.abs(np.diff(data[:, :STILL], axis=1)) > 0).any())  # mostly seen at once
+    if data.shape[1] >= STILL and not moves:
         seen = data[:, :, ~np.isnan(data[..., 0]).all((0, 1))]
         span = np.fmax.reduce(seen, 1) - np.fmin.reduce(seen, 1)
         if not (span > 0).any():

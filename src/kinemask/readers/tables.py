@@ -77,7 +77,7 @@ def load_arrays(path: Path, layout: Layout, axes: str = "") -> Poses:
             raise ValueError(f"{path}: score should have the shape {data.shape[:-1]}, found {score.shape}")
     if data.ndim == 4 and not axes and _frames_first(data):
         raise ValueError(
-            f"{path}: the shape {given} is of {data.shape[0]} bodies in {data.shape[1]} frames; if frames come first,"
+            f"{path}: the shape {given} is of {data.shape[0]} bodies by {data.shape[1]} frames; if frames come first,"
             " say so: --axes TMVC (and if not: --axes MTVC)"
         )
     if data.ndim == 3:
