@@ -90,9 +90,10 @@ class Job:
 def run_job(job: Job, run: Path, world: distributed.World, quiet: bool) -> None:
     """Do a job, or resume it, in the folder `run`. Raises what the job and the loop raise.
 
-    Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped.
+    Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped. One
+    process, or group of processes, at a time: ValueError says who is at it.
     """
-    with stop_signals() as stopping:
+    with stop_signals() as stopping, Run(run).hold() if world.main else nullcontext():
         Loop(job, run, world, quiet).train(stopping)
 
 
