@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -97,8 +97,10 @@ def describe(encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any
 
 
 def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """Write a module's weights as safetensors, with `about` in the metadata."""
+    """Write a module's weights as safetensors, with `about` in the metadata. Raises FloatingPointError for NaN."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    if bad := not_finite(tensors):
+        raise FloatingPointError(f"weight {bad} is not finite, so {path} is not written")
     text = json.dumps({"format": FORMAT, **about})
     write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": text})))
 
@@ -116,7 +118,14 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
         raise ValueError(f"{path} is not {what} that kinemask wrote: {error}") from None
     if version not in (1, FORMAT):
         raise ValueError(f"{path} has format {version}; this version reads 1 and {FORMAT}")
+    if bad := not_finite(weights):
+        raise ValueError(f"{path}: its weight {bad} is not finite, so it is of no use; train again")
     return about, weights
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of a weight that is not finite throughout, if there is one."""
+    return next((name for name, value in weights.items() if not value.isfinite().all()), None)
 
 
 def _from_format_1(about: dict[str, Any]) -> dict[str, Any]:
