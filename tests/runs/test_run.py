@@ -206,7 +206,11 @@ def test_one_process_holds_a_run(folder):
     with pytest.raises(KeyError), Run(folder).hold():
         raise KeyError
     with Run(folder).hold():
-        pass
+        Run(folder).claim(CONFIG)
+        assert lock.exists()
+    lock.write_text("of a killed process, whose run is finished otherwise")
+    Run(folder).claim(CONFIG)
+    assert not lock.exists()
 
 
 LEFT = (".last.pt.partial-4711", ".encoder.safetensors.partial-0a1b2c3d", "evaluations/.knn-x.json.partial-12345678")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kinemask.files import lock_file, sweep, write_atomically
+from kinemask.files import in_use, lock_file, remove, sweep, write_atomically
 from kinemask.models.encoders import find as find_weights
 from kinemask.runs.log import read_metrics, training_seconds
 from kinemask.runs.result import Result, Results, read_results
@@ -92,8 +92,12 @@ class Run:
     def hold(self) -> Iterator[None]:
         """Make the folder, and be the one process that trains in it; ValueError says who else does. Reading is free."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with lock_file(self.path / ".lock", f"the run {self.path}"):
+        with lock_file(self._lock, f"the run {self.path}"):
             yield
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
 
     def claim(self, config: dict[str, Any]) -> None:
         """Make the folder, or check that it belongs to the same settings; ValueError names those that differ.
@@ -103,6 +107,8 @@ class Run:
         """
         for folder in (self.path, self.path / "evaluations"):
             sweep(folder)
+        if not in_use(self._lock):
+            remove(self._lock)
         if blocked := [p for p in self.path.glob("*") if p.suffix in _FILES and p.is_dir()]:
             raise ValueError(f"{blocked[0]} is a folder, where the run keeps a file; move it away")
         path = self.path / "config.yaml"
