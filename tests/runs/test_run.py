@@ -181,6 +181,11 @@ def test_a_checkpoint_of_wrong_contents_is_refused(changes, told, folder):
     assert not (folder / "last.pt").exists()
 
 
+def test_a_checkpoint_of_before_the_log_is_read(folder):
+    save_checkpoint(folder, {name: value for name, value in STATE.items() if name != "log"})
+    assert load_checkpoint(folder)["step"] == STATE["step"]
+
+
 @pytest.mark.parametrize("name", ["last.pt", "previous.pt", "encoder.safetensors", "metrics.jsonl", "config.yaml"])
 def test_a_folder_in_the_place_of_a_file_is_told(name, folder):
     (folder / name).unlink(missing_ok=True)

@@ -69,8 +69,9 @@ def load_checkpoint(
                 state = _checked(torch.load(file, map_location="cpu", weights_only=True))
                 check(state)
             except Exception as error:  # whatever torch makes of damaged bytes
-                reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-                damaged.append(f"{path}: {reason[:300]}")
+                reason = str(error).partition("\n")[0]
+                kind = "" if isinstance(error, ValueError) else f"damaged, {type(error).__name__}: "
+                damaged.append(f"{path}: {kind}{reason}"[:400])
                 continue
         if damaged:
             warnings.warn(f"resuming from {path}, because {damaged[0]}", stacklevel=2)
@@ -84,7 +85,7 @@ def load_checkpoint(
 
 def _checked(content: Any) -> State:
     """A file's content, where it is a state as it is saved, with finite numbers; ValueError says what is wrong."""
-    if not isinstance(content, dict) or not content.keys() >= State.__required_keys__:
+    if not isinstance(content, dict) or not content.keys() >= {"step", "task", "optimizer", "sources"}:
         raise ValueError("not a checkpoint of kinemask")
     msgspec.convert(content, State)
     state = cast(State, content)
