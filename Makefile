@@ -8,7 +8,7 @@ OLDEST := .venv-oldest
 QUIET := pip install --quiet --disable-pip-version-check
 PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test quick lint smoke oldest docs clean
+.PHONY: demo test quick kill lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -18,6 +18,10 @@ test: $(READY)
 
 quick: $(READY)
 	$(BIN)/pytest -m "not slow"
+
+# 200 processes killed at one of their file operations, drawn by a seed
+kill: $(READY)
+	KINEMASK_KILLS=200 $(BIN)/pytest tests/kill
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -156,6 +156,20 @@ LIES = {
     "unknown setting": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"nonsense": 1}}),
     "other width": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": 32}}),
     "width as text": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"width": "32"}}),
+    "deep JSON": lambda p: rewrite(p, lambda about: "[" * 100_000),
+    "record of a number": lambda p: rewrite(p, lambda about: about | {"record": 3}),
+    "architecture of a list": lambda p: rewrite(p, lambda about: about | {"architecture": []}),
+    "format 1 of a list": lambda p: rewrite(p, lambda about: {"format": 1, "method": [], "encoder": [], "record": []}),
+    "ten million layers": lambda p: rewrite(p, lambda about: about | {"encoder": about["encoder"] | {"layers": 10**7}}),
+    "a width of terabytes": lambda p: rewrite(
+        p, lambda about: about | {"encoder": about["encoder"] | {"width": 10**6}}
+    ),
+    "infinite": lambda p: rewrite(
+        p, lambda about: about | {"encoder": about["encoder"] | {"mlp_ratio": float("inf"), "layers": 2.5}}
+    ),
+    "a stream of its own": lambda p: rewrite(
+        p, lambda about: about | {"sampling": about["sampling"] | {"stream": "blood"}}
+    ),
     "no layout": lambda p: rewrite(p, lambda about: about | {"layout": {}}),
     "a weight missing": lambda p: save_file(
         {k: v for k, v in load_file(p).items() if not k.endswith("tokenizer.bias")}, p, metadata=metadata(p)

@@ -142,6 +142,22 @@ def test_a_file_that_is_no_encoder_is_told(lie, tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(value, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    encoder = make("transformer", path)
+    changed = load_file(path)
+    changed["trunk.norm.weight"][0] = value
+    save_file(changed, path, metadata=metadata(path))
+    with pytest.raises(ValueError, match=r"encoder\.safetensors: its weight trunk\.norm\.weight is not finite"):
+        load_encoder(path)
+    with torch.no_grad():
+        encoder.trunk.norm.weight[0] = value
+    with pytest.raises(FloatingPointError, match=r"trunk\.norm\.weight is not finite, so .*new\.safetensors"):
+        save_encoder(tmp_path / "new.safetensors", encoder, SamplingSettings(frames=12), RECORD)
+    assert {p.name for p in tmp_path.iterdir()} == {path.name}
+
+
 def test_an_absent_encoder_is_told(tmp_path):
     for path in (tmp_path, tmp_path / "encoder.safetensors"):
         with pytest.raises(ValueError, match="no encoder at"):

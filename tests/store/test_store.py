@@ -18,7 +18,7 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.holdout import hold_out
 from kinemask.store.opening import open_store
-from kinemask.store.writer import write_store
+from kinemask.store.writer import StoreWriter, write_store
 
 LAYOUT = layout("sbu15")
 V, C = LAYOUT.num_joints, LAYOUT.dims
@@ -372,3 +372,27 @@ def test_the_tables_of_another_store_are_found(store, tmp_path):
         shutil.copy(other.path / name, store.path / name)
     with pytest.raises(ValueError, match=r"frames.npy holds .* where clips.csv"):
         open_store(store.path)
+
+
+@pytest.mark.parametrize("left", [".store.partial-0a1b2c3d", ".store.old-0a1b2c3d"])
+def test_what_a_killed_writer_left_is_swept(left, store, tmp_path):
+    shutil.copytree(store.path, tmp_path / left)
+    write_store(store.path, make_clips(), LAYOUT, CLASSES, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_store_is_put_back_whose_replacement_was_killed(store, tmp_path):
+    """Between the two renames: the old one out of the way, the new one in its place."""
+    before = contents(store.path)
+    store.path.rename(tmp_path / ".store.old-0a1b2c3d")
+    (tmp_path / ".store.partial-0a1b2c3d").mkdir()
+    with pytest.raises(ValueError, match="exists already"):
+        StoreWriter(store.path, LAYOUT)
+    assert contents(store.path) == before
+
+
+def test_a_store_that_is_being_written_is_left_alone(tmp_path):
+    writers = [StoreWriter(tmp_path / "store", LAYOUT) for _ in range(2)]
+    with writers[0], writers[1]:
+        assert len(list(tmp_path.glob(".store.partial-*"))) == 2
+    assert list(tmp_path.iterdir()) == []

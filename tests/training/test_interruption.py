@@ -8,6 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +20,8 @@ from helpers import make_settings, same, state, weights
 from kinemask.runs.log import read_metrics
 from kinemask.training.distributed import World
 from kinemask.training.pretraining import pretrain
-from loops import environment, loop_of
+from kinemask.training.settings import Settings
+from loops import environment, logged, loop_of
 
 DRIVER = """
 import sys, time
@@ -45,13 +49,10 @@ except Stopped as stopped:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "ignored"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True)]
-)
-def test_a_signal_saves_and_the_same_command_resumes(number, ignored, whole, tiny, tmp_path):
-    config, run, driver = tmp_path / "settings.yaml", tmp_path / "run", tmp_path / "driver.py"
-    settings = make_settings(tiny)
+@contextmanager
+def training(settings: Settings, folder: Path, ignored: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains slowly in folder / "run", from the first line of its log on."""
+    config, run, driver = folder / "settings.yaml", folder / "run", folder / "driver.py"
     config.write_text(yaml.safe_dump(settings.to_dict()))
     driver.write_text(DRIVER)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
@@ -64,16 +65,41 @@ def test_a_signal_saves_and_the_same_command_resumes(number, ignored, whole, tin
         until = time.monotonic() + 120
         while not read_metrics(run) and time.monotonic() < until and process.poll() is None:
             time.sleep(0.05)
-        process.send_signal(number)
-        said, _ = process.communicate(timeout=60)
+        yield process
     finally:
         process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "ignored"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True)]
+)
+def test_a_signal_saves_and_the_same_command_resumes(number, ignored, whole, tiny, tmp_path):
+    settings, run = make_settings(tiny), tmp_path / "run"
+    with training(settings, tmp_path, ignored) as process:
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 3, said
     assert "run the same command to resume" in said
     assert 2 <= state(run)["step"] < state(whole["mamp"])["step"]
-    assert not [f for f in os.listdir(run) if "partial" in f]
+    assert not [f for f in os.listdir(run) if f.startswith(".")]
     pretrain(settings, run, quiet=True)
     assert same(weights(run), weights(whole["mamp"]))
+
+
+@pytest.mark.slow
+def test_a_second_process_is_told_who_trains_until_that_is_killed(whole, tiny, tmp_path):
+    settings, run = make_settings(tiny), tmp_path / "run"
+    with training(settings, tmp_path) as process:
+        with pytest.raises(ValueError, match=rf"{run} is in use by process {process.pid} on .+ since"):
+            pretrain(settings, run, quiet=True)
+        assert process.poll() is None
+    assert (run / ".lock").exists()
+    pretrain(settings, run, quiet=True)
+    assert same(weights(run), weights(whole["mamp"]))
+    assert logged(run) == logged(whole["mamp"])
+    assert not [f for f in os.listdir(run) if f.startswith(".")]
 
 
 class Two(World):

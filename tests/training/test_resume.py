@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 import signal
 from contextlib import nullcontext
 from pathlib import Path
@@ -144,6 +145,12 @@ def test_a_place_where_nothing_was_saved_can_be_taken_over(tiny, tmp_path):
         (run / name).unlink()
 
 
+def test_a_run_that_is_held_is_not_trained(tiny, tmp_path):
+    with Run(tmp_path).hold(), pytest.raises(ValueError, match=rf"is in use by process {os.getpid()} on"):
+        pretrain(make_settings(tiny), tmp_path, quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(whole, tiny, tmp_path):
     run = tmp_path / "run"
     pretrain(make_settings(tiny), run, quiet=True)
@@ -155,6 +162,50 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(whole, tiny, tmp_path
     for name in ("last.pt", "previous.pt"):
         (run / name).write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ValueError, match=r"no readable checkpoint.*last\.pt"):
+        pretrain(make_settings(tiny), run, quiet=True)
+
+
+def absurd(state):
+    state["step"] = 10**12
+
+
+def narrow(state):
+    name = next(iter(state["task"]))
+    state["task"][name] = state["task"][name][:1]
+
+
+def forgetful(state):
+    state["optimizer"]["state"] = {}
+
+
+def halved(state):
+    del state["optimizer"]["state"][0]["exp_avg_sq"]
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (absurd, "it is of step 1000000000000, and training ends at step"),
+        (narrow, r"weight .* is float32 of shape .*, where the run's settings make it float32 of shape"),
+        (lambda state: state["task"].popitem(), "weight .* is absent"),
+        (lambda state: state["optimizer"]["param_groups"].pop(), "other groups of parameters"),
+        (forgetful, "remembers nothing"),
+        (halved, "optimizer has step, exp_avg of parameter 0"),
+        (lambda state: state["optimizer"]["state"][0].update(exp_avg="x"), "exp_avg of parameter 0 is not a tensor"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_falls_back_on_the_one_before(change, told, whole, tiny, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole["mamp"], run)
+    content = state(run)
+    change(content)
+    torch.save(content, run / "last.pt")
+    with pytest.warns(UserWarning, match=told):
+        pretrain(make_settings(tiny), run, quiet=True)
+    assert same(state(run), state(whole["mamp"]))
+    for name in ("last.pt", "previous.pt"):
+        torch.save(content, run / name)
+    with pytest.raises(ValueError, match=rf"no readable checkpoint: .*last\.pt: .*{told}"):
         pretrain(make_settings(tiny), run, quiet=True)
 
 

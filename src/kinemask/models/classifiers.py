@@ -7,11 +7,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.models.encoders import build_encoder, describe, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.models.encoders import (
+    build_encoder,
+    describe,
+    find,
+    read_weights,
+    rebuild,
+    rebuilding,
+    sampler_of,
+    settings_of,
+    write_weights,
+)
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.graph import GraphEncoder
 from kinemask.nn.heads import Classifier, MLPClassifier
@@ -79,8 +90,12 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        base, head = build_encoder(about), HeadSettings(**about["head"])
-        classes = [str(name) for name in about["classes"]]
-        classifier = build_classifier(base.encoder, len(classes), head)
-        classifier.load_state_dict(weights)
-    return TrainedClassifier(classifier, base.sampling, classes, base.record).to(device).eval()
+        model = rebuild(about, weights, _build)
+    return model.to(device).eval()
+
+
+def _build(about: dict[str, Any]) -> tuple[TrainedClassifier, Classifier]:
+    base, head = build_encoder(about), settings_of(HeadSettings, about["head"])
+    classes = msgspec.convert(about["classes"], list[str])
+    classifier = build_classifier(base.encoder, len(classes), head)
+    return TrainedClassifier(classifier, base.sampling, classes, base.record), classifier

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,6 +27,7 @@ from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 2
+T = TypeVar("T")
 
 
 class TrainedEncoder(nn.Module):
@@ -97,8 +100,10 @@ def describe(encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any
 
 
 def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """Write a module's weights as safetensors, with `about` in the metadata."""
+    """Write a module's weights as safetensors, with `about` in the metadata. Raises FloatingPointError for NaN."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    if bad := not_finite(tensors):
+        raise FloatingPointError(f"weight {bad} is not finite, so {path} is not written")
     text = json.dumps({"format": FORMAT, **about})
     write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": text})))
 
@@ -112,11 +117,18 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
         version = about["format"]
         if version == 1:
             about = _from_format_1(about)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not {what} that kinemask wrote: {error}") from None
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+        raise ValueError(f"{path} is not {what} that kinemask wrote: {error}"[:500]) from None
     if version not in (1, FORMAT):
         raise ValueError(f"{path} has format {version}; this version reads 1 and {FORMAT}")
+    if bad := not_finite(weights):
+        raise ValueError(f"{path}: its weight {bad} is not finite, so it is of no use; train again")
     return about, weights
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of a weight that is not finite throughout, if there is one."""
+    return next((name for name, value in weights.items() if not value.isfinite().all()), None)
 
 
 def _from_format_1(about: dict[str, Any]) -> dict[str, Any]:
@@ -143,10 +155,31 @@ def rebuilding(path: Path) -> Iterator[None]:
     try:
         with torch.random.fork_rng(devices=[]):
             yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its settings cannot be used: {error}") from None
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its settings cannot be used: {error}"[:500]) from None
     except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit its own settings: {error}") from None
+        raise ValueError(f"{path}: its weights do not fit its own settings: {error}"[:500]) from None
+
+
+def rebuild(
+    about: dict[str, Any], weights: dict[str, Tensor], build: Callable[[dict[str, Any]], tuple[T, nn.Module]]
+) -> T:
+    """What `build` makes of a file's metadata, with the weights in the module that it names.
+
+    First without memory for weights, so that absurd sizes are told before anything is allocated for them.
+    """
+    for section in ("encoder", "head"):
+        if (layers := about.get(section, {}).get("layers", 0)) > len(weights):
+            raise ValueError(f"{section}.layers {layers}, with {len(weights)} weights in the file")
+    shell = None
+    with torch.device("meta"), warnings.catch_warnings(), suppress(Exception):  # not every encoder of users can do this
+        warnings.simplefilter("ignore")
+        _, shell = build(about)
+    if shell is not None:
+        shell.load_state_dict(weights, assign=True)
+    built, module = build(about)
+    module.load_state_dict(weights)
+    return built
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
@@ -157,8 +190,7 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     path = find(Path(path), "encoder")
     about, weights = read_weights(path, "an encoder")
     with rebuilding(path):
-        model = build_encoder(about)
-        model.encoder.load_state_dict(weights)
+        model = rebuild(about, weights, lambda about: ((model := build_encoder(about)), model.encoder))
     return model.to(device).eval()
 
 
@@ -175,7 +207,15 @@ def find(path: Path, kind: str) -> Path:
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:
     """A freshly initialised encoder from the metadata of an encoder file."""
     chosen = architecture(about["architecture"])
-    sampling = SamplingSettings(**about["sampling"])
-    settings = chosen.settings(**about["encoder"])
+    sampling = settings_of(SamplingSettings, about["sampling"])
+    settings = settings_of(chosen.settings, about["encoder"])
     encoder = chosen.build(Layout.from_dict(about["layout"]), sampling.frames, settings)
-    return TrainedEncoder(encoder, sampling, about["record"])
+    return TrainedEncoder(encoder, sampling, msgspec.convert(about["record"], dict[str, Any]))
+
+
+def settings_of(kind: type[T], values: Any) -> T:
+    """Settings from a file's plain values, whose types are checked. Raises ValueError or TypeError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said once, below
+        msgspec.convert(values, kind)
+    return kind(**values)

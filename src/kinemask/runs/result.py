@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from torch import Tensor
 
-from kinemask.files import write_atomically
+from kinemask.files import sweep, write_atomically
 from kinemask.runs.measures import Measured, confusion
 from kinemask.windows.settings import Align
 
@@ -269,6 +269,7 @@ def write_result(run: Path, result: Result, scores: Tensor, labels: Tensor, name
     """
     path = result_path(run, result)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
 
     def save_scores(partial: Path) -> None:
         with partial.open("wb") as f:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kinemask.files import write_atomically
+from kinemask.files import in_use, lock_file, remove, sweep, write_atomically
 from kinemask.models.encoders import find as find_weights
 from kinemask.runs.log import read_metrics, training_seconds
 from kinemask.runs.result import Result, Results, read_results
@@ -18,6 +19,8 @@ from kinemask.store.format import sha256
 
 # may differ between a run and its continuation: they change where and how often, not what
 _FREE = ("data", "training.device", "training.log_every", "training.save_every", "training.compile")
+
+_FILES = (".jsonl", ".pt", ".safetensors", ".yaml")  # endings of what a run keeps beside its folders
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,29 @@ class Run:
         known = result.encoder_sha256
         return known is None or any(sha256(path) == known for path in sorted(self.path.glob("encoder*.safetensors")))
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Make the folder, and be the one process that trains in it; ValueError says who else does. Reading is free."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock_file(self._lock, f"the run {self.path}"):
+            yield
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
     def claim(self, config: dict[str, Any]) -> None:
         """Make the folder, or check that it belongs to the same settings; ValueError names those that differ.
 
-        A folder in which nothing was saved yet, neither checkpoint nor encoder, goes over to the new settings.
+        A folder in which nothing was saved yet, neither checkpoint nor encoder, goes over to the new settings. What
+        killed processes left half-written is swept.
         """
+        for folder in (self.path, self.path / "evaluations"):
+            sweep(folder)
+        if not in_use(self._lock):
+            remove(self._lock)
+        if blocked := [p for p in self.path.glob("*") if p.suffix in _FILES and p.is_dir()]:
+            raise ValueError(f"{blocked[0]} is a folder, where the run keeps a file; move it away")
         path = self.path / "config.yaml"
         if not path.exists() or not [*self.path.glob("*.pt"), *self.path.glob("*.safetensors")]:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from kinemask.files import in_use, partial_path, remove, sweep, sync_folder, try_lock
 from kinemask.skeleton import Layout
 from kinemask.store.format import COLUMNS, DTYPES, EVERY, FORMAT, SCORES, SIDES, SPLIT, VERSION, Clip, digest, sha256
 from kinemask.store.holdout import hold_out
@@ -29,8 +30,8 @@ class StoreWriter:
     """Writes a store clip by clip, never holding more than one; a context manager.
 
     Everything goes to a hidden folder beside `path`. `finish` renames it; leaving the context in any other
-    way (an error, a full disk, Ctrl-C) removes it, and a store that was at `path` stays as it was. Raises
-    ValueError where `path` is taken, unless `overwrite` is set and it is a store.
+    way (an error, a full disk, Ctrl-C) removes it, and a store that was at `path` stays as it was. What a killed
+    process left there is swept. Raises ValueError where `path` is taken, unless `overwrite` is set and it is a store.
     """
 
     path: Path
@@ -43,8 +44,9 @@ class StoreWriter:
         self.path = Path(os.path.abspath(self.path))
         if self.dtype not in DTYPES:
             raise ValueError(f"a store's dtype is {' or '.join(DTYPES)}, not {self.dtype!r}")
+        _settle(self.path)
         _check_target(self.path, self.overwrite)
-        self._temporary = self.path.with_name(f".{self.path.name}.partial-{secrets.token_hex(4)}")
+        self._temporary = partial_path(self.path)
         self._lines: list[dict[str, str]] = []
         self._digests: list[bytes] = []
         self._names: set[str] = set()
@@ -53,9 +55,11 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(self.path.parent, self.path.name)
         self._temporary.mkdir()
         try:
             self._file = (self._temporary / "frames.npy").open("wb")
+            try_lock(self._file.fileno())
             _write_header(self._file, self._frames_shape, self.dtype)
         except BaseException:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -280,6 +284,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
 
 def _put_in_place(temporary: Path, path: Path, overwrite: bool) -> None:
     _check_target(path, overwrite)
+    sync_folder(temporary)
     old = temporary.with_name(temporary.name.replace(".partial-", ".old-"))
     if path.exists():
         path.rename(old)
@@ -289,4 +294,14 @@ def _put_in_place(temporary: Path, path: Path, overwrite: bool) -> None:
         if old.exists():
             old.rename(path)
         raise
+    sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _settle(path: Path) -> None:
+    """Ends what a process left that was killed in `_put_in_place`: the old store is put back, or is not needed."""
+    for old in path.parent.glob(f".{glob.escape(path.name)}.old-*"):
+        if path.exists():
+            remove(old)
+        elif not in_use(old.with_name(old.name.replace(".old-", ".partial-"))):
+            old.rename(path)

@@ -90,9 +90,10 @@ class Job:
 def run_job(job: Job, run: Path, world: distributed.World, quiet: bool) -> None:
     """Do a job, or resume it, in the folder `run`. Raises what the job and the loop raise.
 
-    Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped.
+    Writes config.yaml, metrics.jsonl, last.pt and what the job saves. SIGTERM and Ctrl-C save and raise Stopped. One
+    process, or group of processes, at a time: ValueError says who is at it.
     """
-    with stop_signals() as stopping:
+    with stop_signals() as stopping, Run(run).hold() if world.main else nullcontext():
         Loop(job, run, world, quiet).train(stopping)
 
 
@@ -124,7 +125,8 @@ class Loop:
         self._resume()
 
     def _resume(self) -> None:
-        state = checkpoint.load_checkpoint(self.run, drop_damaged=self.world.main)
+        check = lambda state: checkpoint.check_fit(state, self.task, self.optimizer, self.total)
+        state = checkpoint.load_checkpoint(self.run, check, drop_damaged=self.world.main)
         if state is None:
             self.job.prepare()
             return
@@ -132,7 +134,8 @@ class Loop:
             stores = ", ".join(self.job.config["data"])
             raise ValueError(f"{self.run} was trained on another store than {stores}; choose another --out")
         self.task.load_state_dict(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]  # of the settings, which are the run's
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.step = state["step"]
         log = state.get("log", {"since": self.step, "sums": {}})
         self.since = log["since"]
@@ -182,10 +185,8 @@ class Loop:
             report(self.step, note)
             asked = self.asked_to_stop(stopping)
             if asked or self.step == self.total or (within == 0 and epoch % s.save_every == 0):
-                self.check_finite(weights=True)
                 self.save()
             if within == 0 and job.snapshot_every and epoch % job.snapshot_every == 0:
-                self.check_finite(weights=True)
                 self.save_result(f"-epoch{epoch:04d}")
             if asked and self.step < self.total:
                 raise Stopped(f"stopped at step {self.step} of {self.total}; run the same command to resume")
@@ -238,35 +239,42 @@ class Loop:
             return False
         return bool(self.world.sum(torch.tensor(float(stopping.is_set()), device=self.world.device)))
 
-    def check_finite(self, weights: bool = False) -> None:
-        """Raise if a loss was not finite, or (`weights`) if a weight is not. Looks at the device only when called."""
-        step = int(self.world.min(self.bad_step.clone()))
-        if step == NEVER and weights:
-            sound = torch.stack([p.isfinite().all() for p in self.task.parameters()]).all()
-            step = NEVER if sound else self.step - 1
+    def check_finite(self, state: checkpoint.State | None = None) -> None:
+        """Raise if a loss was not finite, or a value of `state` is not. Looks at the device only when called."""
+        first, what = self.bad_step.clone(), "the loss"
+        if state and (found := next(checkpoint.not_finite(state), None)):
+            what = f"the loss or {found}"
+            first.clamp_(max=self.step - 1)
+        step = int(self.world.min(first))
         if step == NEVER:
             return
         last = "; last.pt is the last good state" if (self.run / "last.pt").exists() else ""
         raise FloatingPointError(
-            f"the loss or a weight is not finite after step {step}{last}. "
-            f"Clips of the batch: {', '.join(self.job.names(step))}"
+            f"{what} is not finite after step {step}{last}. Clips of the batch: {', '.join(self.job.names(step))}"
         )
+
+    def checked(self) -> checkpoint.State:
+        """The state to be saved, all of it finite."""
+        state: checkpoint.State = {
+            "step": self.step,
+            "task": self.task.state_dict(),
+            "optimizer": self.optimizer.state_dict(),  # type: ignore[typeddict-item]
+            "log": {"since": self.since, "sums": self.summed()},
+            "sources": [source.sha256 for source in self.job.sources],
+        }
+        self.check_finite(state)
+        return state
 
     def save(self) -> None:
         """Write last.pt from the main process."""
-        sums = self.summed()
+        state = self.checked()
         if self.world.main:
-            state = {
-                "step": self.step,
-                "task": self.task.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "log": {"since": self.since, "sums": sums},
-                "sources": [source.sha256 for source in self.job.sources],
-            }
             checkpoint.save_checkpoint(self.run, state)
         self.world.barrier()
 
     def save_result(self, suffix: str = "") -> None:
+        """Have the main process write what the job is for."""
+        self.checked()
         if self.world.main:
             self.job.save(self.run, self.step, suffix)
         self.world.barrier()
