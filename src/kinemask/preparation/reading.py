@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinemask.errors import shorten
 from kinemask.preparation.workers import reading
 from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
 from kinemask.skeleton import Layout
@@ -68,8 +69,20 @@ def open_source(
         raise ValueError(f"{dataset} gives no confidences, so min_score would have no effect")
     if layout is not None:
         found.choose_layout(layout)  # complains before a long listing
-    scan = found.scan(src)
+    scan = list_items(found, src)
     return Source(src, found, scan, found.choose_layout(layout or scan.layout), min_score)
+
+
+def list_items(chosen: Reader, src: Path) -> Scan:
+    """What a reader finds in a source; whatever goes wrong is a ValueError, or an OSError, that names a file."""
+    try:
+        return chosen.scan(src)
+    except OSError:
+        raise
+    except ValueError as error:
+        raise error if str(src) in str(error) else ValueError(f"{src}: {error}") from None
+    except Exception as error:  # damaged files have libraries raise errors of any type
+        raise ValueError(f"{src} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def read_clips(
@@ -93,4 +106,5 @@ def read_clips(
 
 def name_item(item: Item, failure: Failure) -> str:
     """Why an item, or one of its clips, could not be read, beginning with its path."""
-    return failure.reason if str(item.path) in failure.reason else f"{item.path}: {failure.reason}"
+    known = str(item.path) in failure.reason
+    return shorten(failure.reason if known else f"{item.path}: {failure.reason}")
