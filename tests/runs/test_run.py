@@ -38,8 +38,8 @@ def test_what_a_run_says_of_itself(folder):
     "content, told",
     [
         (None, "is not a run: it has no config.yaml"),
-        (b"method: [", r"config\.yaml is damaged"),
-        (b"\xff\xfe\x00", r"config\.yaml is damaged"),
+        (b"method: [", r"config\.yaml: not valid YAML"),
+        (b"\xff\xfe\x00", r"config\.yaml: not valid YAML"),
         (b"", r"config\.yaml does not hold the settings"),
         (b"- a list", r"config\.yaml does not hold the settings"),
         (b"method: mamp\nsplit: xsub", r"config\.yaml does not hold the settings of a run: it lacks data, seed"),
