@@ -77,7 +77,7 @@ def _read(path: Path | Traversable, most: int, kind: str) -> str:
     if isinstance(path, Path) and (size := path.stat().st_size) > most:
         raise ValueError(f"{path}: {size:,} bytes of {kind}, at most {most:,} are read")
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not valid {kind}: not a text file in UTF-8 (byte {error.start})") from None
 

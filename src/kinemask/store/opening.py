@@ -12,7 +12,7 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,12 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
         raise ValueError(shorten(f"{path / 'meta.json'}: {error}")) from None
     _check_sha256(path / "clips.csv", meta)
     columns = _read_columns(path / "clips.csv")
-    labels = _integers(path / "clips.csv", "label", [label or "-1" for label in columns["label"]])
+    labels = _integers(path / "clips.csv", "label", (label or "-1" for label in columns["label"]))
     numbers = {key: _integers(path / "clips.csv", key, columns[key]) for key in ("frames", "bodies", "offset")}
     rows = _count_rows(path / "clips.csv", **numbers)
     if labels.max(initial=-1) >= len(meta["classes"]) or labels.min(initial=-1) < -1:
         raise ValueError(f"{path / 'clips.csv'}: a label is none of the {len(meta['classes'])} classes")
-    fields = {key: np.array(column) for key, column in columns.items() if key not in COLUMNS}
+    fields = {key: _texts(path / "clips.csv", key, column) for key, column in columns.items() if key not in COLUMNS}
     for name in meta["splits"]:
         if SPLIT + name not in fields:
             raise ValueError(f"{path / 'clips.csv'} has no column {SPLIT + name}, a split that meta.json names")
@@ -201,20 +201,23 @@ def _read_columns(path: Path) -> dict[str, list[str]]:
         raise ValueError(f"{path} lacks the column {', '.join(missing)}")
     if len(set(header)) < len(header) or not lines:
         raise ValueError(f"{path} {'has two columns of one name' if lines else 'lists no clip'}")
-    for number, line in enumerate(lines):
-        if len(line) != len(header):
-            raise ValueError(f"{path}: clip {number + 1} has {len(line)} fields, the header {len(header)}")
-    columns = {key: list(column) for key, column in zip(header, zip(*lines, strict=True), strict=True)}
-    budget = max(_WIDEST, _SPARSEST * path.stat().st_size)
-    for key, column in columns.items():
-        if 4 * len(column) * max(map(len, column)) > budget:  # as an array, where all take the longest's room
-            raise ValueError(f"{path}: a text of the column {shorten(key, 100)} is too long")
-    return columns
+    ragged = next((i for i, line in enumerate(lines) if len(line) != len(header)), None)
+    if ragged is not None:
+        raise ValueError(f"{path}: clip {ragged + 1} has {len(lines[ragged])} fields, the header {len(header)}")
+    return {key: [line[j] for line in lines] for j, key in enumerate(header)}
 
 
-def _integers(path: Path, key: str, column: list[str]) -> np.ndarray:
+def _texts(path: Path, key: str, column: list[str]) -> np.ndarray:
+    """(N,) of str, unless the longest text, whose room they all take, makes that absurdly much."""
+    longest = max(map(len, column))
+    if 4 * longest * len(column) > max(_WIDEST, _SPARSEST * path.stat().st_size):
+        raise ValueError(f"{path}: a text of the column {shorten(key, 100)} is too long")
+    return np.array(column)
+
+
+def _integers(path: Path, key: str, column: Iterable[str]) -> np.ndarray:
     try:
-        return np.array(column, np.int64)
+        return np.array([int(text) for text in column], np.int64)
     except (ValueError, OverflowError) as error:
         raise ValueError(shorten(f"{path}, column {key}: {error}")) from None
 
