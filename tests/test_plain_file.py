@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kinemask.plain_file import DEEPEST, JSON_BYTES, YAML_BYTES, check_depth, parse_yaml, read_json, read_yaml
+from kinemask.plain_file import DEEPEST, JSON_BYTES, YAML_BYTES, check_plain, parse_yaml, read_json, read_yaml
 from kinemask.recipes import load_recipe
 from kinemask.runs.run import Run
 from kinemask.skeleton import layout
@@ -104,6 +104,7 @@ except ValueError as error:
         (b"{", "line 1 column 2"),
         (b"", "Expecting value"),
         (b"1" * 10**4, "digits"),
+        (b'{"a": [1, {"b": 9223372036854775808}]}', "a whole number of more than 64 bits"),
         (b"\xff", "not a text file in UTF-8"),
         (b" " * (JSON_BYTES + 1), "bytes of JSON, at most"),
     ],
@@ -120,6 +121,6 @@ def test_depth_counts_lists_and_mappings():
     value = 1
     for i in range(DEEPEST):
         value = [value, 2] if i % 2 else {"a": value}
-    check_depth(value, "here")
+    check_plain(value, "here")
     with pytest.raises(ValueError, match=r"^here: more than 32 values"):
-        check_depth([value], "here")
+        check_plain([value], "here")

@@ -58,14 +58,16 @@ def parse_json(text: str | bytes, where: str) -> Any:
         raise ValueError(f"{where}: not valid JSON: more than {DEEPEST} values inside each other") from None
     except ValueError as error:
         raise ValueError(shorten(f"{where}: not valid JSON: {error}")) from None
-    check_depth(value, f"{where}: not valid JSON")
+    check_plain(value, f"{where}: not valid JSON")
     return value
 
 
-def check_depth(value: Any, where: str) -> None:
-    """ValueError beginning with `where` for lists and mappings that are more than `DEEPEST` inside each other."""
+def check_plain(value: Any, where: str) -> None:
+    """ValueError beginning with `where` for JSON more than `DEEPEST` deep, or with integers that are no int64."""
     level = [value]
     for _ in range(DEEPEST + 1):
+        if any(type(v) is int and not -(1 << 63) <= v < 1 << 63 for v in level):
+            raise ValueError(f"{where}: a whole number of more than 64 bits")
         level = [v for v in level if isinstance(v, dict | list)]
         if not level:
             return

@@ -53,7 +53,24 @@ def test_settings_that_are_missing_or_damaged(content, told, folder):
         Run(folder).config  # noqa: B018
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"loss": 1.0}', '{"step": "one"}', '{"step": 1, "loss": null}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "[" * 10**5,
+        '{"loss": 1.0}',
+        '{"step": "one"}',
+        '{"step": true}',
+        '{"step": 1.5}',
+        '{"step": NaN}',
+        '{"step": -1}',
+        '{"step": 1, "loss": null}',
+        '{"step": 1, "loss": ' + "9" * 400 + "}",
+        '{"step": 1, "loss": ' + "9" * 5000 + "}",
+        '{"step": 1, "loss": {"a": 1}}',
+    ],
+)
 def test_a_damaged_log_is_told_with_its_line(line, folder):
     (folder / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: "):

@@ -217,7 +217,7 @@ def _texts(path: Path, key: str, column: list[str]) -> np.ndarray:
 
 def _integers(path: Path, key: str, column: Iterable[str]) -> np.ndarray:
     try:
-        return np.array([int(text) for text in column], np.int64)
+        return np.array(list(column), np.int64)
     except (ValueError, OverflowError) as error:
         raise ValueError(shorten(f"{path}, column {key}: {error}")) from None
 
