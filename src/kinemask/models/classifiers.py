@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.models.encoders import build_encoder, describe, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.models.metadata import check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.graph import GraphEncoder
 from kinemask.nn.heads import Classifier, MLPClassifier
@@ -79,8 +80,9 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        base, head = build_encoder(about), HeadSettings(**about["head"])
-        classes = [str(name) for name in about["classes"]]
+        classes, head = about["classes"], HeadSettings(**about["head"])
+        check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
+        base = build_encoder(about)
         classifier = build_classifier(base.encoder, len(classes), head)
         classifier.load_state_dict(weights)
     return TrainedClassifier(classifier, base.sampling, classes, base.record).to(device).eval()

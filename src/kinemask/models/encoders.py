@@ -15,10 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
+from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import Readout, mean_of_tokens
+from kinemask.plain_file import parse_json
 from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
@@ -107,15 +110,19 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
     """Metadata and weights of a file of `write_weights`; ValueError for any other file. what: "an encoder"."""
     try:
         with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})["kinemask"])
+            about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
             weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
         version = about["format"]
         if version == 1:
             about = _from_format_1(about)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not {what} that kinemask wrote: {error}") from None
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(shorten(f"{path} is not {what} that kinemask wrote: {error}")) from None
     if version not in (1, FORMAT):
-        raise ValueError(f"{path} has format {version}; this version reads 1 and {FORMAT}")
+        raise ValueError(shorten(f"{path} has format {version}; this version reads 1 and {FORMAT}"))
+    try:
+        check_metadata(about)
+    except ValueError as error:
+        raise ValueError(shorten(f"{path}: {error}")) from None
     return about, weights
 
 
@@ -143,10 +150,10 @@ def rebuilding(path: Path) -> Iterator[None]:
     try:
         with torch.random.fork_rng(devices=[]):
             yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its settings cannot be used: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(shorten(f"{path}: its settings cannot be used: {error}")) from None
     except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit its own settings: {error}") from None
+        raise ValueError(shorten(f"{path}: its weights do not fit its own settings: {error}")) from None
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
@@ -157,6 +164,7 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     path = find(Path(path), "encoder")
     about, weights = read_weights(path, "an encoder")
     with rebuilding(path):
+        check_size(lambda: build_encoder(about).encoder, weights)
         model = build_encoder(about)
         model.encoder.load_state_dict(weights)
     return model.to(device).eval()
