@@ -42,6 +42,9 @@ def test_what_a_run_says_of_itself(folder):
         (b"\xff\xfe\x00", r"config\.yaml: not valid YAML"),
         (b"", r"config\.yaml does not hold the settings"),
         (b"- a list", r"config\.yaml does not hold the settings"),
+        (b"method: [mamp]\ndata: [x]\nsplit: xsub\nseed: 0", r"config\.yaml: method, data and split must be texts"),
+        (b"method: mamp\ndata: [1]\nsplit: xsub\nseed: 0", r"config\.yaml: method, data and split must be texts"),
+        (b"method: mamp\ndata: [x]\nsplit: xsub\nseed: x", r"config\.yaml: .* seed a whole number"),
         (b"method: mamp\nsplit: xsub", r"config\.yaml does not hold the settings of a run: it lacks data, seed"),
     ],
 )

@@ -41,6 +41,10 @@ class Run:
         config = config if isinstance(config, dict) else {}
         if lacking := [name for name in ("method", "data", "split", "seed") if name not in config]:
             raise ValueError(f"{path} does not hold the settings of a run: it lacks {', '.join(lacking)}")
+        stores = config["data"] if isinstance(config["data"], list) else [config["data"]]
+        texts = [config["method"], config["split"], *stores]
+        if not all(isinstance(text, str) for text in texts) or type(config["seed"]) is not int:
+            raise ValueError(f"{path}: method, data and split must be texts (data also a list), seed a whole number")
         return config
 
     @property
