@@ -248,6 +248,8 @@ def changed(**changes):
         (changed(pairs=[["hand_l"]]), ("['hand_l']", "couple")),
         (changed(dims=4), ("dims is 4", "2 or 3")),
         (changed(dims="2"), ("dims is '2'",)),
+        (changed(dims=2.0), ("dims is 2.0",)),
+        (changed(joints=[f"j{v}" for v in range(9000)]), ("9,000 joints; a layout has at most 1,000",)),
         (changed(edges=[["hip", "hip"]]), ("'hip'", "itself")),
         (changed(edges=[["hip", "tail"]]), ("'tail'", "edges")),
         (changed(origin=["tail"]), ("'tail'", "origin")),
@@ -285,7 +287,7 @@ def test_pairs_that_are_not_given_follow_from_the_joints_names():
     "text, words",
     [
         (b"joints: [a, b", ("not valid YAML", "line 1")),
-        (b"\xff\xfe\x00", ("not a text file",)),
+        (b"\xff\xfe\x00", ("not valid YAML", "not a text file")),
         (b"name: a\nname: b", ("'name'", "twice")),
         (b"!!python/object/apply:os.system ['true']", ("not valid YAML",)),
         (b"", ("mapping",)),
@@ -298,6 +300,16 @@ def test_a_file_that_is_no_layout_says_so(text, words, tmp_path):
     with pytest.raises(ValueError) as error:
         layout(path)
     assert all(word in str(error.value) for word in (str(path), *words)), error.value
+
+
+def test_a_thousand_joints_in_a_row_are_a_layout(tmp_path):
+    joints = [f"j{v}" for v in range(1000)]
+    parents = dict(zip(joints, [None, *joints], strict=False))
+    empty = {part: [] for part in PARTS}
+    content = {"name": "row", "dims": 3, "joints": joints, "parents": parents, "torso": [joints[-1]]}
+    path = tmp_path / "row.yaml"
+    path.write_text(yaml.safe_dump(content | {"parts": empty | {"torso": joints}}))
+    assert layout(path).torso_length == ((999,), (0,))
 
 
 def test_unknown_names_are_answered_with_known_ones(tmp_path):

@@ -15,6 +15,8 @@ MIRRORED = {  # each body part and what a mirror makes of it
 }
 PARTS = tuple(MIRRORED)
 
+MOST_JOINTS = 1000
+
 _REQUIRED = ("name", "joints", "parents", "parts", "torso", "dims")
 _OPTIONAL = ("pairs", "edges", "origin", "dropped", "torso_length")
 
@@ -78,14 +80,16 @@ class _Resolver:
         self.name = name
         if not isinstance(joints, (list, tuple)) or not joints:
             raise ValueError(f"layout {name}: joints must be a list of joint names")
+        if len(joints) > MOST_JOINTS:
+            raise ValueError(f"layout {name}: {len(joints):,} joints; a layout has at most {MOST_JOINTS:,}")
         for joint in joints:
             if not isinstance(joint, str) or not joint:
                 raise ValueError(f"layout {name}: joint {joint!r} is not a name; put it in quotes")
         self.joints = tuple(joints)
-        repeated = [joint for v, joint in enumerate(self.joints) if joint in self.joints[:v]]
-        if repeated:
-            raise ValueError(f"layout {name}: joint {repeated[0]!r} is listed twice in joints")
-        self.number = {joint: v for v, joint in enumerate(self.joints)}
+        self.number = {joint: v for v, joint in reversed([*enumerate(self.joints)])}
+        for v, joint in enumerate(self.joints):
+            if self.number[joint] != v:
+                raise ValueError(f"layout {name}: joint {joint!r} is listed twice in joints")
 
     def one(self, where: str, joint: Any) -> int:
         if not isinstance(joint, str) or joint not in self.number:
@@ -165,13 +169,18 @@ def _farthest(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Default torso length: from the torso joints that lie farthest along the tree, to the root."""
 
-    def depth(v: int) -> int:
-        return 0 if v == root else 1 + depth(parents[v])
-
-    longest = max((depth(v) for v in torso), default=0)
+    depth = {v: _depth(v, parents, root) for v in torso}
+    longest = max(depth.values(), default=0)
     if longest == 0:
         raise ValueError(
             f"layout {name}: torso names no joint but the root, so torso_length must be given:"
             " two lists of joints, upper and lower"
         )
-    return tuple(v for v in torso if depth(v) == longest), (root,)
+    return tuple(v for v in torso if depth[v] == longest), (root,)
+
+
+def _depth(v: int, parents: tuple[int, ...], root: int) -> int:
+    steps = 0
+    while v != root:
+        v, steps = parents[v], steps + 1
+    return steps

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from kinemask.checks import meant
+from kinemask.errors import shorten
 from kinemask.layout_file import MIRRORED, PARTS, find_root, parse_layout
+from kinemask.plain_file import read_yaml
 
 __all__ = ["PARTS", "Layout", "layout", "layouts"]
 
@@ -139,44 +140,24 @@ def layout(name_or_path: str | Path) -> Layout:
         raise ValueError(
             f"unknown layout {str(name_or_path)!r}{meant(str(name_or_path), layouts(), 'a YAML file of your own')}"
         )
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file; a layout is YAML in UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     if isinstance(content, dict):
         content.setdefault("name", path.stem)
     try:
         return Layout.from_dict(content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(shorten(f"{path}: {error}")) from None
 
 
 @cache
 def _shipped(name: str) -> Layout:
-    text = (files("kinemask") / "layouts" / f"{name}.yaml").read_text(encoding="utf-8")
-    return Layout.from_dict(yaml.safe_load(text))
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice is an error: a joint with two parents, say."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not a single text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    return Layout.from_dict(read_yaml(files("kinemask") / "layouts" / f"{name}.yaml"))
 
 
 def _check(layout: Layout) -> None:
     """ValueError where a layout's fields contradict each other; every message names the joint."""
     where, joints = f"layout {layout.name}", layout.joints
-    if layout.dims not in (2, 3) or isinstance(layout.dims, bool):
+    if type(layout.dims) is not int or layout.dims not in (2, 3):
         raise ValueError(f"{where}: dims is {layout.dims!r}; it must be 2 or 3")
     assert len(set(joints)) == len(joints) == len(layout.parents)
     assert set(layout.parts) == set(PARTS)

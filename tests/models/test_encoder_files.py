@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helpers import LIES, metadata
+from helpers import LIES, metadata, rewrite
 from kinemask.models.architectures import Architecture, architecture, register_architecture
 from kinemask.models.encoders import build_encoder, load_encoder, save_encoder
 from kinemask.nn.transformer import TransformerEncoder
@@ -156,6 +157,61 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(value, tmp_pat
     with pytest.raises(FloatingPointError, match=r"trunk\.norm\.weight is not finite, so .*new\.safetensors"):
         save_encoder(tmp_path / "new.safetensors", encoder, SamplingSettings(frames=12), RECORD)
     assert {p.name for p in tmp_path.iterdir()} == {path.name}
+
+
+def setting(section, name, value):
+    """The metadata with another value there."""
+    return lambda about: about | {section: about[section] | {name: value}}
+
+
+HOSTILE = {  # what metadata claims -> why it is refused
+    "deep JSON": (lambda about: "[" * 10**5, "more than 32 values inside each other"),
+    "a deep record": (lambda about: json.dumps(about)[:-1] + ', "x": ' + "[" * 40 + "]" * 40 + "}", "more than 32"),
+    "a record of 3": (lambda about: about | {"record": 3}, "no record, or one that is no dict"),
+    "an architecture of two": (lambda about: about | {"architecture": ["a", "b"]}, "no architecture, or one"),
+    "no sampling": (lambda about: about | {"sampling": None}, "no sampling, or one"),
+    "format 1 of lists": (lambda about: {**about, "format": 1, "method": [], "record": []}, "is not an encoder"),
+    "a format of lists": (lambda about: about | {"format": [1]}, "has format"),
+    "a wide encoder": (setting("encoder", "width", 10**9), "encoder.width is 1000000000, beyond"),
+    "a wider encoder": (setting("encoder", "width", 10**6), "they make a model of .* weights, and the file holds"),
+    "beyond int64": (setting("encoder", "width", 2**64), "a whole number of more than 64 bits"),
+    "many layers": (setting("encoder", "layers", 10**9), "encoder.layers is 1000000000, beyond"),
+    "more layers": (setting("encoder", "layers", 200), "they make a model of .* weights, and the file holds"),
+    "endless MLP": (setting("encoder", "mlp_ratio", math.inf), "encoder.mlp_ratio is inf, beyond"),
+    "no number": (setting("encoder", "mlp_ratio", math.nan), "encoder.mlp_ratio is nan, beyond"),
+    "a wide MLP": (setting("encoder", "mlp_ratio", 1e6), "they make a model of .* weights, and the file holds"),
+    "many views": (setting("sampling", "test_clips", 10**9), "sampling.test_clips is 1000000000, beyond"),
+    "a long window": (setting("sampling", "frames", 12 * 10**8), "sampling.frames is 1200000000, beyond"),
+    "a longer window": (setting("sampling", "frames", 96_000), "they make a model of .* weights, and the file holds"),
+    "a negative width": (setting("encoder", "width", -8), "encoder.width must be positive"),
+    "many joints": (setting("layout", "joints", ["a"] * 10**5), "100,000 joints; a layout has at most"),
+    "classes of numbers": (lambda about: about | {"classes": [1, 2]}, "a class whose name is no text"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_metadata_is_refused_before_anything_is_built(case, tmp_path):
+    change, words = HOSTILE[case]
+    path = tmp_path / "encoder.safetensors"
+    make("transformer", path)
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=words) as error:
+        load_encoder(path)
+    assert str(path) in str(error.value)
+    assert len(str(error.value)) <= 500
+
+
+def test_an_architecture_that_looks_at_its_weights_is_loaded(tmp_path):
+    class Looking(TransformerEncoder):
+        architecture = "looking"
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            assert self.embedding.tokenizer.weight.abs().max().item() > 0
+
+    register_architecture(Architecture("looking", architecture("transformer").settings, Looking))
+    make("looking", tmp_path / "encoder.safetensors")
+    assert type(load_encoder(tmp_path).encoder) is Looking
 
 
 def test_an_absent_encoder_is_told(tmp_path):

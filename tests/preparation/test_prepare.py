@@ -7,10 +7,13 @@ import errno
 import io
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.opening import open_store
 from kinemask.store.writer import StoreWriter
+from loops import environment
 
 
 def find(src):
@@ -43,19 +47,31 @@ def scan(src):
     return Scan.of_files(find(src), ("one", "two", "three"))
 
 
+FAULTS = {
+    "bug": IndexError("a fault of the reader"),
+    "recursion": RecursionError("too deep"),
+    "memory": MemoryError("too large"),
+    "long": ValueError("y" * 10**6),
+    "surrogate": ValueError("a reason with \udcff"),
+}
+NAMES_OF_CLIPS = {"nul": "c5\x000", "latin": "c5\udcff", "field": "c50"}
+
+
 def read(item, options):
     """A clip of as many frames as the file says; words in its place stand for what can go wrong."""
     path = item.path
     word = path.read_text().strip()
     if word == "empty":
         raise Rejected(f"{path}: zero throughout")
-    if word == "bug":
-        raise IndexError("a fault of the reader")
+    if word in FAULTS:
+        raise FAULTS[word]
     if word == "interrupt":
         os.kill(reading_parent, signal.SIGINT)
         time.sleep(0.5)
     if word == "die":
         os._exit(1)
+    if word in NAMES_OF_CLIPS:
+        return Clip(NAMES_OF_CLIPS[word], np.ones((1, 2, 15, 3)), 0, {"room": "r\udce4um" if word == "field" else "a"})
     if not word.isdigit():
         raise ValueError(f"{path}: line 1: expected a number of frames, found {word!r}")
     seed = int(path.stem[1:])
@@ -330,15 +346,113 @@ def test_a_full_disk_is_reported_and_leaves_nothing(src, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test's reader reaches worker processes by forking")
-@pytest.mark.parametrize("word, error", [("interrupt", KeyboardInterrupt), ("bug", IndexError)])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_interruptions_and_faults_of_a_reader_leave_nothing(word, error, workers, src):
-    (src / "c50.txt").write_text(word)
-    with pytest.raises(error) as caught:
+def test_an_interruption_leaves_nothing(workers, src):
+    (src / "c50.txt").write_text("interrupt")
+    with pytest.raises(KeyboardInterrupt):
         run(src, workers=workers)
-    if word == "bug":
-        assert f"while reading {src / 'c50.txt'}" in caught.value.__notes__
     assert beside(src) == []
+
+
+ODD = {  # what a reader meets in one file -> the reason in rejected.csv
+    "bug": r"cannot be read \(IndexError: a fault of the reader\)",
+    "recursion": r"cannot be read \(RecursionError: .*\)",
+    "memory": r"cannot be read \(MemoryError: .*\)",
+    "long": r"(y+) \[\.\.\.\] y+",
+    "surrogate": r"a reason with \\udcff",
+    "nul": r"the text 'c5\\x000' is not UTF-8; rename it",
+    "latin": r"the text 'c5\\udcff' is not UTF-8; rename it",
+    "field": r"the text 'r\\udce4um' is not UTF-8; rename it",
+}
+
+
+@pytest.mark.parametrize("word", ODD)
+def test_one_odd_file_is_rejected_by_name_whatever_it_does(word, src):
+    (src / "c50.txt").write_text(word)
+    summary = run(src, workers=2)
+    assert summary.clips == 40
+    assert summary.rejected + summary.rejected_clips == 1
+    ((kind, name, reason),) = (line for line in rejected(summary) if line[0] in ("file", "clip"))
+    assert name in {"file": ("c50.txt",), "clip": ("c5\x000", "c5\\udcff", "c50")}[kind]
+    assert re.fullmatch(ODD[word], reason)
+    assert len(reason) <= 500
+    with pytest.raises(ValueError, match=r"c50\.txt: ") as error:
+        run(src, "strict", workers=1, strict=True)
+    assert len(str(error.value)) <= 500
+    assert beside(src) == ["store"]
+
+
+def test_a_file_whose_name_is_not_utf8_is_rejected(src):
+    odd = os.fsencode(src) + b"/c\xe4\xff.txt"
+    try:
+        Path(os.fsdecode(odd)).write_text("5")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    summary = run(src)
+    assert (summary.clips, summary.rejected) == (40, 1)
+    assert ["file", r"c\udce4\udcff.txt", r"the text 'c\udce4\udcff' is not UTF-8; rename it"] in rejected(summary)
+
+
+def test_a_source_that_cannot_be_listed_is_named(src):
+    def scan(folder):
+        raise TypeError("of a damaged list")
+
+    register(replace(FAKE, name="odd", scan=scan))
+    with pytest.raises(ValueError, match=rf"{src} cannot be read \(TypeError: of a damaged list\)"):
+        read_clips(src, "odd")
+
+
+def test_a_list_with_a_nul_is_named(tmp_path):
+    (tmp_path / "clips.csv").write_bytes(b"clip,label\na,wave\nb\0c,kick\n")
+    np.save(tmp_path / "a.npy", np.ones((5, 15, 3)))
+    with pytest.raises(ValueError, match=r"clips\.csv, line 3: "):
+        prepare("arrays", tmp_path, tmp_path / "store", layout="sbu15", progress=False)
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+from kinemask.preparation.workers import reading
+from kinemask.readers import Item, ReadOptions
+
+def read(item, options):
+    (item.path / str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    with reading(read, ReadOptions(), [Item(Path(sys.argv[1]), str(i)) for i in range(100)], 3) as results:
+        next(results)
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "script.py").write_text(SLOW)
+    folder = tmp_path / "started"
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, tmp_path / "script.py", folder], env=environment())
+    try:
+        wait_until(lambda: len(list(folder.iterdir())) == 3)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(is_alive(int(path.name)) for path in folder.iterdir()))
+
+
+def wait_until(true, seconds=30):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended and that nobody waits for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test's reader reaches worker processes by forking")

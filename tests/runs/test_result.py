@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from kinemask.plain_file import JSON_BYTES
 from kinemask.runs.measures import BASELINES, Measured
 from kinemask.runs.result import (
     Key,
@@ -63,6 +65,66 @@ def test_a_full_result_leaves_no_field_out():
         "encoder_sha256",
         "path",
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b"[]",
+        b"3",
+        b"\xff",
+        b"",
+        b"[" * 10**5,
+        b'{"format": 2, "settings": ' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"format": 2, "seed": ' + b"9" * 5000 + b"}",
+        b'{"format": ' + b"9" * 400 + b"}",
+        b"x" * (JSON_BYTES + 1),
+    ],
+)
+def test_hostile_results_are_refused_by_name(content, tmp_path):
+    path = Path(keep(tmp_path).path)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=path.name) as error:
+        read_result(path)
+    assert len(str(error.value)) <= 500
+
+
+def test_numbers_beyond_int64_in_a_result_are_refused(tmp_path):
+    path = Path(keep(tmp_path).path)
+    for name in ("seed", "test_clips", "settings.epochs", "measures.accuracy.value"):
+        before = path.read_bytes()
+        changed(path, name, 10**30)
+        with pytest.raises(ValueError, match=path.name):
+            read_result(path)
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    "name, array",
+    [
+        ("scores", np.zeros(40)),
+        ("scores", np.zeros((39, 4))),
+        ("scores", np.zeros((40, 4), int)),
+        ("labels", np.zeros((40, 1), int)),
+        ("labels", np.zeros(40)),
+        ("names", np.zeros(40)),
+        ("unseen", np.zeros(40)),
+        ("unseen", np.zeros(41, bool)),
+        ("more", np.zeros((1 << 29) // 8 + 1)),
+    ],
+)
+def test_scores_of_another_kind_are_refused(name, array, tmp_path):
+    result = keep(tmp_path)
+    if array.nbytes > 1 << 20:  # what its directory says is enough
+        with zipfile.ZipFile(result.scores_path, "a") as file:
+            info = zipfile.ZipInfo(f"{name}.npy")
+            file.writestr(info, b"")
+            info.file_size = array.nbytes
+    else:
+        np.savez(result.scores_path, **result.scores() | {name: array})
+    with pytest.raises(ValueError, match=rf"{result.scores_path.name}, are damaged: "):
+        result.scores()
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Result) if f.name not in ("path", "format")])

@@ -39,10 +39,13 @@ def test_what_a_run_says_of_itself(folder):
     "content, told",
     [
         (None, "is not a run: it has no config.yaml"),
-        (b"method: [", r"config\.yaml is damaged"),
-        (b"\xff\xfe\x00", r"config\.yaml is damaged"),
+        (b"method: [", r"config\.yaml: not valid YAML"),
+        (b"\xff\xfe\x00", r"config\.yaml: not valid YAML"),
         (b"", r"config\.yaml does not hold the settings"),
         (b"- a list", r"config\.yaml does not hold the settings"),
+        (b"method: [mamp]\ndata: [x]\nsplit: xsub\nseed: 0", r"config\.yaml: method, data and split must be texts"),
+        (b"method: mamp\ndata: [1]\nsplit: xsub\nseed: 0", r"config\.yaml: method, data and split must be texts"),
+        (b"method: mamp\ndata: [x]\nsplit: xsub\nseed: x", r"config\.yaml: .* seed a whole number"),
         (b"method: mamp\nsplit: xsub", r"config\.yaml does not hold the settings of a run: it lacks data, seed"),
     ],
 )
@@ -54,7 +57,24 @@ def test_settings_that_are_missing_or_damaged(content, told, folder):
         Run(folder).config  # noqa: B018
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"loss": 1.0}', '{"step": "one"}', '{"step": 1, "loss": null}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "[" * 10**5,
+        '{"loss": 1.0}',
+        '{"step": "one"}',
+        '{"step": true}',
+        '{"step": 1.5}',
+        '{"step": NaN}',
+        '{"step": -1}',
+        '{"step": 1, "loss": null}',
+        '{"step": 1, "loss": ' + "9" * 400 + "}",
+        '{"step": 1, "loss": ' + "9" * 5000 + "}",
+        '{"step": 1, "loss": {"a": 1}}',
+    ],
+)
 def test_a_damaged_log_is_told_with_its_line(line, folder):
     (folder / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: "):

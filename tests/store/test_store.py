@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinemask.skeleton import layout
-from kinemask.store.format import Clip
+from kinemask.store.format import Clip, sha256
 from kinemask.store.holdout import hold_out
 from kinemask.store.opening import open_store
 from kinemask.store.writer import StoreWriter, write_store
@@ -353,6 +354,80 @@ def test_damage_is_found_on_opening(damage, words, store):
     with pytest.raises(ValueError, match=words) as error:
         open_store(store.path)
     assert str(store.path) in str(error.value)
+
+
+def edit_table(*changes):
+    """Replaces parts of clips.csv, or with a function all of it, and has meta.json agree with what it is then."""
+
+    def edit(path):
+        content = (path / "clips.csv").read_bytes()
+        for change in changes:
+            new = change(content) if callable(change) else content.replace(*change, 1)
+            assert new != content
+            content = new
+        (path / "clips.csv").write_bytes(content)
+        meta = json.loads((path / "meta.json").read_text())
+        edit_meta(sha256=meta["sha256"] | {"clips.csv": sha256(path / "clips.csv")})(path)
+
+    return edit
+
+
+def header_of(text):
+    """A frames.npy that begins with this header."""
+    header = text.encode("latin-1").ljust(118) + b"\n"
+    return lambda path: (path / "frames.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", 119) + header)
+
+
+FIRST = b"clip00,0,3,1,0"
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (edit_table((FIRST, b"clip00,0,3")), r"clips\.csv: clip 1 has 7 fields, the header 9"),
+        (edit_table((FIRST, FIRST + b",1,2,3")), r"clips\.csv: clip 1 has 12 fields"),
+        (edit_table((FIRST, b"clip00,0,3,1," + b"9" * 30)), r"clips\.csv, column offset: "),
+        (edit_table((FIRST, b"clip00,0," + b"9" * 5000 + b",1,0")), r"clips\.csv, column frames: "),
+        (edit_table((FIRST, b"clip00," + b"9" * 30 + b",3,1,0")), r"clips\.csv, column label: "),
+        (edit_table((FIRST, b"clip00,0,-3,-1,0")), r"clips\.csv, column frames: from -3"),
+        (edit_table((FIRST, b"clip00,0,2635249153387078804,7,0")), r"clips\.csv, column frames: .* which no clip has"),
+        (edit_table((FIRST, b"clip00,0,2147483648,2147483648,0")), "offsets do not follow"),
+        (edit_table((FIRST, b"clip00,0,three,1,0")), r"clips\.csv, column frames: .*three"),
+        (edit_table((FIRST, b"\xff" + FIRST)), r"clips\.csv is no table: .*utf-8"),
+        (edit_table((b",subject", b",camera")), r"clips\.csv has two columns of one name"),
+        (edit_table((FIRST, b"c" * 200_000 + FIRST)), r"clips\.csv is no table: field larger"),
+        (edit_table(lambda content: b""), r"clips\.csv is no table: "),
+        (edit_table(lambda content: content.partition(b"\n")[0]), r"clips\.csv lists no clip"),
+        (edit_table(lambda content: many_clips(content, b"x" * 100_000)), r"clips\.csv: a text of the column subject"),
+        (edit_meta(dtype="object"), r"meta\.json: dtype is 'object'"),
+        (edit_meta(classes=["a", ["b"], "c"]), r"meta\.json: classes holds a value that is no text"),
+        (edit_meta(sha256={"clips.csv": 3}), r"meta\.json: sha256 holds a value that is no text"),
+        (edit_meta(splits={"x": "y"}), r"meta\.json: splits holds a value that is no mapping"),
+        (edit_meta(layout=LAYOUT.to_dict() | {"joints": ["a"] * 10**5}), r"meta\.json: layout sbu15: 100,000 joints"),
+        (edit_meta(layout=LAYOUT.to_dict() | {"dims": 3.0}), r"meta\.json: layout sbu15: dims is 3\.0"),
+        (lambda path: (path / "meta.json").write_text("[" * 200_000), r"meta\.json: not valid JSON: more than 32"),
+        (lambda path: (path / "meta.json").write_text('{"a": ' + "1" * 5000 + "}"), r"meta\.json: not valid JSON"),
+        (lambda path: os.truncate(path / "meta.json", 1 << 40), r"meta\.json: 1,099,511,627,776 bytes of JSON"),
+        (header_of("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2"), r"frames\.npy is damaged"),
+        (header_of("{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 60), r"frames\.npy is damaged"),
+        (header_of("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), r"frames\.npy holds object"),
+        (header_of("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 15, 3)}"), r"frames\.npy holds .*-1"),
+        (header_of("{'descr': 3, 'fortran_order': False, 'shape': (1,)}"), r"frames\.npy is damaged"),
+        (header_of("\0\0\0"), r"frames\.npy is damaged"),
+    ],
+)
+def test_hostile_stores_are_refused_by_file(damage, words, store):
+    damage(store.path)
+    with pytest.raises(ValueError, match=words) as error:
+        open_store(store.path)
+    assert str(store.path) in str(error.value)
+    assert len(str(error.value)) <= 500
+
+
+def many_clips(content, subject):
+    """A table of 2,000 clips, one of which has a long subject."""
+    lines = b"".join(b"c%d,0,1,1,%d,%s,c0,,\n" % (i, i, b"" if i else subject) for i in range(2000))
+    return content.partition(b"\n")[0] + b"\n" + lines
 
 
 def test_a_changed_array_is_found_by_verifying(store):

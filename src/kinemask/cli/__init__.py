@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemask.checks import meant
-from kinemask.errors import Stopped
+from kinemask.errors import Stopped, shorten
 from kinemask.version import __version__
 
 Words = Sequence[str]
@@ -241,7 +241,7 @@ def _main_process() -> bool:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"kinemask: {message}", file=sys.stderr)
+    print(f"kinemask: {shorten(message)}", file=sys.stderr)
     return status
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kinemask.arguments import Parser, option, peek, summary
 from kinemask.checks import closest
+from kinemask.plain_file import read_yaml
 
 Words = Sequence[str]
 
@@ -79,7 +78,7 @@ def _source(run: str | None, recipe: str | None) -> Mapping[str, Any]:
     if recipe is not None:
         return load_recipe(recipe)
     path = Path(run or "") / "config.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if run and path.is_file() else {}
+    config = read_yaml(path) if run and path.is_file() else {}
     return config if isinstance(config, dict) and "pretext" in config else {}
 
 

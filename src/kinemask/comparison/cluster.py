@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 try:
     import submitit
 except ImportError:
@@ -17,6 +15,7 @@ except ImportError:
 from kinemask.comparison.compare import attempt
 from kinemask.comparison.plan import Work
 from kinemask.files import write_atomically
+from kinemask.plain_file import parse_yaml, read_json
 
 _JOBS = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
 _UNDER_WAY = {"PENDING", "RUNNING", "REQUEUED", "COMPLETING", "PREEMPTED", "SUSPENDED"}
@@ -43,11 +42,11 @@ def submit(todo: Sequence[Work], out: Path, cluster: str, options: dict[str, Any
     folder, numbers = out / "jobs", out / "jobs" / "submitted.json"
     try:
         executor = submitit.AutoExecutor(folder, cluster=cluster)
-        typed = {k: yaml.safe_load(v) if isinstance(v, str) else v for k, v in options.items()}
+        typed = {k: parse_yaml(v, k) if isinstance(v, str) else v for k, v in options.items()}
         executor.update_parameters(**{"name": "kinemask"} | typed)
-    except (NameError, TypeError, ValueError, RuntimeError, AssertionError, yaml.YAMLError) as error:
+    except (NameError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ValueError(f"slurm: {error}") from None
-    before = json.loads(numbers.read_text()) if numbers.is_file() else {}
+    before = read_json(numbers) if numbers.is_file() else {}
     jobs = {w.name: _JOBS[cluster](folder, before[w.name]) for w in todo if w.name in before}
     jobs = {name: job for name, job in jobs.items() if job.state.upper() in _UNDER_WAY}
     print(f"{len(jobs)} jobs are under way, {len(todo) - len(jobs)} are submitted; waiting for them", flush=True)

@@ -7,22 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.models.encoders import (
-    build_encoder,
-    describe,
-    find,
-    read_weights,
-    rebuild,
-    rebuilding,
-    sampler_of,
-    settings_of,
-    write_weights,
-)
+from kinemask.models.encoders import build_encoder, describe, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.models.metadata import check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.graph import GraphEncoder
 from kinemask.nn.heads import Classifier, MLPClassifier
@@ -90,12 +80,9 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        model = rebuild(about, weights, _build)
-    return model.to(device).eval()
-
-
-def _build(about: dict[str, Any]) -> tuple[TrainedClassifier, Classifier]:
-    base, head = build_encoder(about), settings_of(HeadSettings, about["head"])
-    classes = msgspec.convert(about["classes"], list[str])
-    classifier = build_classifier(base.encoder, len(classes), head)
-    return TrainedClassifier(classifier, base.sampling, classes, base.record), classifier
+        classes, head = about["classes"], HeadSettings(**about["head"])
+        check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
+        base = build_encoder(about)
+        classifier = build_classifier(base.encoder, len(classes), head)
+        classifier.load_state_dict(weights)
+    return TrainedClassifier(classifier, base.sampling, classes, base.record).to(device).eval()

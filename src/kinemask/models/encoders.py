@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
+from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import Readout, mean_of_tokens
+from kinemask.plain_file import parse_json
 from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 2
-T = TypeVar("T")
 
 
 class TrainedEncoder(nn.Module):
@@ -112,15 +112,19 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
     """Metadata and weights of a file of `write_weights`; ValueError for any other file. what: "an encoder"."""
     try:
         with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})["kinemask"])
+            about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
             weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
         version = about["format"]
         if version == 1:
             about = _from_format_1(about)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is not {what} that kinemask wrote: {error}"[:500]) from None
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(shorten(f"{path} is not {what} that kinemask wrote: {error}")) from None
     if version not in (1, FORMAT):
-        raise ValueError(f"{path} has format {version}; this version reads 1 and {FORMAT}")
+        raise ValueError(shorten(f"{path} has format {version}; this version reads 1 and {FORMAT}"))
+    try:
+        check_metadata(about)
+    except ValueError as error:
+        raise ValueError(shorten(f"{path}: {error}")) from None
     if bad := not_finite(weights):
         raise ValueError(f"{path}: its weight {bad} is not finite, so it is of no use; train again")
     return about, weights
@@ -155,31 +159,10 @@ def rebuilding(path: Path) -> Iterator[None]:
     try:
         with torch.random.fork_rng(devices=[]):
             yield
-    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its settings cannot be used: {error}"[:500]) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(shorten(f"{path}: its settings cannot be used: {error}")) from None
     except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit its own settings: {error}"[:500]) from None
-
-
-def rebuild(
-    about: dict[str, Any], weights: dict[str, Tensor], build: Callable[[dict[str, Any]], tuple[T, nn.Module]]
-) -> T:
-    """What `build` makes of a file's metadata, with the weights in the module that it names.
-
-    First without memory for weights, so that absurd sizes are told before anything is allocated for them.
-    """
-    for section in ("encoder", "head"):
-        if (layers := about.get(section, {}).get("layers", 0)) > len(weights):
-            raise ValueError(f"{section}.layers {layers}, with {len(weights)} weights in the file")
-    shell = None
-    with torch.device("meta"), warnings.catch_warnings(), suppress(Exception):  # not every encoder of users can do this
-        warnings.simplefilter("ignore")
-        _, shell = build(about)
-    if shell is not None:
-        shell.load_state_dict(weights, assign=True)
-    built, module = build(about)
-    module.load_state_dict(weights)
-    return built
+        raise ValueError(shorten(f"{path}: its weights do not fit its own settings: {error}")) from None
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
@@ -190,7 +173,9 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     path = find(Path(path), "encoder")
     about, weights = read_weights(path, "an encoder")
     with rebuilding(path):
-        model = rebuild(about, weights, lambda about: ((model := build_encoder(about)), model.encoder))
+        check_size(lambda: build_encoder(about).encoder, weights)
+        model = build_encoder(about)
+        model.encoder.load_state_dict(weights)
     return model.to(device).eval()
 
 
@@ -207,15 +192,7 @@ def find(path: Path, kind: str) -> Path:
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:
     """A freshly initialised encoder from the metadata of an encoder file."""
     chosen = architecture(about["architecture"])
-    sampling = settings_of(SamplingSettings, about["sampling"])
-    settings = settings_of(chosen.settings, about["encoder"])
+    sampling = SamplingSettings(**about["sampling"])
+    settings = chosen.settings(**about["encoder"])
     encoder = chosen.build(Layout.from_dict(about["layout"]), sampling.frames, settings)
-    return TrainedEncoder(encoder, sampling, msgspec.convert(about["record"], dict[str, Any]))
-
-
-def settings_of(kind: type[T], values: Any) -> T:
-    """Settings from a file's plain values, whose types are checked. Raises ValueError or TypeError."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said once, below
-        msgspec.convert(values, kind)
-    return kind(**values)
+    return TrainedEncoder(encoder, sampling, about["record"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kinemask.errors import printable
 from kinemask.preparation.completeness import what_lacks
 from kinemask.preparation.doubts import Doubts
 from kinemask.preparation.reading import Source, name_item, open_source
@@ -246,7 +247,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _relative(path: Path, src: Path) -> str:
-    return str(path.relative_to(src)) if path.is_relative_to(src) and path != src else path.name
+    return printable(str(path.relative_to(src)) if path.is_relative_to(src) and path != src else path.name)
 
 
 def _nothing_left(src: Path, rejected: Sequence[tuple[str, str, str]]) -> str:

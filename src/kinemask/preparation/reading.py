@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinemask.errors import shorten
 from kinemask.preparation.shaping import ShapedRead, Shaping, Unit, Up
 from kinemask.preparation.workers import reading
 from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
@@ -88,10 +89,22 @@ def open_source(
     shaping = Shaping(unit, up, bodies, per_person, checked=found.is_format)
     if layout is not None:
         shaping.check(found.choose_layout(layout))  # complains before a long listing
-    scan = found.scan(src)
+    scan = list_items(found, src)
     chosen = found.choose_layout(layout or scan.layout)
     shaping.check(chosen)
     return Source(src, found, scan, chosen, min_score, axes, shaping)
+
+
+def list_items(chosen: Reader, src: Path) -> Scan:
+    """What a reader finds in a source; whatever goes wrong is a ValueError, or an OSError, that names a file."""
+    try:
+        return chosen.scan(src)
+    except OSError:
+        raise
+    except ValueError as error:
+        raise error if str(src) in str(error) else ValueError(f"{src}: {error}") from None
+    except Exception as error:  # damaged files have libraries raise errors of any type
+        raise ValueError(f"{src} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def read_clips(
@@ -131,4 +144,5 @@ def read_clips(
 
 def name_item(item: Item, failure: Failure) -> str:
     """Why an item, or one of its clips, could not be read, beginning with its path."""
-    return failure.reason if str(item.path) in failure.reason else f"{item.path}: {failure.reason}"
+    known = str(item.path) in failure.reason
+    return shorten(failure.reason if known else f"{item.path}: {failure.reason}")

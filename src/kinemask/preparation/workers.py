@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 
+from kinemask.errors import printable, shorten
 from kinemask.readers import Failure, Item, ReadOptions
 from kinemask.store.format import Clip
 
@@ -26,8 +31,8 @@ Results = Iterable[Clip | Failure]
 def reading(read: Read, options: ReadOptions, items: Sequence[Item], workers: int) -> Iterator[Iterator[Results]]:
     """Gives an iterator over the clips that `read` makes of each item, in the order of the items.
 
-    Leaving the context ends the worker processes and drops what is
-    in flight. Errors of `read` other than ValueError and OSError are faults of the reader and are raised.
+    Leaving the context ends the worker processes and drops what is in flight; they also end when this process does,
+    however it does. An error of any type that `read` raises is a Failure of its item.
     """
     if workers == 1 or len(items) <= FEW_FILES:
         yield (_read_one(read, options, item) for item in items)
@@ -65,6 +70,14 @@ def _start_worker(read: Read, options: ReadOptions) -> None:
     _task = read, options
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent tidies up
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a forked process inherits
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has ended: one that is killed cannot tidy up. parent: its sentinel."""
+    multiprocessing.connection.wait([parent])
+    os._exit(1)
 
 
 def _read_chunk(items: Sequence[Item]) -> list[Results]:
@@ -72,11 +85,32 @@ def _read_chunk(items: Sequence[Item]) -> list[Results]:
 
 
 def _read_one(read: Read, options: ReadOptions, item: Item) -> Iterator[Clip | Failure]:
+    """The clips of an item, and in place of each that is bad a Failure whose words can be printed, and are few."""
     try:
+        _check_text(item.name)
         clips = read(item, options)
-        yield from [clips] if isinstance(clips, Clip) else clips
+        for result in [clips] if isinstance(clips, Clip) else clips:
+            yield _brief(result) if isinstance(result, Failure) else _checked(result)
     except (OSError, ValueError) as error:
-        yield Failure.of(error)
-    except Exception as error:
-        error.add_note(f"while reading {item.path}")
-        raise
+        yield _brief(Failure.of(error))
+    except Exception as error:  # damaged files have libraries raise errors of any type
+        yield _brief(Failure(f"cannot be read ({type(error).__name__}: {error})"))
+
+
+def _checked(clip: Clip) -> Clip | Failure:
+    """The clip, if a store, whose tables are UTF-8, can hold its name and fields; its notes made printable."""
+    try:
+        _check_text(clip.name, *clip.fields, *clip.fields.values())
+    except ValueError as error:
+        return Failure(str(error), name=printable(clip.name))
+    return replace(clip, notes=tuple(map(printable, clip.notes)))
+
+
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        if "\0" in text or text != printable(text):
+            raise ValueError(f"the text {shorten(ascii(text), 100)} is not UTF-8; rename it")
+
+
+def _brief(failure: Failure) -> Failure:
+    return replace(failure, reason=shorten(failure.reason), name=shorten(failure.name))

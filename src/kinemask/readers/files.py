@@ -57,9 +57,13 @@ def match_name(path: Path, pattern: re.Pattern[str], shape: str) -> re.Match[str
 def read_text(path: Path) -> str:
     """A UTF-8 text file, with or without a byte order mark; ValueError for anything else."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line}: a NUL character; not a text file")
+    return text
 
 
 def parse_json(path: Path) -> Any:

@@ -6,9 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kinemask.checks import meant
+from kinemask.plain_file import read_yaml
 
 
 def recipe_names() -> list[str]:
@@ -27,19 +26,14 @@ def recipes() -> dict[str, str]:
 def load_recipe(name: str) -> dict[str, Any]:
     """A shipped recipe by name, or a recipe file by path: its plain values; ValueError names file and key at fault."""
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
+        source = Path(name)
+        if not source.is_file():
             raise ValueError(f"recipe file {name} does not exist")
-        text = path.read_text(encoding="utf-8")
     else:
         source = files(__name__) / f"{name}.yaml"
         if "/" in name or not source.is_file():
             raise ValueError(f"unknown recipe {name!r}{meant(name, recipe_names(), 'a .yaml file of your own')}")
-        text = source.read_text(encoding="utf-8")
-    try:
-        recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"recipe {name} is not readable YAML: {' '.join(str(error).split())}") from None
+    recipe = read_yaml(source)
     if not isinstance(recipe, dict) or not isinstance(recipe.get("method"), str):
         raise ValueError(f"recipe {name} must be a mapping with the name of a method under 'method'")
     _check_keys(name, recipe)

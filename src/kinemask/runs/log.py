@@ -8,6 +8,8 @@ from typing import Any
 
 from kinemask.files import naming, write_atomically
 
+LARGEST = 10**15  # whole number in the log
+
 
 class Log:
     """metrics.jsonl and TensorBoard of a run. Lines after the step from which a run resumes are dropped."""
@@ -54,8 +56,10 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
             if number == len(written):
                 break
             raise ValueError(f"{path}, line {number}: not JSON") from None
-        numbers = isinstance(values, dict) and all(type(v) in (int, float) for v in values.values())
-        if not numbers or "step" not in values:
+        numbers = isinstance(values, dict) and all(
+            type(v) is float or (type(v) is int and abs(v) <= LARGEST) for v in values.values()
+        )
+        if not numbers or type(values.get("step")) is not int or values["step"] < 0:
             raise ValueError(f"{path}, line {number}: expected numbers by name, with a step")
         out.append(values)
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,11 +14,14 @@ import msgspec
 import numpy as np
 from torch import Tensor
 
+from kinemask.errors import shorten
 from kinemask.files import sweep, write_atomically
+from kinemask.plain_file import JSON_BYTES, check_plain
 from kinemask.runs.measures import Measured, confusion
 from kinemask.windows.settings import Align
 
 FORMAT = 2
+SCORES_BYTES = 1 << 29  # of an evaluation's arrays: a million clips of 120 classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,18 +291,21 @@ def write_result(run: Path, result: Result, scores: Tensor, labels: Tensor, name
 
 def read_result(path: Path) -> Result:
     """A result from its file; raises ValueError naming the file, and the field that is wrong or missing."""
+    if (size := path.stat().st_size) > JSON_BYTES:
+        raise ValueError(f"{path} is damaged: {size:,} bytes, at most {JSON_BYTES:,} are read")
     try:
         content = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        check_plain(content, "the JSON")
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise ValueError(shorten(f"{path} is damaged: {error}")) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is no result of this version of `kinemask evaluate`; move it away and evaluate again")
     try:
         result = msgspec.convert(content | {"path": str(path)}, Result)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ValueError(shorten(f"{path}: {error}")) from None
     if unknown := next(_unknown(content, asdict(result)), ""):
-        raise ValueError(f"{path}: unknown field `{unknown}`")
+        raise ValueError(shorten(f"{path}: unknown field `{unknown}`"))
     return result
 
 
@@ -339,13 +346,29 @@ def read_scores(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ValueError(f"the scores of this evaluation, {path}, are absent")
     try:
+        _check_size(path)
         with np.load(path, allow_pickle=False) as arrays:
             found = dict(arrays)
     except Exception as error:  # zip, zlib and numpy each have errors of their own for damaged files
         raise ValueError(f"the scores of this evaluation, {path}, are damaged: {error}") from None
     if not {"scores", "labels", "names", "unseen"} <= found.keys():
         raise ValueError(f"the scores of this evaluation, {path}, lack scores, labels, names or unseen")
+    clips = found["scores"].shape[:1]
+    kinds = {"scores": ("f", 2), "labels": ("i", 1), "names": ("U", 1), "unseen": ("b", 1)}
+    for name, (kind, axes) in kinds.items():
+        array = found[name]
+        if array.dtype.kind != kind or array.ndim != axes or array.shape[:1] != clips:
+            held = shorten(f"{array.dtype} {array.shape}", 100)
+            raise ValueError(f"the scores of this evaluation, {path}, are damaged: {name} is {held}")
     return found
+
+
+def _check_size(path: Path) -> None:
+    """ValueError where the arrays of an .npz, unpacked, take more than any evaluation's."""
+    with zipfile.ZipFile(path) as file:
+        size = sum(info.file_size for info in file.infolist())
+    if size > SCORES_BYTES:
+        raise ValueError(f"{size:,} bytes, at most {SCORES_BYTES:,} are read")
 
 
 def group_seeds(results: Iterable[Result]) -> list[Results]:

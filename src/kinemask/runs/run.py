@@ -13,6 +13,7 @@ import yaml
 
 from kinemask.files import in_use, lock_file, remove, sweep, write_atomically
 from kinemask.models.encoders import find as find_weights
+from kinemask.plain_file import read_yaml
 from kinemask.runs.log import read_metrics, training_seconds
 from kinemask.runs.result import Result, Results, read_results
 from kinemask.store.format import sha256
@@ -39,13 +40,14 @@ class Run:
         path = self.path / "config.yaml"
         if not path.is_file():
             raise ValueError(f"{self.path} is not a run: it has no config.yaml")
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        config = read_yaml(path)
         config = config if isinstance(config, dict) else {}
         if lacking := [name for name in ("method", "data", "split", "seed") if name not in config]:
             raise ValueError(f"{path} does not hold the settings of a run: it lacks {', '.join(lacking)}")
+        stores = config["data"] if isinstance(config["data"], list) else [config["data"]]
+        texts = [config["method"], config["split"], *stores]
+        if not all(isinstance(text, str) for text in texts) or type(config["seed"]) is not int:
+            raise ValueError(f"{path}: method, data and split must be texts (data also a list), seed a whole number")
         return config
 
     @property

@@ -11,16 +11,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kinemask.errors import shorten
+from kinemask.plain_file import read_json
 from kinemask.skeleton import Layout
-from kinemask.store.format import COLUMNS, FORMAT, SCORES, SPLIT, VERSION, digest, sha256
+from kinemask.store.format import COLUMNS, DTYPES, FORMAT, SCORES, SPLIT, VERSION, digest, sha256
 
+_KINDS = {str: "text", dict: "mapping"}
+_MOST = 1 << 31  # frames or bodies of a clip; the product of two is an int64
+_WIDEST = 1 << 28  # bytes of a column in memory, or this many times the size of clips.csv:
+_SPARSEST = 64
 _META = {"layout": dict, "classes": list, "splits": dict, "dtype": str, "sha256": dict}
 
 
@@ -115,24 +122,19 @@ def open_store(path: str | Path, verify: bool = False) -> Store:
     try:
         layout = Layout.from_dict(meta["layout"])
     except ValueError as error:
-        raise ValueError(f"{path / 'meta.json'}: {error}") from None
+        raise ValueError(shorten(f"{path / 'meta.json'}: {error}")) from None
     _check_sha256(path / "clips.csv", meta)
     columns = _read_columns(path / "clips.csv")
-    try:
-        numbers = {key: np.array(columns[key], np.int64) for key in ("frames", "bodies", "offset")}
-        labels = np.array([int(label or -1) for label in columns["label"]], np.int64)
-    except ValueError as error:
-        raise ValueError(f"{path / 'clips.csv'}: {error}") from None
-    rows = numbers["frames"] * numbers["bodies"]
-    if not np.array_equal(numbers["offset"], np.cumsum(rows) - rows) or np.any(rows <= 0):
-        raise ValueError(f"{path / 'clips.csv'}: the offsets do not follow from frames and bodies")
+    labels = _integers(path / "clips.csv", "label", (label or "-1" for label in columns["label"]))
+    numbers = {key: _integers(path / "clips.csv", key, columns[key]) for key in ("frames", "bodies", "offset")}
+    rows = _count_rows(path / "clips.csv", **numbers)
     if labels.max(initial=-1) >= len(meta["classes"]) or labels.min(initial=-1) < -1:
         raise ValueError(f"{path / 'clips.csv'}: a label is none of the {len(meta['classes'])} classes")
-    fields = {key: np.array(column) for key, column in columns.items() if key not in COLUMNS}
+    fields = {key: _texts(path / "clips.csv", key, column) for key, column in columns.items() if key not in COLUMNS}
     for name in meta["splits"]:
         if SPLIT + name not in fields:
             raise ValueError(f"{path / 'clips.csv'} has no column {SPLIT + name}, a split that meta.json names")
-    shape = (int(rows.sum()), layout.num_joints, layout.dims)
+    shape = (rows, layout.num_joints, layout.dims)
     scored = "scores.npy" in meta["sha256"]
     store = Store(
         path=path,
@@ -165,10 +167,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise ValueError(f"no store at {path}; `kinemask prepare` writes one")
     if not (path / "meta.json").is_file():
         raise ValueError(f"{path} is not a store: it has no meta.json; `kinemask prepare` writes stores")
-    try:
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path / 'meta.json'} is not valid JSON: {error}") from None
+    meta = read_json(path / "meta.json")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(f"{path} is not a store: its meta.json does not say that it describes one")
     if meta.get("version") != VERSION:
@@ -179,16 +178,60 @@ def _read_meta(path: Path) -> dict[str, Any]:
     missing = [key for key, kind in _META.items() if not isinstance(meta.get(key), kind)]
     if missing:
         raise ValueError(f"{path / 'meta.json'} lacks {', '.join(missing)}")
+    if meta["dtype"] not in DTYPES:
+        raise ValueError(f"{path / 'meta.json'}: dtype is {meta['dtype'][:100]!r}, not {' or '.join(DTYPES)}")
+    for key, kind, values in (
+        ("classes", str, meta["classes"]),
+        ("sha256", str, meta["sha256"].values()),
+        ("splits", dict, meta["splits"].values()),
+    ):
+        if not all(isinstance(value, kind) for value in values):
+            raise ValueError(f"{path / 'meta.json'}: {key} holds a value that is no {_KINDS[kind]}")
     return meta
 
 
 def _read_columns(path: Path) -> dict[str, list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *lines = csv.reader(file)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file)
+    except (csv.Error, ValueError) as error:  # not UTF-8, or empty, are ValueErrors
+        raise ValueError(f"{path} is no table: {error}") from None
     missing = [key for key in COLUMNS if key not in header]
     if missing:
         raise ValueError(f"{path} lacks the column {', '.join(missing)}")
+    if len(set(header)) < len(header) or not lines:
+        raise ValueError(f"{path} {'has two columns of one name' if lines else 'lists no clip'}")
+    ragged = next((i for i, line in enumerate(lines) if len(line) != len(header)), None)
+    if ragged is not None:
+        raise ValueError(f"{path}: clip {ragged + 1} has {len(lines[ragged])} fields, the header {len(header)}")
     return {key: [line[j] for line in lines] for j, key in enumerate(header)}
+
+
+def _texts(path: Path, key: str, column: list[str]) -> np.ndarray:
+    """(N,) of str, unless the longest text, whose room they all take, makes that absurdly much."""
+    longest = max(map(len, column))
+    if 4 * longest * len(column) > max(_WIDEST, _SPARSEST * path.stat().st_size):
+        raise ValueError(f"{path}: a text of the column {shorten(key, 100)} is too long")
+    return np.array(column)
+
+
+def _integers(path: Path, key: str, column: Iterable[str]) -> np.ndarray:
+    try:
+        return np.array(list(column), np.int64)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(shorten(f"{path}, column {key}: {error}")) from None
+
+
+def _count_rows(path: Path, frames: np.ndarray, bodies: np.ndarray, offset: np.ndarray) -> int:
+    """Rows of all clips; ValueError where their places do not follow from frames and bodies (N,), one by one."""
+    for key, column in (("frames", frames), ("bodies", bodies)):
+        if column.min() < 1 or column.max() > _MOST:
+            raise ValueError(f"{path}, column {key}: from {column.min()} to {column.max()}, which no clip has")
+    rows = frames * bodies
+    total = int(rows.max()) * len(rows)  # at the most
+    if total >= 1 << 63 or not np.array_equal(offset, np.cumsum(rows) - rows):
+        raise ValueError(f"{path}: the offsets do not follow from frames and bodies")
+    return int(rows.sum())
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -200,12 +243,13 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError("a newer version of the format than a store uses")
             found, fortran, kind = np.lib.format.read_array_header_1_0(file)
-        except ValueError:
+        except Exception:  # numpy has Python's parser read the header, whose errors are of many types
             raise ValueError(f"{path} is damaged: it does not begin like the array of a store") from None
         start = file.tell()
     if (found, fortran, kind.name) != (shape, False, dtype):
-        raise ValueError(f"{path} holds {kind.name} {found} where clips.csv and meta.json say {dtype} {shape}")
-    expected, size = start + int(np.prod(shape)) * kind.itemsize, path.stat().st_size
+        held = f"{kind.name} {shorten(found, 100)}"
+        raise ValueError(f"{path} holds {held} where clips.csv and meta.json say {dtype} {shape}")
+    expected, size = start + math.prod(shape) * kind.itemsize, path.stat().st_size
     if size != expected:
         state = "truncated" if size < expected else "damaged"
         raise ValueError(f"{path} is {state}: {size} bytes where its header says {expected}")
