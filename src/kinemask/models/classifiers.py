@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.models.encoders import build_encoder, describe, find, read_weights, rebuilding, sampler_of, write_weights
+from kinemask.models.encoders import (
+    build_encoder,
+    describe,
+    find,
+    read_weights,
+    rebuilding,
+    sampler_of,
+    settings_of,
+    write_weights,
+)
 from kinemask.models.metadata import check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.graph import GraphEncoder
@@ -80,7 +89,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        classes, head = about["classes"], HeadSettings(**about["head"])
+        classes, head = about["classes"], settings_of(HeadSettings, about["head"])
         check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
         base = build_encoder(about)
         classifier = build_classifier(base.encoder, len(classes), head)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,6 +30,8 @@ from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 2
+
+T = TypeVar("T")
 
 
 class TrainedEncoder(nn.Module):
@@ -192,7 +196,15 @@ def find(path: Path, kind: str) -> Path:
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:
     """A freshly initialised encoder from the metadata of an encoder file."""
     chosen = architecture(about["architecture"])
-    sampling = SamplingSettings(**about["sampling"])
-    settings = chosen.settings(**about["encoder"])
+    sampling = settings_of(SamplingSettings, about["sampling"])
+    settings = settings_of(chosen.settings, about["encoder"])
     encoder = chosen.build(Layout.from_dict(about["layout"]), sampling.frames, settings)
     return TrainedEncoder(encoder, sampling, about["record"])
+
+
+def settings_of(kind: type[T], values: dict[str, Any]) -> T:
+    """Settings from a file's plain values, whose types are checked; ValueError or TypeError for wrong ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said once, below
+        msgspec.convert(values, kind)
+    return kind(**values)

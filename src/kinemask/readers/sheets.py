@@ -91,7 +91,8 @@ def decode(path: Path) -> tuple[str, tuple[str, ...]]:
             raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start})") from None
         text, notes = raw.decode("cp1252", "replace"), (f"{path}: not UTF-8, so it is read as Windows-1252 (Latin-1)",)
     if "\0" in text:
-        raise ValueError(f"{path}: not a text file (it holds zero bytes)")
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line}: not a text file (it holds zero bytes)")
     return text, notes
 
 
