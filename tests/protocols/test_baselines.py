@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import LeaveOneGroupOut
 
 from helpers import DATA, PLAIN
@@ -19,7 +19,7 @@ from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
 from kinemask.protocols.probe import logistic
 from kinemask.protocols.random_convolutions import RandomConvolutions
-from kinemask.protocols.ridge import PENALTIES, fit_ridge
+from kinemask.protocols.ridge import PENALTIES, fit_ridge, fit_temperature
 from kinemask.runs.measures import accuracy
 from kinemask.windows.parts import parts
 
@@ -40,11 +40,22 @@ def test_ridge_is_scikit_learns(count, dims):
     x[:, 0], queries[:, 0] = 7, 7  # a feature that says nothing
     scale = np.where(x.std(0) > 1e-8, x.std(0), 1)
     standard = lambda values: (values - x.mean(0)) / scale
-    reference = RidgeClassifierCV(alphas=PENALTIES).fit(standard(x), y)
-    ours = fit_ridge(torch.from_numpy(x), torch.from_numpy(y), 4)
-    assert ours.penalty == reference.alpha_
-    expected = reference.decision_function(standard(queries))
-    np.testing.assert_allclose(ours.scores(torch.from_numpy(queries)).numpy(), expected, atol=1e-5)
+    for multiple in PENALTIES:
+        reference = RidgeClassifier(alpha=multiple * dims).fit(standard(x), y)
+        ours = fit_ridge(torch.from_numpy(x), torch.from_numpy(y), 4, [multiple])
+        expected = reference.decision_function(standard(queries))
+        np.testing.assert_allclose(ours.scores(torch.from_numpy(queries)).numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("per_class", [1, 2, 5])
+def test_ridge_learns_from_few_labels(per_class):
+    """Leave-one-out, which says little of so few, does not shrink what there is to nothing."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(6, 100))
+    clips = lambda n: np.repeat(centres, n, 0) + 0.8 * rng.normal(size=(6 * n, 100)) + 5  # 5: what clips have in common
+    labels = lambda n: torch.arange(6).repeat_interleave(n)
+    ridge = fit_ridge(torch.from_numpy(clips(per_class)), labels(per_class), 6)
+    assert accuracy(ridge.scores(torch.from_numpy(clips(50))), labels(50)) > 90
 
 
 def test_probabilities_of_ridge_are_calibrated():
@@ -61,17 +72,18 @@ def test_copies_of_a_clip_are_left_out_together():
     rows = np.concatenate([x, x + 0.5 * np.random.default_rng(1).normal(size=x.shape)])
     clip, truth = np.tile(np.arange(30), 2), np.tile(y, 2)
     z = (rows - rows.mean(0)) / rows.std(0)
-    target, mistakes = 2 * np.eye(4)[truth] - 1, {}
-    for penalty in PENALTIES:
-        total = 0.0
+    target, losses = 2 * np.eye(4)[truth] - 1, {}
+    for penalty in (8 * multiple for multiple in PENALTIES):
+        left_out = np.zeros((30, 4))
         for rest, out in LeaveOneGroupOut().split(z, truth, clip):
             mean, goal = z[rest].mean(0), target[rest].mean(0)
             centred = z[rest] - mean
             weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(8), centred.T @ (target[rest] - goal))
-            total += ((target[out] - (z[out] - mean) @ weights - goal) ** 2).sum()
-        mistakes[penalty] = total
+            left_out[out[0]] = (z[out[0]] - mean) @ weights + goal
+        losses[penalty] = fit_temperature(torch.from_numpy(left_out), torch.from_numpy(y))
     ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=2)
-    assert ours.penalty == min(mistakes, key=lambda penalty: mistakes[penalty])
+    assert ours.penalty == min(losses, key=lambda penalty: losses[penalty][1])
+    assert ours.temperature == pytest.approx(losses[ours.penalty][0], rel=1e-3)
 
 
 def test_logistic_is_scikit_learns():

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PENALTIES = tuple(10.0 ** (k / 2) for k in range(-6, 11))  # of features of mean 0 and deviation 1
+# in multiples of D, the squared length of a standardised clip. No larger ones: they would shrink what a few labels say
+# to nothing, where leaving one out can tell little
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(-10, 0))
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ def fit_ridge(
 ) -> Ridge:
     """Ridge regression of ±1 targets on standardised features x (copies·N, D), labels (N,), N ≥ 2.
 
-    copies: how many rows a clip has, in so many blocks of all clips. Of the penalties, the one whose squared error,
-    leaving out one clip at a time, is least: with one row a clip, what scikit-learn's RidgeClassifierCV does. In
-    float64.
+    copies: how many rows a clip has, in so many blocks of all clips. Of the penalties, multiples of D, it takes the one
+    whose decision values for clips left out, one at a time, have the least log loss at a temperature of their own:
+    squared error would ask of features with few strong directions that they be shrunk to nothing. In float64.
     """
     clips = len(labels)
     if clips < 2:
@@ -58,25 +60,30 @@ def fit_ridge(
     projected = basis.T @ (target - intercept)
     blocks = basis.view(copies, clips, -1).transpose(0, 1)  # (N, copies, r)
     identity = torch.eye(copies, dtype=z.dtype, device=z.device)
-    least, penalty, left_out = float("inf"), penalties[0], target
-    for one in penalties:
-        shrink = power / (power + one)
+    best: tuple[float, float, float] | None = None  # log loss, penalty, temperature
+    for penalty in (multiple * x.shape[1] for multiple in penalties):
+        shrink = power / (power + penalty)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
         without = identity - 1 / len(z) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a clip's rows
         error = torch.linalg.solve(without + 1e-12 * identity, residual.view(copies, clips, -1).transpose(0, 1))
-        if (mistake := error.square().mean().item()) < least:
-            least, penalty, left_out = mistake, one, target[:clips] - error[:, 0]
+        left_out = target[:clips] - error[:, 0]
+        temperature, loss = fit_temperature(left_out, labels)
+        if best is None or loss < best[0]:
+            best = loss, penalty, temperature
+    assert best is not None
+    _, penalty, temperature = best
     weights = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, weights, intercept, penalty, fit_temperature(left_out[:clips], labels))
+    return Ridge(mean, scale, weights, intercept, penalty, temperature)
 
 
-def fit_temperature(scores: Tensor, labels: Tensor) -> float:
-    """The temperature of the least log loss of softmax(scores / temperature): scores (N, classes), labels (N,)."""
+def fit_temperature(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The temperature of the least log loss of softmax(scores / temperature), and that loss: scores (N, classes)."""
     from scipy.optimize import minimize_scalar
 
     scores, labels = scores.cpu().double(), labels.cpu()
     loss = lambda log: F.cross_entropy(scores / math.exp(log), labels).item()
-    return math.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)
+    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    return math.exp(found.x), float(found.fun)
 
 
 def _left_singular(z: Tensor) -> tuple[Tensor, Tensor]:
