@@ -100,12 +100,13 @@ def test_the_augmentation_may_be_that_of_the_data(run, tiny, tmp_path):
     assert {name: result.sampling[name] for name in other} == other
     assert result.hash != usual.hash
     a, b = (load_encoder(tmp_path / name) for name in "ab")
-    assert (b.sampling.rotation, b.sampling.crop, b.sampling.min_crop_frames) == tuple(other.values())
+    found = b.sampling
+    assert (list(found.rotation), list(found.crop), found.min_crop_frames) == tuple(other.values())
     assert not same(a.encoder.state_dict(), b.encoder.state_dict())
     command = shlex.split(evaluate_command(Evaluation(Results([read_result(Path(result.path))])), str(run), "store"))
     read = parsers.evaluate(command[2:]).read(command[3:])
     parsed = parsers.evaluate(command[2:]).parse(read)
-    assert (parsed.sampling.rotation, parsed.sampling.crop) == (other["rotation"], other["crop"])
+    assert (list(parsed.sampling.rotation), list(parsed.sampling.crop)) == (other["rotation"], other["crop"])
     assert parsed.sampling.min_crop_frames == 9
     for name, value in (("crop", [0.9]), ("rotation", [1.0, 2.0])):
         with pytest.raises(ValueError, match=rf"{name}"):
