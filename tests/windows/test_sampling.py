@@ -536,6 +536,7 @@ OTHER = {
     "stream": "bone",
     "missing": "zero",
     "scale": "torso",
+    "align": "heading",
 }
 
 
