@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MIRRORED = {  # each body part and what a mirror makes of it
@@ -169,18 +169,19 @@ def _farthest(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Default torso length: from the torso joints that lie farthest along the tree, to the root."""
 
-    depth = {v: _depth(v, parents, root) for v in torso}
-    longest = max(depth.values(), default=0)
+    depths = {v: depth(v, parents) for v in torso}
+    longest = max(depths.values(), default=0)
     if longest == 0:
         raise ValueError(
             f"layout {name}: torso names no joint but the root, so torso_length must be given:"
             " two lists of joints, upper and lower"
         )
-    return tuple(v for v in torso if depth[v] == longest), (root,)
+    return tuple(v for v in torso if depths[v] == longest), (root,)
 
 
-def _depth(v: int, parents: tuple[int, ...], root: int) -> int:
+def depth(joint: int, parents: Sequence[int]) -> int:
+    """Bones from the root, which is its own parent, to a joint."""
     steps = 0
-    while v != root:
-        v, steps = parents[v], steps + 1
+    while parents[joint] != joint:
+        joint, steps = parents[joint], steps + 1
     return steps

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.settings import ReadoutSettings
+from kinemask.windows.bodies import MOST_BODIES
 
 Readout = Callable[[Tensor, Tensor, int, Tensor], Tensor]
-
-MOST_BODIES = 2  # side by side
 
 
 def mean_of_tokens(encoded: Tensor, clip_index: Tensor, clips: int, x: Tensor | None = None) -> Tensor:

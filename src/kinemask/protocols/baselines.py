@@ -53,6 +53,8 @@ class Baselines:
         self.classes, self.layout = classes, train.store.layout
         self._parts = {id(part.tracks): part.tracks for part in (self.train, self.test)}
         self._kept: dict[tuple[Kind, Align, int], dict[int, Tensor]] = {}
+        self._known_moments: dict[Align, tuple[Tensor, Tensor]] = {}
+        self._last_kernels: tuple[int, RandomConvolutions] | None = None
         self._bodies = side_by_side(self.train.tracks, 1).shape[1]
 
     @property
@@ -136,12 +138,22 @@ class Baselines:
         x = channels(windows, self.layout)
         if kind == "statistics":
             return statistics(x)
-        reference = x
-        if tracks is not self.train.tracks:
-            reference = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout)
-        scale = reference.std((0, 2), keepdim=True, correction=0)
-        x = (x - reference.mean((0, 2), keepdim=True)) / torch.where(scale > 1e-6, scale, 1.0)
-        return RandomConvolutions(x.shape[1], FRAMES, seed)(x)
+        mean, scale = self._moments(align)
+        return self._kernels(x.shape[1], seed)((x - mean) / scale)
+
+    def _moments(self, align: Align) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel over the training part's clips, for clips turned so: (1, Ch, 1) each."""
+        if align not in self._known_moments:
+            x = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout)
+            scale = x.std((0, 2), keepdim=True, correction=0)
+            self._known_moments[align] = x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
+        return self._known_moments[align]
+
+    def _kernels(self, count: int, seed: int) -> RandomConvolutions:
+        """A seed's kernels for so many channels; the last ones are kept."""
+        if self._last_kernels is None or self._last_kernels[0] != seed:
+            self._last_kernels = seed, RandomConvolutions(count, FRAMES, seed)
+        return self._last_kernels[1]
 
 
 def statistics(x: Tensor) -> Tensor:

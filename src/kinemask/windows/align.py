@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kinemask.layout_file import depth
 from kinemask.skeleton import Layout
 from kinemask.windows.settings import Align
 from kinemask.windows.tracks import Tracks
@@ -74,14 +75,7 @@ def trunk_pairs(layout: Layout) -> list[tuple[int, int]]:
     for limb in ("left_arm", "left_leg"):
         own = [pair for pair in layout.pairs if pair[0] in layout.parts[limb]]
         if own:
-            found.append(min(own, key=lambda pair: _depth(layout, pair[0])))
+            found.append(min(own, key=lambda pair: depth(pair[0], layout.parents)))
     if not found:
         raise ValueError(f"layout {layout.name} has no mirrored arms or legs that tell where a body faces")
     return found
-
-
-def _depth(layout: Layout, joint: int) -> int:
-    steps = 0
-    while layout.parents[joint] != joint:
-        joint, steps = layout.parents[joint], steps + 1
-    return steps
