@@ -11,8 +11,8 @@ import torch
 
 from common import arguments, finish
 from kinemask import open_store
+from kinemask.nn.random_convolutions import KERNELS, RandomConvolutions
 from kinemask.protocols.baselines import FRAMES, Baselines
-from kinemask.protocols.random_convolutions import KERNELS, RandomConvolutions
 from kinemask.runs.measures import accuracy
 from kinemask.windows.bodies import channels, side_by_side
 from kinemask.windows.parts import parts

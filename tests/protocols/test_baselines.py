@@ -18,7 +18,6 @@ from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
 from kinemask.protocols.probe import logistic
-from kinemask.protocols.random_convolutions import RandomConvolutions
 from kinemask.protocols.ridge import PENALTIES, fit_ridge, fit_temperature
 from kinemask.runs.measures import accuracy
 from kinemask.windows.parts import parts
@@ -102,31 +101,6 @@ def test_the_logistic_penalty_comes_from_held_out_clips():
     strong, weak = (logistic(x[None, :60], y[:60], 4, x[60:], some) for some in (held_out, []))
     loss = lambda scores: F.nll_loss(scores.clamp_min(1e-6).log(), y[60:]).item()
     assert loss(strong) < loss(weak)
-
-
-def test_random_convolutions_are_what_they_are_said_to_be():
-    convolutions = RandomConvolutions(5, 40, seed=0, kernels=50)
-    x = torch.randn(3, 5, 40, generator=torch.Generator().manual_seed(1))
-    found = convolutions(x)
-    assert found.shape == (3, 100)
-    for group in convolutions._groups:
-        for index, weight in zip(group.index.tolist(), group.weight, strict=True):
-            used = (weight != 0).any(1)
-            assert used.any()
-            torch.testing.assert_close(weight.sum(1), torch.zeros(5), atol=1e-5, rtol=0)
-            taps = torch.arange(weight.shape[1]) * group.dilation
-            wide = F.pad(x, (group.padding, group.padding))
-            windows = wide.unfold(2, int(taps[-1]) + 1, 1)[..., taps]  # (N, C, T', taps)
-            y = (windows * weight[:, None]).sum((1, 3)) + convolutions.bias[index]
-            torch.testing.assert_close(found[:, 50 + index], y.amax(1), rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(found[:, index], (y > 0).float().mean(1))
-    assert not torch.equal(found, RandomConvolutions(5, 40, seed=1, kernels=50)(x))
-    assert torch.equal(found, RandomConvolutions(5, 40, seed=0, kernels=50)(x))
-
-
-@pytest.mark.parametrize("frames", [1, 3, 8])
-def test_random_convolutions_fit_short_windows(frames):
-    assert RandomConvolutions(2, frames, seed=0, kernels=20)(torch.randn(2, 2, frames)).isfinite().all()
 
 
 @pytest.mark.parametrize("split, column", [("xsub", "subject"), ("xcam", "camera")])

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.folds import folds
 from kinemask.protocols.neighbours import vote
-from kinemask.protocols.random_convolutions import RandomConvolutions
 from kinemask.protocols.ridge import fit_ridge
 from kinemask.runs.measures import accuracy
 from kinemask.windows.bodies import channels, side_by_side
@@ -152,7 +152,7 @@ class Baselines:
     def _kernels(self, count: int, seed: int) -> RandomConvolutions:
         """A seed's kernels for so many channels; the last ones are kept."""
         if self._last_kernels is None or self._last_kernels[0] != seed:
-            self._last_kernels = seed, RandomConvolutions(count, FRAMES, seed)
+            self._last_kernels = seed, RandomConvolutions(count, FRAMES, seed).to(self.train.device)
         return self._last_kernels[1]
 
 
