@@ -17,7 +17,7 @@ from torch import Tensor
 from kinemask import poincare
 from kinemask.draws import Draws
 from kinemask.nn import decoder, encoder, graph, readouts, transformer
-from kinemask.pretext import NAMES, contrast, masks, targets
+from kinemask.pretext import NAMES, contrast, masks, method, targets
 from kinemask.windows import augment, resample, streams
 from tasks import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
@@ -52,6 +52,7 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "parents": Int[Tensor, "V"],
         "return": tuple[Clip, Bool[Tensor, "B T V"]],
     },
+    (streams, "fuse"): {"x": Clip, "parents": Int[Tensor, "V"], "return": Float[Tensor, "B T V W"]},
     (readouts, "mean_of_tokens"): {
         "encoded": Float[Tensor, "B P V D"],
         "clip_index": Int[Tensor, "B"],
@@ -132,6 +133,8 @@ def annotated(function: FunctionType, shapes: dict[str, Any], called: set[str]) 
 def called(monkeypatch):
     """Every function of SHAPES is checked, wherever a module of kinemask names it; the names of those called."""
     names: set[str] = set()
+    for one in NAMES:
+        assert method(one).task_class  # imported before anything is replaced, or its module would keep what is checked
     ours = [m for name, m in sys.modules.items() if name.startswith("kinemask")]
     for (owner, name), shapes in SHAPES.items():
         function = getattr(owner, name)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kinemask.nn.settings import AnyEncoderSettings
 from kinemask.skeleton import Layout
+from kinemask.windows.streams import fuse
 
 # weights of kinemask 0.1, which had no embedding and trunk: first part of a name then -> now
 _RENAMED = {
@@ -26,7 +27,7 @@ _RENAMED = {
 
 
 class Embedding(nn.Module):
-    """Tokens of a layout's window: segments of the kept joints through one linear map.
+    """Tokens of a layout's window: segments of the kept joints, as the streams asked for, through one linear map.
 
     layout, frames, settings: what it is made for. joints (V,): the layout's joints that it keeps, ascending.
     """
@@ -43,10 +44,14 @@ class Embedding(nn.Module):
         self.joints: Tensor
         self.register_buffer("joints", torch.tensor(kept), persistent=False)
         self.segments = frames // settings.segment_frames
-        self.tokenizer = nn.Linear(settings.segment_frames * layout.dims, settings.width)
+        self.streams = tuple(settings.streams)
+        self.parents: Tensor
+        self.register_buffer("parents", torch.tensor(layout.parents), persistent=False)
+        self.tokenizer = nn.Linear(settings.segment_frames * len(self.streams) * layout.dims, settings.width)
 
     def tokenize(self, x: Tensor, joints: Tensor) -> Tensor:
         """Segments of the given joints through the map, without positions: (B, T, V, C) -> (B, P, J, D)."""
+        x = fuse(x, self.streams, self.parents, self.layout.root)
         return self.tokenizer(segment(x[:, :, joints], self.segment_frames))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +64,9 @@ class Embedding(nn.Module):
         The map is copied for the coordinates that both have, x and y at least.
         """
         both = min(self.layout.dims, before.layout.dims)
-        here, there = (e.tokenizer.weight.unflatten(1, (e.segment_frames, -1)) for e in (self, before))
+        assert self.streams == before.streams
+        shapes = ((e, (e.segment_frames, len(e.streams), -1)) for e in (self, before))
+        here, there = (e.tokenizer.weight.unflatten(1, shape) for e, shape in shapes)
         here[..., :both] = there[..., :both]
         self.tokenizer.bias.copy_(before.tokenizer.bias)
         return [name for name in self.names if name in before.names]

@@ -73,6 +73,7 @@ class RandomConvolutions(nn.Module):
         """Windows (N, channels, T) -> features (N, 2·kernels): shares of positive values, then maxima."""
         share, highest = x.new_empty(2, len(x), self.kernels)
         for group in self.groups:
+            assert isinstance(group, _Group)
             for first in range(0, len(x), _AT_ONCE):
                 rows = slice(first, first + _AT_ONCE)
                 y = group(x[rows])

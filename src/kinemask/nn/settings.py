@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from kinemask.checks import check_heads, check_positive, warn_unused
+from kinemask.windows.settings import TokenStream
 
 GraphKind = Literal["gin", "gcn", "gat"]
 
 
 class AnyEncoderSettings(Protocol):
-    """What the settings of every architecture have: width D, layers of the trunk, a set of joints, S."""
+    """What the settings of every architecture have: width D, layers of the trunk, a set of joints, S, streams."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -27,6 +29,9 @@ class AnyEncoderSettings(Protocol):
     @property
     def segment_frames(self) -> int: ...
 
+    @property
+    def streams(self) -> Sequence[TokenStream]: ...
+
 
 @dataclass(kw_only=True)
 class EncoderSettings:
@@ -39,6 +44,8 @@ class EncoderSettings:
         mlp_ratio: hidden width of the MLP, as a multiple of the width
         segment_frames: frames per segment, S; divides the window
         joints: all, or one of the layout's pruned sets (the torso joints dropped: pruned, pruned20, pruned16)
+        streams: what a token is made of, side by side: positions (joint, the papers'), velocity, bone, and the place of
+            the root. A bone tells where the joint's parent is, masked or not
         space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
         curvature: the positive number k of the ball's curvature −k
         projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
@@ -51,6 +58,7 @@ class EncoderSettings:
     mlp_ratio: float = 4.0
     segment_frames: int = 4
     joints: str = "all"
+    streams: list[TokenStream] = field(default_factory=lambda: ["joint"])
     space: Literal["euclidean", "poincare"] = "euclidean"
     curvature: float = 1.0
     projection: Literal["clip", "paper"] = "clip"
@@ -59,6 +67,9 @@ class EncoderSettings:
     def __post_init__(self):
         check_positive("encoder", self, "layers", "width", "heads", "segment_frames", "curvature")
         check_heads("encoder", self.width, self.heads)
+        if not self.streams or len(set(self.streams)) < len(self.streams):
+            known = ", ".join(get_args(TokenStream))
+            raise ValueError(f"encoder.streams must be some of {known}, each once, not {self.streams}")
         if self.width * self.mlp_ratio < 1:
             raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
         if not 0 < self.epsilon < 1:
@@ -113,6 +124,10 @@ class GraphEncoderSettings:
     @property
     def segment_frames(self) -> int:
         return 1
+
+    @property
+    def streams(self) -> Sequence[TokenStream]:
+        return ("joint",)
 
     def __post_init__(self):
         check_positive("encoder", self, "layers", "width", "heads")

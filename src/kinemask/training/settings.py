@@ -203,6 +203,12 @@ class Settings:
     linear: dict[str, Any] = field(default_factory=dict)
     finetune: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self):
+        if list(self.encoder.streams) != ["joint"] and self.sampling.stream != "joint":
+            raise ValueError(
+                f"encoder.streams are made of positions, so sampling.stream must be joint, not {self.sampling.stream}"
+            )
+
     @classmethod
     def from_recipe(cls, recipe: str, values: Mapping[str, Any]) -> Settings:
         """Of a recipe, with `data`, `split` and whatever else differs from it, nested or by dotted name.

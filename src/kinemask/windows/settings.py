@@ -13,6 +13,7 @@ TEST_VIEW = ("test_crop", "test_clips")  # what tests see
 OF_ENCODER = ("frames", "stream")  # an encoder's for good: its weights fit no other
 
 Align = Literal["none", "heading", "pair"]
+TokenStream = Literal["joint", "velocity", "bone", "root"]
 
 # kind of corruption (windows.corruption) -> what its level means
 CORRUPTIONS = {
