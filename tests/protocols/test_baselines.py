@@ -18,7 +18,7 @@ from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
 from kinemask.protocols.probe import logistic
-from kinemask.protocols.ridge import PENALTIES, fit_ridge, fit_temperature
+from kinemask.protocols.ridge import PENALTIES, fit_blocks, fit_ridge, fit_temperature
 from kinemask.runs.measures import accuracy
 from kinemask.windows.parts import parts
 
@@ -83,6 +83,31 @@ def test_copies_of_a_clip_are_left_out_together():
     ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=2)
     assert ours.penalty == min(losses, key=lambda penalty: losses[penalty][1])
     assert ours.temperature == pytest.approx(losses[ours.penalty][0], rel=1e-3)
+
+
+def test_blocks_weigh_by_what_they_know():
+    good, y = (torch.from_numpy(v) for v in problem(260, 10))
+    noise = torch.randn(260, 400, generator=torch.Generator().manual_seed(0), dtype=good.dtype)
+    rows, asked = slice(0, 60), slice(60, None)
+    both = fit_blocks([good[rows], noise[rows]], y[rows], 4, [1, 1])
+    assert both.weights[0] > 3 * both.weights[1]
+    alone = fit_ridge(good[rows], y[rows], 4)
+    right = lambda p: (p.argmax(1) == y[asked]).double().mean()
+    assert right(both.probabilities([good[asked], noise[asked]])) > right(alone.probabilities(good[asked])) - 0.02
+    one = fit_blocks([good[rows]], y[rows], 4, [1])
+    torch.testing.assert_close(one.probabilities([good[asked]]), alone.probabilities(good[asked]))
+    first = torch.stack([(y[rows] == label).nonzero()[0, 0] for label in range(4)])  # a clip of each class
+    assert fit_blocks([good[first], noise[first]], y[first], 4, [1, 1]).weights == (1.0, 1.0)
+
+
+def test_two_blocks_know_more_than_one():
+    x, y = (torch.from_numpy(v) for v in problem(1100, 12, seed=1))
+    rows, asked = slice(0, 100), slice(100, None)
+    halves = x[:, ::2], x[:, 1::2]
+    right = lambda p: (p.argmax(1) == y[asked]).double().mean().item()
+    both = fit_blocks([half[rows] for half in halves], y[rows], 4, [1, 1])
+    each = [right(fit_ridge(half[rows], y[rows], 4).probabilities(half[asked])) for half in halves]
+    assert right(both.probabilities([half[asked] for half in halves])) > max(each) + 0.1
 
 
 def test_logistic_is_scikit_learns():

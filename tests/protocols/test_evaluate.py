@@ -16,6 +16,7 @@ from helpers import PLAIN, make_settings
 from kinemask.protocols import evaluate as evaluating
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.protocols.evaluate import evaluate, finished
+from kinemask.protocols.settings import ProbeSettings
 from kinemask.runs.measures import BASELINES, MEASURES
 from kinemask.runs.result import Results, read_results
 from kinemask.runs.run import Run
@@ -365,6 +366,20 @@ def test_a_readout_is_a_setting_of_frozen_protocols(own, tiny):
     assert rich.hash != plain.hash
     assert rich.settings["readout"]["over"] == "parts"
     assert not np.allclose(rich.scores()["scores"], plain.scores()["scores"])
+
+
+@pytest.mark.parametrize("protocol", ["probe", "knn", "retrieval"])
+def test_random_convolutions_stand_beside_the_encoder(own, tiny, protocol):
+    alone, beside = (ask(protocol, own, tiny, beside=value)[0] for value in ("none", "convolutions"))
+    assert alone.hash != beside.hash
+    assert not np.allclose(alone.scores()["scores"], beside.scores()["scores"])
+    other = ask(protocol, own, tiny, beside="convolutions", seed=1)[0]  # other kernels
+    assert not np.allclose(other.scores()["scores"], beside.scores()["scores"])
+
+
+def test_logistic_regression_has_nothing_beside():
+    with pytest.raises(ValueError, match=r"probe\.beside convolutions needs probe\.kind ridge"):
+        ProbeSettings(kind="logistic", beside="convolutions")
 
 
 def test_views_are_further_rows_of_the_probe(own, tiny):

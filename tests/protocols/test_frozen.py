@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
+from kinemask.protocols.features import Features
 from kinemask.protocols.frozen import mean_scored
 from kinemask.protocols.knn import knn
 from kinemask.protocols.linear import LinearHead, linear
@@ -25,6 +26,9 @@ QUICK = {"epochs": 5, "batch_size": 16, "views": 2}
 
 class Given:
     """Features that are given: what a protocol needs, without an encoder. views: (number, N, D)."""
+
+    beside = None
+    neighbours = Features.neighbours
 
     def __init__(self, views, labels, test, test_labels):
         side = lambda labels: SimpleNamespace(labels=labels, tracks=object())

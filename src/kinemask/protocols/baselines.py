@@ -71,8 +71,12 @@ class Baselines:
         if len(self.alignments) > 1:
             found["aligned_coordinates_knn"] = self._neighbour(labelled, self.alignments[-1])
         found["statistics_ridge"] = self._ridge(labelled, "statistics", 0)
-        found["random_convolutions_ridge"] = self._ridge(labelled, "convolutions", seed)
+        found["random_convolutions_ridge"] = self.convolutions(labelled, seed)
         return found
+
+    def convolutions(self, labelled: Part, seed: int) -> Baseline:
+        """Ridge on random convolutions alone, with these labelled clips of the training part."""
+        return self._ridge(labelled, "convolutions", seed)
 
     def _neighbour(self, labelled: Part, align: Align) -> Baseline:
         """One nearest neighbour, by cosine similarity of coordinates."""
@@ -109,7 +113,7 @@ class Baselines:
             return self.alignments[0]
         if len(positions) > MOST_CHOOSING:
             positions = np.sort(np.random.default_rng(0).choice(positions, MOST_CHOOSING, replace=False))
-        held_out = folds(self.train.subset(positions), self.test)
+        held_out = [fold for fold in folds(self.train.subset(positions), self.test) if (~fold).sum() > 1]
         if not held_out:
             return self.alignments[-1]
         labels, right = self.train.labels[positions], dict.fromkeys(self.alignments, 0.0)

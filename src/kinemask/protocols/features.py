@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinemask.draws import Draws, key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
+from kinemask.protocols.baselines import Baseline
 from kinemask.store.opening import Store
 from kinemask.training.loop import autocast
 from kinemask.training.settings import Precision
@@ -21,14 +24,24 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 
 
 class Features:
-    """What a protocol on frozen features needs to know of an encoder and a split."""
+    """What a protocol on frozen features needs to know of an encoder and a split.
+
+    beside: labelled clips and a seed -> the baseline whose features stand beside the encoder's; None for those alone.
+    """
 
     def __init__(
-        self, model: TrainedEncoder, train: Part, test: Part, quiet: bool = True, precision: Precision = "auto"
+        self,
+        model: TrainedEncoder,
+        train: Part,
+        test: Part,
+        quiet: bool = True,
+        precision: Precision = "auto",
+        beside: Callable[[Part, int], Baseline] | None = None,
     ):
         self.model, self.train, self.test = model.eval(), train, test
         self.quiet = quiet
         self.precision: Precision = precision
+        self.beside = beside
         self.device = train.device
         self._views: dict[int, Tensor] = {}
 
@@ -60,6 +73,21 @@ class Features:
         with autocast(self.device, self.precision):
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
+
+    def neighbours(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Training and test features, of unit length, averaged over the test views: (G, D), (N, D).
+
+        With those beside them, so that a cosine similarity is the mean of two. The seed decides only those.
+        """
+        gallery, queries = (
+            torch.stack([F.normalize(x, dim=1) for x in self.test_views(part.tracks)]).mean(0)
+            for part in (self.train, self.test)
+        )
+        if self.beside is None:
+            return gallery, queries
+        other = self.beside(self.train, seed)
+        both = lambda x, y: torch.cat([F.normalize(x, dim=1), F.normalize(y, dim=1)], 1)
+        return both(gallery, other.gallery), both(queries, other.features(other.test.tracks))
 
 
 def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:

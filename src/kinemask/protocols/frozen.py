@@ -22,32 +22,36 @@ from kinemask.runs.result import Curve, Scored
 UNTRAINED_SEEDS = 3
 
 Run = Callable[[Features, int, Any, int], Outcome]  # features, number of classes, settings, seed
-Beside = Callable[[Case, Any, int, Baseline, Outcome], Outcome]  # case, settings, seed, what scored so -> completed
+Complete = Callable[[Case, Any, int, Baseline, Outcome], Outcome]  # case, settings, seed, what scored so -> completed
 
 
 def score(
-    case: Case, settings: Any, seeds: Sequence[int], baselines: bool, *, run: Run, beside: Beside | None = None
+    case: Case, settings: Any, seeds: Sequence[int], baselines: bool, *, run: Run, complete: Complete | None = None
 ) -> Iterator[Done]:
-    """A protocol's outcome for each seed; features are computed once. beside: what else it measures of a baseline."""
+    """A protocol's outcome for each seed; features are computed once. complete: what else it measures of a baseline."""
     assert case.run is not None
     start = time.monotonic()
-    outcomes = _outcomes(case, case.model.encoder, settings, seeds, run)
+    plain = Baselines(case.train, case.test, len(case.store.classes))
+    outcomes = _outcomes(case, case.model.encoder, settings, seeds, run, plain)
     seconds = (time.monotonic() - start) / len(seeds)
-    found = _baselines(case, settings, seeds, run, beside) if baselines else [{}] * len(seeds)
+    found = _baselines(case, settings, seeds, run, complete, plain) if baselines else [{}] * len(seeds)
     for outcome, scored in zip(outcomes, found, strict=True):
         yield Done(outcome=outcome, seconds=seconds, baselines=scored, folder=case.run.path, labels=outcome.labels)
 
 
-def _outcomes(case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run) -> list[Outcome]:
-    """For each seed, on features of an encoder, read out as the settings say."""
+def _outcomes(
+    case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run, plain: Baselines
+) -> list[Outcome]:
+    """For each seed, on features of an encoder, read out as the settings say, and what stands beside them."""
     readout = make_readout(settings.readout, encoder)
     model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
-    features = Features(model, case.train, case.test, quiet=case.quiet)
+    beside = plain.convolutions if getattr(settings, "beside", "none") == "convolutions" else None
+    features = Features(model, case.train, case.test, quiet=case.quiet, beside=beside)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 
 
 def _baselines(
-    case: Case, settings: Any, seeds: Sequence[int], run: Run, beside: Beside | None
+    case: Case, settings: Any, seeds: Sequence[int], run: Run, complete: Complete | None, plain: Baselines
 ) -> list[dict[str, Scored]]:
     """Per seed: the same protocol on untrained encoders (mean of three), and the baselines without an encoder."""
     model, untrained = case.model, []
@@ -55,14 +59,14 @@ def _baselines(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(number, "weights"))
             fresh = model.encoder.fresh(model.layout, model.sampling.frames)
-        untrained.append(_outcomes(case, fresh.to(case.world.device), settings, seeds, run))
-    plain, out = Baselines(case.train, case.test, len(case.store.classes)), []
+        untrained.append(_outcomes(case, fresh.to(case.world.device), settings, seeds, run, plain))
+    out = []
     for i, seed in enumerate(seeds):
         scored = {"untrained_encoder": mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])}
         for name, baseline in plain.fit(case.train, seed).items():
             outcome = Outcome(baseline.scores(baseline.test.tracks).cpu())
-            if beside is not None:
-                outcome = beside(case, settings, seed, baseline, outcome)
+            if complete is not None:
+                outcome = complete(case, settings, seed, baseline, outcome)
             scored[name] = case.baseline(outcome, baseline.align)
         out.append(scored)
     return out

@@ -7,13 +7,13 @@ from functools import partial
 from kinemask.protocols import frozen
 from kinemask.protocols.case import Outcome
 from kinemask.protocols.features import Features
-from kinemask.protocols.neighbours import pooled, vote
+from kinemask.protocols.neighbours import vote
 from kinemask.protocols.settings import KNNSettings
 
 
 def knn(features: Features, classes: int, settings: KNNSettings, seed: int) -> Outcome:
-    """Votes of the nearest training clips; features are averaged over test views. The seed changes nothing here."""
-    gallery, queries = pooled(features)
+    """Votes of the nearest training clips; features are averaged over test views."""
+    gallery, queries = features.neighbours(seed)
     return Outcome(vote(gallery, features.train.labels, queries, classes, settings.neighbours).cpu())
 
 

@@ -1,21 +1,10 @@
-"""Nearest neighbours by cosine similarity, of features and of raw coordinates."""
+"""Nearest neighbours by cosine similarity."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from kinemask.protocols.features import Features
-
-
-def pooled(features: Features) -> tuple[Tensor, Tensor]:
-    """Training and test features, of unit length, averaged over the test views: (G, D), (N, D)."""
-    gallery, queries = (
-        torch.stack([F.normalize(x, dim=1) for x in features.test_views(part.tracks)]).mean(0)
-        for part in (features.train, features.test)
-    )
-    return gallery, queries
 
 
 def vote(gallery: Tensor, labels: Tensor, queries: Tensor, classes: int, neighbours: int) -> Tensor:

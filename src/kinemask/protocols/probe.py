@@ -15,7 +15,7 @@ from kinemask.protocols.case import Case, Outcome
 from kinemask.protocols.features import Features
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
-from kinemask.protocols.ridge import fit_ridge
+from kinemask.protocols.ridge import fit_blocks
 from kinemask.protocols.settings import ProbeSettings
 from kinemask.runs.measures import accuracy
 from kinemask.runs.result import Curve
@@ -35,7 +35,13 @@ def probe(features: Features, classes: int, settings: ProbeSettings, seed: int) 
     def scores(positions: np.ndarray) -> Tensor:
         labels, own = train.labels[positions], x[:, positions]
         if settings.kind == "ridge":
-            return fit_ridge(own.flatten(0, 1), labels, classes, copies=len(own)).probabilities(queries).cpu()
+            blocks, asked, copies = [own.flatten(0, 1)], [queries], [len(own)]
+            if features.beside is not None:
+                other = features.beside(train.subset(positions), seed)
+                blocks.append(other.gallery)
+                asked.append(other.features(other.test.tracks))
+                copies.append(1)
+            return fit_blocks(blocks, labels, classes, copies).probabilities(asked).cpu()
         return logistic(own.cpu(), labels.cpu(), classes, queries.cpu(), folds(train.subset(positions), test))
 
     found, truth = scores(everything), test.labels.cpu()
@@ -108,4 +114,4 @@ def logistic(x: Tensor, labels: Tensor, classes: int, queries: Tensor, held_out:
     return torch.from_numpy(predict(np.ones(len(rows), bool), asked, best)).float()
 
 
-score = partial(frozen.score, run=probe, beside=with_few_labels)
+score = partial(frozen.score, run=probe, complete=with_few_labels)

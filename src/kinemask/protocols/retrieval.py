@@ -12,17 +12,17 @@ from kinemask.protocols import frozen
 from kinemask.protocols.baselines import Baseline
 from kinemask.protocols.case import Case, Outcome
 from kinemask.protocols.features import Features
-from kinemask.protocols.neighbours import pooled, vote
+from kinemask.protocols.neighbours import vote
 from kinemask.protocols.settings import RetrievalSettings
 from kinemask.runs.measures import Measured, average_precisions, interval
 
 
 def retrieval(features: Features, classes: int, settings: RetrievalSettings, seed: int) -> Outcome:
-    """Accuracy is precision at 1, beside the mean average precision. The seed changes nothing here.
+    """Accuracy is precision at 1, beside the mean average precision.
 
     Features are averaged over test views.
     """
-    gallery, queries = pooled(features)
+    gallery, queries = features.neighbours(seed)
     scores = vote(gallery, features.train.labels, queries, classes, 1).cpu()
     labels, truth = features.train.labels, features.test.labels
     return Outcome(scores, measures=mean_average_precision(gallery, labels, queries, truth))
@@ -43,4 +43,4 @@ def mean_average_precision(gallery: Tensor, labels: Tensor, queries: Tensor, tru
     return {"mean_average_precision": Measured(value=float(found.mean()), interval=interval(found))}
 
 
-score = partial(frozen.score, run=retrieval, beside=ranked)
+score = partial(frozen.score, run=retrieval, complete=ranked)

@@ -1,4 +1,4 @@
-"""Ridge classification in closed form, its penalty chosen by leave-one-out."""
+"""Ridge classification in closed form, its penalty chosen by leave-one-out; and several, one a block of features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,13 +14,15 @@ from torch import Tensor
 # in multiples of D, the squared length of a standardised clip. No larger ones: they would shrink what a few labels say
 # to nothing, where leaving one out can tell little
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-10, 0))
+_PULL = 0.01  # of a block's weight towards 1, in log loss
 
 
 @dataclass(frozen=True)
 class Ridge:
     """A fitted classifier: mean and scale (D,) of the features, weights (D, classes), intercept (classes,).
 
-    temperature: the softmax of decision values divided by it has the least log loss on clips left out.
+    temperature: the softmax of decision values divided by it has the least log loss on clips left out. left_out (N,
+    classes): decision values of the N training clips, each by the others.
     """
 
     mean: Tensor
@@ -28,6 +31,7 @@ class Ridge:
     intercept: Tensor
     penalty: float
     temperature: float
+    left_out: Tensor
 
     def scores(self, x: Tensor) -> Tensor:
         """Decision values of features (N, D), near 1 for a class that is it and near −1 for one that is not."""
@@ -60,7 +64,7 @@ def fit_ridge(
     projected = basis.T @ (target - intercept)
     blocks = basis.view(copies, clips, -1).transpose(0, 1)  # (N, copies, r)
     identity = torch.eye(copies, dtype=z.dtype, device=z.device)
-    best: tuple[float, float, float] | None = None  # log loss, penalty, temperature
+    best: tuple[float, float, float, Tensor] | None = None  # log loss, penalty, temperature, what was left out
     for penalty in (multiple * x.shape[1] for multiple in penalties):
         shrink = power / (power + penalty)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
@@ -69,11 +73,41 @@ def fit_ridge(
         left_out = target[:clips] - error[:, 0]
         temperature, loss = fit_temperature(left_out, labels)
         if best is None or loss < best[0]:
-            best = loss, penalty, temperature
+            best = loss, penalty, temperature, left_out
     assert best is not None
-    _, penalty, temperature = best
+    _, penalty, temperature, left_out = best
     weights = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, weights, intercept, penalty, temperature)
+    return Ridge(mean, scale, weights, intercept, penalty, temperature, left_out)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A ridge for each block of features, and how much its log probabilities weigh in the sum."""
+
+    ridges: tuple[Ridge, ...]
+    weights: tuple[float, ...]
+
+    def probabilities(self, blocks: Sequence[Tensor]) -> Tensor:
+        """Probabilities of the classes for blocks of features, (N, D) each: (N, classes)."""
+        logits = [ridge.scores(x) / ridge.temperature for ridge, x in zip(self.ridges, blocks, strict=True)]
+        return torch.stack([weight * each for weight, each in zip(self.weights, logits, strict=True)]).sum(0).softmax(1)
+
+
+def fit_blocks(blocks: Sequence[Tensor], labels: Tensor, classes: int, copies: Sequence[int]) -> Blocks:
+    """Ridge on each block (copies·N, D) by itself, weighed so that clips left out have the least log loss.
+
+    So a block has a say by what it knows, not by its width. Where a class has a single clip, leaving that out tells
+    nothing of it, and all blocks weigh the same.
+    """
+    from scipy.optimize import minimize
+
+    ridges = tuple(fit_ridge(x, labels, classes, copies=n) for x, n in zip(blocks, copies, strict=True))
+    weights = np.ones(len(ridges))
+    if len(ridges) > 1 and int(torch.bincount(labels)[labels.unique()].min()) > 1:
+        logits, truth = torch.stack([ridge.left_out / ridge.temperature for ridge in ridges], -1).cpu(), labels.cpu()
+        loss = lambda w: F.cross_entropy(logits @ torch.from_numpy(w), truth).item() + _PULL * ((w - 1) ** 2).sum()
+        weights = minimize(loss, weights, method="L-BFGS-B", bounds=[(0.0, None)] * len(ridges)).x
+    return Blocks(ridges, tuple(weights.tolist()))
 
 
 def fit_temperature(scores: Tensor, labels: Tensor) -> tuple[float, float]:

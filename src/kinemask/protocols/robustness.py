@@ -60,4 +60,4 @@ def curves(
     return out
 
 
-score = partial(frozen.score, run=robustness, beside=worsened)
+score = partial(frozen.score, run=robustness, complete=worsened)

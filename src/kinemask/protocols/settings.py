@@ -11,6 +11,8 @@ from kinemask.skeleton import PARTS
 from kinemask.training.settings import FinetuneSettings, LinearSettings
 from kinemask.windows.settings import CORRUPTIONS
 
+Beside = Literal["none", "convolutions"]
+
 
 @dataclass(kw_only=True)
 class KNNSettings:
@@ -19,10 +21,12 @@ class KNNSettings:
     Args:
         neighbours: training clips that vote; a tie goes to the more similar ones
         readout: what a clip's features are
+        beside: features that stand beside the encoder's: random convolutions of the clip (of as much weight), or none
     """
 
     neighbours: int = 1
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
+    beside: Beside = "none"
 
     def __post_init__(self):
         if self.neighbours < 1:
@@ -38,18 +42,23 @@ class ProbeSettings:
         views: augmented views of each training clip that are further rows for the probe
         per_class: labels of each class; a point of a curve for each number, at draws that the seed decides
         readout: what a clip's features are
+        beside: features that stand beside the encoder's: random convolutions of the clip, or none. Each kind has a
+            ridge of its own, and what clips left out say of it decides its weight
     """
 
     kind: Literal["ridge", "logistic"] = "ridge"
     views: int = 0
     per_class: list[int] = field(default_factory=list)
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
+    beside: Beside = "none"
 
     def __post_init__(self):
         check_not_negative("probe", self, "views")
         if any(count < 1 for count in self.per_class):
             raise ValueError(f"probe.per_class must be at least 1, not {self.per_class}")
         self.per_class = sorted(set(self.per_class))
+        if self.beside != "none" and self.kind != "ridge":
+            raise ValueError(f"probe.beside {self.beside} needs probe.kind ridge, which weighs kinds of features")
 
 
 @dataclass(kw_only=True)
@@ -58,9 +67,11 @@ class RetrievalSettings:
 
     Args:
         readout: what a clip's features are
+        beside: features that stand beside the encoder's: random convolutions of the clip (of as much weight), or none
     """
 
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
+    beside: Beside = "none"
 
 
 @dataclass(kw_only=True)
