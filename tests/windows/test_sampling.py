@@ -506,6 +506,16 @@ def test_draws_of_parts_are_parts_of_the_whole():
     assert len({key("x", 1), key("x", 2), key("y", 1)}) == 3
 
 
+def test_named_draws_are_of_the_same_rows_and_leave_the_others():
+    one, other = Draws(5, 12), Draws(5, 12)
+    named = one.named("a", 1).uniform(3)
+    assert torch.equal(one.uniform(3), other.uniform(3))
+    assert torch.equal(other.named("a", 1).uniform(3), named)  # whenever they are drawn
+    assert torch.equal(Draws(5, 12, slice(4, 9)).named("a", 1).uniform(3), named[4:9])
+    assert not torch.equal(one.named("a", 2).uniform(3), named)
+    assert not torch.equal(Draws(6, 12).named("a", 1).uniform(3), named)
+
+
 def test_gumbel_noise_is_gumbel_and_finite():
     noise = Draws(0, 1000).gumbel(200)
     assert noise.isfinite().all()

@@ -41,8 +41,8 @@ class Anatomy:
                 chain[joint, v] = 1
                 v = parents[v]
                 rank[joint, v] = depth(v, parents) + 2
-        tensors = (torch.tensor(values, device=device) for values in (parents, mirrored, bone))
-        return cls(layout.root, *tensors, chain.to(device), rank.to(device))
+        table = lambda values: torch.tensor(values, device=device)
+        return cls(layout.root, table(parents), table(mirrored), table(bone), chain.to(device), rank.to(device))
 
 
 def mirror(x: Tensor, valid: Tensor, chosen: Tensor, axis: Tensor, anatomy: Anatomy) -> tuple[Tensor, Tensor]:
@@ -59,8 +59,8 @@ def mirror(x: Tensor, valid: Tensor, chosen: Tensor, axis: Tensor, anatomy: Anat
 def scale_limbs(x: Tensor, valid: Tensor, factor: Tensor, anatomy: Anatomy) -> Tensor:
     """Each bone's length times its factor (B, V), by forward kinematics from the root: (B, T, V, C).
 
-    The root stays, bones keep their directions, and joints follow their parents. A joint without a valid frame (B, T, V)
-    is passed over: it stays, and the bone to the next joint starts at the nearest ancestor that is seen.
+    The root stays, bones keep their directions, and joints follow their parents. A joint without a valid frame is
+    passed over: it stays, and the bone to the next joint starts at the nearest ancestor that is seen. valid (B, T, V).
     """
     seen = valid.any(1)
     upper = (anatomy.rank * seen.unsqueeze(1)).argmax(-1)  # (B, V): itself where no ancestor is seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -22,7 +23,8 @@ def random_spans(u: Tensor, share: float, frames: int) -> Tensor:
     V = u.shape[1]
     most = min(max(round(share * V), 1), V - 1)
     joints = u.argsort(1).argsort(1) < (number * (most + 1)).floor()
-    length = ((_SHORTEST_SPAN + (1 - _SHORTEST_SPAN) * length) * frames).ceil()
+    shortest = math.ceil(_SHORTEST_SPAN * frames)
+    length = shortest + (length * (frames - shortest + 1)).floor()
     start = (start * (frames - length + 1)).floor()
     t = torch.arange(frames, device=u.device)
     return ((t >= start) & (t < start + length)).unsqueeze(2) & joints.unsqueeze(1)

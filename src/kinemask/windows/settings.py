@@ -42,8 +42,8 @@ class SamplingSettings:
             turns a body any way about the vertical
         shear: largest off-diagonal entry of a random shear matrix
         noise: standard deviation of noise added to every coordinate, in the units after scaling
-        limbs: largest relative change of a bone's length, each body's own and the same left and right: 0.15 is 0.85 to
-            1.15; bones keep their directions
+        limbs: largest relative change of bone lengths, each body's own, the same left and right: 0.15 is 0.85 to 1.15;
+            bones keep their directions
         mirror: chance that a clip is mirrored at x = 0 (pairs laid along x by align: at z = 0), left and right joints
             changing places; leave it at 0 where classes have a side
         stretch: largest relative change of a clip's size along each axis
