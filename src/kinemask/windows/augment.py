@@ -25,7 +25,7 @@ def augment(
     In this order: limbs, mirror, rotation, stretch, shear, noise, hidden joints, dropped axis; so the mirror stands
     upright before the rotation, and what is hidden is filled from noisy neighbours. Rows with the same clip_index (B,),
     which ascends, share all but limbs, noise and hidden joints: those are each body's own. mirror_axis (B,): the axis
-    that a mirror turns round, the same for a clip's bodies.
+    whose sign a mirror changes, the same for a clip's bodies.
     """
     s, (_, T, V, C) = settings, x.shape
     body = torch.arange(len(clip_index), device=clip_index.device) - torch.searchsorted(clip_index, clip_index)
