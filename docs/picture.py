@@ -9,7 +9,7 @@ joints and masks and a small network. FOLDER keeps the recordings and runs; what
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -90,9 +90,7 @@ def look(name: str, store: Store, run: Path) -> Shown:
     world = World(0, 1, torch.device("cpu"))
     run_job(job := Pretraining(settings, world), run, world, quiet=False)
     clip = np.flatnonzero(store.labels == store.classes.index(ACTION))[:1]
-    entire = {"crop": (1.0, 1.0)} if settings.sampling.window == "crop" else {}
-    whole = replace(settings.sampling, rotation=0.0, shear=0.0, noise=0.0, **entire)
-    sampler, encoder = Sampler(Tracks(store, clip), whole), cast(Any, job.task.eval()).encoder
+    sampler, encoder = Sampler(Tracks(store, clip), settings.sampling.unaugmented()), cast(Any, job.task.eval()).encoder
     poses, grids = [], []
     for part in range(DRAWS // AT_ONCE):
         batch = sampler.sample(torch.zeros(AT_ONCE, dtype=torch.long), Draws(part, AT_ONCE))

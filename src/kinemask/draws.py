@@ -22,8 +22,12 @@ class Draws:
     """
 
     def __init__(self, seed: int, size: int, rows: slice | None = None, device: torch.device | str = "cpu"):
-        self.size, self.rows, self.device = size, rows or slice(0, size), torch.device(device)
+        self.seed, self.size, self.rows, self.device = seed, size, rows or slice(0, size), torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def named(self, *parts: object) -> Draws:
+        """Draws for the same rows under a name: whether and when they are drawn changes no other draw."""
+        return Draws(key(self.seed, *parts), self.size, self.rows, self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform in [0, 1): (rows, *shape)."""

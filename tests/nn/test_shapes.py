@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from types import FunctionType, ModuleType
 from typing import Any
@@ -18,12 +19,14 @@ from kinemask import poincare
 from kinemask.draws import Draws
 from kinemask.nn import decoder, encoder, graph, readouts, transformer
 from kinemask.pretext import NAMES, contrast, masks, method, targets
-from kinemask.windows import augment, resample, streams
+from kinemask.windows import anatomy, augment, occlusion, resample, streams
+from kinemask.windows.sampler import Sampler
 from tasks import FRAMES, LAYOUTS, SMALL, again, make, make_batch, training_set
 
 Grid = Float[Tensor, "B P V"]
 Tokens = Float[Tensor, "B L D"]
 Clip = Float[Tensor, "B T V C"]
+Valid = Bool[Tensor, "B T V"]
 Ball = Float[Tensor, "*N D"]
 Loss = Float[Tensor, ""]
 Points = Float[Tensor, "B M W"]
@@ -41,16 +44,31 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
         "seen": Bool[Tensor, "rows V"],
         **dict.fromkeys(("start", "n"), Int[Tensor, "B"]),
         "position": Float[Tensor, "B T"],
-        "return": tuple[Clip, Bool[Tensor, "B T V"]],
+        "return": tuple[Clip, Valid],
     },
-    (augment, "augment"): {"x": Clip, "clip_index": Int[Tensor, "B"], "return": Clip},
+    (augment, "augment"): {
+        **dict.fromkeys(("clip_index", "mirror_axis"), Int[Tensor, "B"]),
+        "x": Clip,
+        "valid": Valid,
+        "return": tuple[Clip, Valid],
+    },
+    (anatomy, "mirror"): {
+        "x": Clip,
+        "valid": Valid,
+        "chosen": Bool[Tensor, "B"],
+        "axis": Int[Tensor, "B"],
+        "return": tuple[Clip, Valid],
+    },
+    (anatomy, "scale_limbs"): {"x": Clip, "valid": Valid, "factor": Float[Tensor, "B V"], "return": Clip},
+    (occlusion, "random_spans"): {"u": Float[Tensor, "B W"], "return": Valid},
+    (occlusion, "hide"): {"x": Clip, **dict.fromkeys(("valid", "hidden"), Valid), "return": tuple[Clip, Valid]},
     (augment, "rotation_matrix"): {"angles": Float[Tensor, "N 3"], "return": Float[Tensor, "N C C"]},
     (streams, "difference"): {"x": Float[Tensor, "B T *rest"], "return": Float[Tensor, "B T *rest"]},
     (streams, "to_stream"): {
         "x": Clip,
-        "valid": Bool[Tensor, "B T V"],
+        "valid": Valid,
         "parents": Int[Tensor, "V"],
-        "return": tuple[Clip, Bool[Tensor, "B T V"]],
+        "return": tuple[Clip, Valid],
     },
     (streams, "fuse"): {"x": Clip, "parents": Int[Tensor, "V"], "return": Float[Tensor, "B T V W"]},
     (readouts, "mean_of_tokens"): {
@@ -61,7 +79,7 @@ SHAPES: dict[tuple[Any, str], dict[str, Any]] = {
     (readouts, "pyramid"): {"x": Float[Tensor, "B P G D"], "return": Float[Tensor, "B F"]},
     (encoder, "segment"): {"x": Shaped[Tensor, "B T V C"], "return": Shaped[Tensor, "B P V W"]},
     (encoder.Encoder, "embed"): {"x": Clip, "return": Float[Tensor, "B P J D"]},
-    (encoder.Encoder, "validity"): {"valid": Bool[Tensor, "B T V"], "return": Bool[Tensor, "B L"]},
+    (encoder.Encoder, "validity"): {"valid": Valid, "return": Bool[Tensor, "B L"]},
     (encoder.Embedding, "tokenize"): {"x": Clip, "joints": Int[Tensor, "J"], "return": Float[Tensor, "B P J D"]},
     (transformer.TransformerEncoder, "project"): {"embedded": Ball, "return": Ball},
     (transformer.TransformerEncoder, "encode"): {"tokens": Tokens, "return": Tokens},
@@ -147,7 +165,9 @@ def called(monkeypatch):
 
 def test_shapes_are_as_documented(called):
     for of in LAYOUTS:
-        drawn = training_set(of, FRAMES).sample(torch.arange(3), Draws(0, 3))
+        usual = training_set(of, FRAMES)
+        settings = replace(usual.settings, limbs=0.1, mirror=0.5, drop_joints=0.5)
+        drawn = Sampler(usual.tracks, settings).sample(torch.arange(3), Draws(0, 3))
         assert drawn.x.shape[:2] == (3, FRAMES)
         for name in NAMES:
             task = make(name, of)

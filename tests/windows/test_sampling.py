@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from kinemask.draws import Draws, key
 from kinemask.skeleton import layout
+from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
 from kinemask.windows.fill import fill
 from kinemask.windows.resample import interpolate, linear_positions
@@ -243,13 +244,18 @@ def test_shear_is_linear_with_unit_diagonal():
     assert (off.std(0) - 0.4 / math.sqrt(3)).abs().max() < 0.04
 
 
+def augmented(x, clip_index, **changes):
+    valid, axis = torch.ones(x.shape[:3], dtype=torch.bool), torch.zeros(len(x), dtype=torch.long)
+    return augment(x, valid, Draws(0, 2), clip_index, replace(PLAIN, **changes), Anatomy.of(SBU), axis)[0]
+
+
 def test_bodies_of_a_clip_share_rotation_and_shear_but_not_noise():
     x, clip_index = torch.randn(1, 12, 15, 3).expand(3, -1, -1, -1), torch.tensor([0, 0, 1])
-    turned = augment(x, Draws(0, 2), clip_index, replace(PLAIN, rotation=0.5, shear=0.5))
+    turned = augmented(x, clip_index, rotation=0.5, shear=0.5)
     assert torch.equal(turned[0], turned[1])
     assert not torch.allclose(turned[0], turned[2])
-    noise = augment(x, Draws(0, 2), clip_index, replace(PLAIN, noise=0.1)) - x
-    alone = augment(x[::2], Draws(0, 2), torch.arange(2), replace(PLAIN, noise=0.1)) - x[::2]
+    noise = augmented(x, clip_index, noise=0.1) - x
+    alone = augmented(x[::2], torch.arange(2), noise=0.1) - x[::2]
     assert torch.equal(noise[::2], alone)  # first bodies do not depend on there being second ones
     assert abs(torch.corrcoef(noise[:2].flatten(1))[0, 1]) < 0.1
 
@@ -500,6 +506,16 @@ def test_draws_of_parts_are_parts_of_the_whole():
     assert len({key("x", 1), key("x", 2), key("y", 1)}) == 3
 
 
+def test_named_draws_are_of_the_same_rows_and_leave_the_others():
+    one, other = Draws(5, 12), Draws(5, 12)
+    named = one.named("a", 1).uniform(3)
+    assert torch.equal(one.uniform(3), other.uniform(3))
+    assert torch.equal(other.named("a", 1).uniform(3), named)  # whenever they are drawn
+    assert torch.equal(Draws(5, 12, slice(4, 9)).named("a", 1).uniform(3), named[4:9])
+    assert not torch.equal(one.named("a", 2).uniform(3), named)
+    assert not torch.equal(Draws(6, 12).named("a", 1).uniform(3), named)
+
+
 def test_gumbel_noise_is_gumbel_and_finite():
     noise = Draws(0, 1000).gumbel(200)
     assert noise.isfinite().all()
@@ -533,6 +549,11 @@ OTHER = {
     "rotation": 0.1,
     "shear": 0.1,
     "noise": 0.1,
+    "limbs": 0.3,
+    "mirror": 1.0,
+    "stretch": 0.3,
+    "drop_joints": 0.9,
+    "drop_axis": 1.0,
     "stream": "bone",
     "missing": "zero",
     "scale": "torso",
@@ -575,6 +596,12 @@ def test_every_option_changes_something(name):
         {"frames": 0},
         {"min_crop_frames": 0},
         {"test_clips": 0},
+        {"limbs": 1.0},
+        {"stretch": -0.1},
+        {"stretch": float("nan")},
+        {"mirror": 1.5},
+        {"drop_joints": -0.1},
+        {"drop_axis": float("nan")},
     ],
     ids=str,
 )

@@ -127,7 +127,7 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
     positions, true and predicted are 16-bit numbers in base64, in units of `unit` and, where a body has them, of
     `arrow`; state has a digit per (segment, joint), seen per (frame, joint) where some are missing.
     """
-    whole = replace(settings.sampling, rotation=0.0, shear=0.0, noise=0.0, crop=(1.0, 1.0))
+    whole = settings.sampling.unaugmented()
     tracks = Tracks(store, clips, "cpu", whole.missing)
     track, clip_index = tracks.of_clips(torch.arange(len(clips)))
     draws = lambda: Draws(key("report"), len(clips))

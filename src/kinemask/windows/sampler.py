@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kinemask.draws import Draws, key
 from kinemask.windows.align import turns
+from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
 from kinemask.windows.resample import fixed_crop, interpolate, random_crop, uniform_positions
 from kinemask.windows.settings import SamplingSettings
@@ -30,11 +31,19 @@ class Batch:
 
 
 class Sampler:
-    """Samples windows of body tracks. Augmented where draws are given; the test view otherwise."""
+    """Samples windows of body tracks. Augmented where draws are given; the test view otherwise.
+
+    Raises ValueError for sampling.align in 2D, and for sampling.mirror where the layout has no mirrored pairs.
+    """
 
     def __init__(self, tracks: Tracks, settings: SamplingSettings):
         self.tracks, self.settings = tracks, settings
-        self.parents = torch.tensor(tracks.layout.parents, device=tracks.device)
+        if settings.mirror and not tracks.layout.pairs:
+            raise ValueError(f"sampling.mirror swaps left and right; layout {tracks.layout.name} has no mirrored pairs")
+        self.anatomy = Anatomy.of(tracks.layout, tracks.device)
+        # what is laid along x stays there in a mirror: a body's left-to-right axis at x = 0, a pair's line at z = 0
+        paired = torch.bincount(tracks.clip)[tracks.clip] > 1 if settings.align == "pair" else tracks.clip < 0
+        self._mirror_axis = 2 * paired.long()
         self._last_test_draws: tuple[int, Tensor] | None = None
         self._turn: Tensor | None = None
         if settings.align != "none":
@@ -51,8 +60,8 @@ class Sampler:
         else:
             position = uniform_positions(n, draws.uniform(2 * s.frames)[clip_index])
         x, valid = self._at(track, position)
-        x = augment(x, draws, clip_index, s)
-        return Batch(*to_stream(x, valid, s.stream, self.parents), draws)
+        x, valid = augment(x, valid, draws, clip_index, s, self.anatomy, self._mirror_axis[track])
+        return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws)
 
     def test_view(self, track: Tensor, clip: int = 0) -> Tensor:
         """The test window number `clip` of `test_clips`, without augmentation: (B, T, V, C)."""
@@ -62,7 +71,7 @@ class Sampler:
         else:
             position = uniform_positions(n, self._test_draws(clip)[track])
         x, valid = self._at(track, position)
-        return to_stream(x, valid, s.stream, self.parents)[0]
+        return to_stream(x, valid, s.stream, self.anatomy.parents)[0]
 
     def _at(self, track: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Tracks (B,) resampled at positions (B, T), scaled and turned: x (B, T, V, C), valid (B, T, V)."""

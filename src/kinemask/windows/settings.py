@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from kinemask.checks import check_not_negative, check_positive, warn_unused
+from kinemask.checks import check_not_negative, check_positive, check_share, warn_unused
 
 # Settings of SamplingSettings by what they touch. The others (window, missing, scale, align) touch training and tests.
-AUGMENTATION = ("crop", "min_crop_frames", "rotation", "shear", "noise")  # what training draws
+_CHANGES = ("rotation", "shear", "noise", "limbs", "mirror", "stretch", "drop_joints", "drop_axis")
+AUGMENTATION = ("crop", "min_crop_frames", *_CHANGES)  # what training draws
 TEST_VIEW = ("test_crop", "test_clips")  # what tests see
 OF_ENCODER = ("frames", "stream")  # an encoder's for good: its weights fit no other
 
@@ -38,9 +39,17 @@ class SamplingSettings:
             text says 0.9
         test_clips: clips sampled per test clip; their scores are averaged
         min_crop_frames: a crop is no shorter than this many frames, or than the clip
-        rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last
+        rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last. [0, 3.1416, 0]
+            turns a body any way about the vertical
         shear: largest off-diagonal entry of a random shear matrix
         noise: standard deviation of noise added to every coordinate, in the units after scaling
+        limbs: largest relative change of bone lengths, each body's own, the same left and right: 0.15 is 0.85 to 1.15;
+            bones keep their directions
+        mirror: chance that a clip is mirrored at x = 0 (pairs laid along x by align: at z = 0), left and right joints
+            changing places; leave it at 0 where classes have a side
+        stretch: largest relative change of a clip's size along each axis
+        drop_joints: largest share of a body's joints that is hidden, over a quarter of the window to all of it
+        drop_axis: chance that one coordinate of a clip is 0 throughout
         stream: joint positions, motion (difference to the next frame) or bone (difference to the parent)
         missing: fill is linear in time (a joint never seen takes the root's place); zero as the published codes
         scale: torso divides by the track's median torso length
@@ -57,6 +66,11 @@ class SamplingSettings:
     rotation: float | tuple[float, float, float] = 0.3
     shear: float = 0.0
     noise: float = 0.0
+    limbs: float = 0.0
+    mirror: float = 0.0
+    stretch: float = 0.0
+    drop_joints: float = 0.0
+    drop_axis: float = 0.0
     stream: Literal["joint", "motion", "bone"] = "joint"
     missing: Literal["fill", "zero"] = "fill"
     scale: Literal["none", "torso"] = "none"
@@ -74,10 +88,19 @@ class SamplingSettings:
             raise ValueError(f"sampling.test_crop must be in (0, 1], not {self.test_crop}")
         check_positive("sampling", self, "frames", "min_crop_frames", "test_clips")
         check_not_negative("sampling", self, "shear", "noise")
+        check_share("sampling", self, "mirror", "drop_joints", "drop_axis")
+        for name in ("limbs", "stretch"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"sampling.{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if not all(0 <= angle < float("inf") for angle in self.angles):
             raise ValueError(f"sampling.rotation must be angles in radians from 0 up, not {self.rotation}")
         if self.window == "uniform":
             warn_unused("sampling", self, "with window uniform", "crop", "test_crop", "min_crop_frames")
+
+    def unaugmented(self) -> SamplingSettings:
+        """The same without what training draws: of crops the whole clip (window uniform still draws its frames)."""
+        whole = {"crop": (1.0, 1.0)} if self.window == "crop" else {}
+        return replace(self, **dict.fromkeys(_CHANGES, 0.0), **whole)
 
     @property
     def angles(self) -> tuple[float, float, float]:
