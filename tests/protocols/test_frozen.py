@@ -16,7 +16,8 @@ from kinemask.protocols.frozen import mean_scored
 from kinemask.protocols.knn import knn
 from kinemask.protocols.linear import LinearHead, linear
 from kinemask.protocols.neighbours import vote
-from kinemask.protocols.settings import KNNSettings
+from kinemask.protocols.retrieval import retrieval
+from kinemask.protocols.settings import KNNSettings, RetrievalSettings
 from kinemask.runs.measures import Measured, accuracy
 from kinemask.runs.result import Curve, Scored
 from kinemask.training.settings import LinearSettings
@@ -92,6 +93,22 @@ def test_knn_on_given_features():
     assert knn(given, 3, KNNSettings(), 0).best_epoch is None
     with pytest.raises(ValueError, match="neighbours"):
         KNNSettings(neighbours=0)
+
+
+@pytest.mark.parametrize("run, settings", [(knn, KNNSettings()), (retrieval, RetrievalSettings())])
+def test_similarity_is_the_mean_of_both_kinds_of_features(run, settings):
+    x, labels = separable()
+    noise = torch.randn(90, 30, generator=torch.Generator().manual_seed(0))
+    given = Given([noise], labels, [noise.flip(0)], labels)
+    assert accuracy(run(given, 3, settings, 0).scores, labels) < 60
+    other = SimpleNamespace(gallery=x, features=lambda tracks: 100 * x, test=SimpleNamespace(tracks=None))
+    asked = []
+    given.beside = lambda labelled, seed: asked.append((labelled, seed)) or other
+    gallery, queries = given.neighbours(0)
+    cosine = lambda a, b: F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    torch.testing.assert_close(cosine(queries, gallery), (cosine(noise.flip(0), noise) + cosine(x, x)) / 2)
+    assert accuracy(run(given, 3, settings, 7).scores, labels) > 90
+    assert asked[-1] == (given.train, 7)
 
 
 # linear
