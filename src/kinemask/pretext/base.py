@@ -21,9 +21,10 @@ class Pretext(nn.Module):
     """A pretext task: `forward(batch)` returns {"loss": …} and named parts for the log."""
 
     def prepare(self, sampler: Sampler) -> None:
-        """Called once before a run's first step, for statistics of the training set that are kept in buffers.
+        """Called before a run's first step, and before it goes on, for statistics of the training set.
 
-        Every process calls it with the whole training set and must come to the same result.
+        They are kept in buffers; what a checkpoint has of them then replaces what was found. Every process calls it
+        with the whole training set and must come to the same result.
         """
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -93,6 +93,13 @@ _OWN = (
         architecture="graph",
         decoder_settings=GraphDecoderSettings,
     ),
+    Method(
+        name="mosaic",
+        title="masks joints over tubes of time, predicts random convolutions of the whole clip and its parts",
+        paper="kinemask's own",
+        settings=settings.MosaicSettings,
+        task="kinemask.pretext.mosaic:Mosaic",
+    ),
 )
 NAMES = tuple(one.name for one in _OWN)
 _METHODS = {one.name: one for one in _OWN}

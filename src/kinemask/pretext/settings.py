@@ -229,3 +229,43 @@ class SkeletonMAESettings:
             warn_unused("pretext", self, "where masked_joints are drawn", *unused)
         elif self.random_parts:
             warn_unused("pretext", self, "where random_parts are drawn", "parts")
+
+
+@dataclass(kw_only=True)
+class MosaicSettings:
+    """Random convolutions of the clean clip as the target.
+
+    Args:
+        mask_ratio: share of the tokens that is masked
+        tube_segments: segments over which a joint is masked or kept
+        ragged: noise of a token beside its tube's draw, which frays the tubes' ends; 0 masks whole tubes
+        clip_weight: weight of the error of the clip's components
+        part_weight: weight of the error of its parts' components
+        motion_weight: weight of the error of motion at masked tokens
+        kernels: random convolutions of the clip
+        components: whitened principal components of what they answer
+        part_kernels: random convolutions of each body part
+        part_components: components of each body part
+        target_norm: of the motion; token normalises each token, sequence each joint over its whole window
+        ema_decay: decay of the moving average that is kept for use, at the start; rises linearly to 1
+    """
+
+    mask_ratio: float = 0.7
+    tube_segments: int = 3
+    ragged: float = 0.3
+    clip_weight: float = 1.0
+    part_weight: float = 1.0
+    motion_weight: float = 0.5
+    kernels: int = 1500
+    components: int = 256
+    part_kernels: int = 500
+    part_components: int = 64
+    target_norm: TargetNorm = "token"
+    ema_decay: float = 0.99
+
+    def __post_init__(self):
+        check_mask(self.mask_ratio)
+        names = ("tube_segments", "kernels", "components", "part_kernels", "part_components")
+        check_positive("pretext", self, *names)
+        check_not_negative("pretext", self, "ragged", "clip_weight", "part_weight", "motion_weight")
+        check_share("pretext", self, "ema_decay")

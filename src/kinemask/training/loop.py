@@ -127,8 +127,8 @@ class Loop:
     def _resume(self) -> None:
         check = lambda state: checkpoint.check_fit(state, self.task, self.optimizer, self.total)
         state = checkpoint.load_checkpoint(self.run, check, drop_damaged=self.world.main)
+        self.job.prepare()
         if state is None:
-            self.job.prepare()
             return
         if state["sources"] != [source.sha256 for source in self.job.sources]:
             stores = ", ".join(self.job.config["data"])

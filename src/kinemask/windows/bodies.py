@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,16 +34,16 @@ def side_by_side(tracks: Tracks, frames: int, align: Align = "none", bodies: int
     return out
 
 
-def channels(windows: Tensor, layout: Layout) -> Tensor:
+def channels(windows: Tensor, layout: Layout, joints: Sequence[int] | None = None) -> Tensor:
     """Windows (N, M, T, V, C) as channels over time (N, channels, T).
 
     Of each body its joints from its root, the velocities of all joints, and its root; from the first body's root to the
-    second's where there are two.
+    second's where there are two. joints: only these and the root; by default all.
     """
+    joints = range(layout.num_joints) if joints is None else joints
     root = windows[:, :, :, layout.root]  # (N, M, T, C)
-    others = [v for v in range(layout.num_joints) if v != layout.root]
-    from_root = windows[:, :, :, others] - root.unsqueeze(3)
-    velocity = difference(windows.flatten(0, 1)).view_as(windows)
+    from_root = windows[:, :, :, [v for v in joints if v != layout.root]] - root.unsqueeze(3)
+    velocity = difference(windows[:, :, :, list(joints)].flatten(0, 1)).unflatten(0, windows.shape[:2])
     parts = [x.transpose(1, 2).flatten(2) for x in (from_root, velocity, root)]  # each (N, T, ...)
     if windows.shape[1] > 1:
         parts.append(root[:, 1] - root[:, 0])

@@ -23,11 +23,15 @@ from kinemask.windows.tracks import Tracks
 
 @dataclass
 class Batch:
-    """x (B, T, V, C) without gaps; valid (B, T, V) bool, False where x was filled; draws for the B rows."""
+    """x (B, T, V, C) without gaps; valid (B, T, V) bool, False where x was filled; draws for the B rows.
+
+    track (B,): which tracks they are of; None where they are of none.
+    """
 
     x: Tensor
     valid: Tensor
     draws: Draws
+    track: Tensor | None = None
 
 
 class Sampler:
@@ -61,7 +65,7 @@ class Sampler:
             position = uniform_positions(n, draws.uniform(2 * s.frames)[clip_index])
         x, valid = self._at(track, position)
         x, valid = augment(x, valid, draws, clip_index, s, self.anatomy, self._mirror_axis[track])
-        return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws)
+        return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws, track)
 
     def test_view(self, track: Tensor, clip: int = 0) -> Tensor:
         """The test window number `clip` of `test_clips`, without augmentation: (B, T, V, C)."""

@@ -1,0 +1,58 @@
+"""Targets that cannot collapse: whitened principal components of random convolutions of clean, whole clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kinemask.nn.random_convolutions import RandomConvolutions
+from kinemask.skeleton import Layout
+from kinemask.windows.bodies import channels
+
+MOST_FITTED = 4000  # windows from which the components are taken
+_TRACKS_A_COMPONENT = 2  # at least: more components than that would be noise made loud
+
+
+@dataclass(frozen=True)
+class Components:
+    """Standardised channels, their random convolutions, standardised again, on principal axes of variance 1."""
+
+    joints: list[int]
+    channel_mean: Tensor  # (1, channels, 1), as the next
+    channel_scale: Tensor
+    kernels: RandomConvolutions
+    mean: Tensor  # (features,), as the next
+    scale: Tensor
+    axes: Tensor  # (features, components)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, windows: Tensor, layout: Layout, joints: list[int], kernels: int, count: int, seed: int) -> Components:
+        """For windows (N, T, V, C), of these joints and the root."""
+        x = channels(windows.unsqueeze(1), layout, joints)
+        channel_mean, channel_scale = _moments(x, (0, 2))
+        convolve = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels).to(x.device)
+        features = convolve((x - channel_mean) / channel_scale)
+        mean, scale = _moments(features, (0,))
+        z = ((features - mean) / scale).squeeze(0).double()
+        gram = z.T @ z / len(z) if len(z) >= z.shape[1] else z @ z.T / len(z)
+        power, axes = torch.linalg.eigh(gram)
+        power, axes = (v.flip(-1)[..., : min(count, len(z) // _TRACKS_A_COMPONENT)] for v in (power, axes))
+        kept = power > power[0] * 1e-6
+        power, axes = power[kept], axes[:, kept]
+        if len(z) < z.shape[1]:
+            axes = z.T @ axes / (power * len(z)).sqrt()
+        axes = (axes / power.sqrt()).float()
+        return cls(joints, channel_mean, channel_scale, convolve, mean.squeeze(0), scale.squeeze(0), axes)
+
+    def __call__(self, windows: Tensor, layout: Layout) -> Tensor:
+        """(N, T, V, C) -> (N, components), near mean 0 and variance 1 over the windows that they were made for."""
+        x = (channels(windows.unsqueeze(1), layout, self.joints) - self.channel_mean) / self.channel_scale
+        return (self.kernels(x) - self.mean) / self.scale @ self.axes
+
+
+def _moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    scale = x.std(over, keepdim=True, correction=0)
+    return x.mean(over, keepdim=True), torch.where(scale > 1e-6, scale, 1.0)

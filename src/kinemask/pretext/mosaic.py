@@ -1,0 +1,110 @@
+"""Mosaic: from a hidden, turned, stretched part of a clip, what fixed random convolutions say of all of it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinemask.nn.average import MovingAverage
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.settings import DecoderSettings
+from kinemask.nn.transformer import initialise
+from kinemask.pretext import masks, targets
+from kinemask.pretext.base import MaskedPrediction, Prediction, Target
+from kinemask.pretext.convolution_targets import MOST_FITTED, Components
+from kinemask.pretext.settings import MosaicSettings
+from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.streams import difference
+
+
+class Mosaic(MaskedPrediction):
+    """Masks joints over tubes of time; predicts random convolutions of the clean clip and its parts, and motion.
+
+    The mean of the kept tokens predicts the clip's components, the mean of a part's kept tokens that part's. Both are
+    fixed before training, so they cannot collapse, and they are of the clip as it is: the encoder has to see through
+    crop, camera, body size, noise and what is hidden.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: DecoderSettings, settings: MosaicSettings):
+        super().__init__(encoder, decoder)
+        s = self.settings = settings
+        P = encoder.segments
+        self.length = min(s.tube_segments, P)
+        self.kept = masks.kept_count(encoder.tokens, s.mask_ratio)
+        place = {v: i for i, v in enumerate(encoder.joints.tolist())}
+        parts = {name: [v for v in joints if v in place] for name, joints in encoder.layout.parts.items()}
+        self.parts = [joints for joints in parts.values() if joints]
+        member = torch.zeros(len(self.parts), encoder.num_joints)
+        for row, joints in zip(member, self.parts, strict=True):
+            row[[place[v] for v in joints]] = 1
+        self.member: Tensor  # (parts, V), 1 where a joint is of a part
+        self.register_buffer("member", member, persistent=False)
+        self.clip_head = _head(encoder.width, s.components)
+        self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in self.parts)
+        self.average = MovingAverage(encoder)
+        self.clip_target: Tensor  # (tracks, components); made again when a run goes on
+        self.part_target: Tensor  # (tracks, parts, part_components)
+        self.register_buffer("clip_target", torch.empty(0, s.components), persistent=False)
+        self.register_buffer("part_target", torch.empty(0, len(self.parts), s.part_components), persistent=False)
+
+    @torch.no_grad()
+    def prepare(self, sampler: Sampler) -> None:
+        """What is predicted, for each track of the training set. The window is the first test view."""
+        s, layout, device = self.settings, self.encoder.layout, self.member.device
+        tracks = torch.arange(len(sampler.tracks), device=device)
+        generator = torch.Generator().manual_seed(0)
+        some = torch.randperm(len(tracks), generator=generator)[:MOST_FITTED].sort().values.to(device)
+        windows = torch.cat([sampler.test_view(rows) for rows in some.split(512)])
+        fit = lambda joints, kernels, count, seed: Components.of(windows, layout, joints, kernels, count, seed)
+        clip = fit(list(range(layout.num_joints)), s.kernels, s.components, 0)
+        parts = [fit(joints, s.part_kernels, s.part_components, 1 + i) for i, joints in enumerate(self.parts)]
+        self.clip_target = torch.zeros(len(tracks), s.components, device=device)
+        self.part_target = torch.zeros(len(tracks), len(parts), s.part_components, device=device)
+        for rows in tracks.split(512):
+            windows = sampler.test_view(rows)
+            self.clip_target[rows, : clip.axes.shape[1]] = clip(windows, layout)
+            for i, part in enumerate(parts):
+                self.part_target[rows, i, : part.axes.shape[1]] = part(windows, layout)
+
+    def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
+        """Joints over tubes of segments, at random, with ragged ends."""
+        P, V = self.encoder.segments, self.encoder.num_joints
+        tubes = batch.draws.uniform(-(-P // self.length), V).repeat_interleave(self.length, 1)[:, :P]
+        score = tubes + self.settings.ragged * batch.draws.uniform(P, V)
+        return masks.split(score.flatten(1), self.kept, token_valid, "lowest")
+
+    def target(self, batch: Batch) -> Target:
+        motion = difference(batch.x[:, :, self.encoder.joints])
+        normalised = targets.normalise(motion, self.encoder.settings.segment_frames, self.settings.target_norm)
+        return Target(*normalised, "motion")
+
+    def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
+        assert batch.track is not None
+        s, encoded = self.settings, done.encoded.float()
+        motion = super().losses(batch, done)["reconstruction"][1]
+        clip = F.mse_loss(self.clip_head(encoded.mean(1)).float(), self.clip_target[batch.track])
+        share = self.member[:, done.mask.keep % self.encoder.num_joints].transpose(0, 1)  # (B, parts, K)
+        seen = share.sum(-1)
+        means = share @ encoded / seen.clamp_min(1).unsqueeze(-1)
+        guess = torch.stack([head(means[:, i]).float() for i, head in enumerate(self.part_heads)], 1)
+        wrong = (guess - self.part_target[batch.track]).square().mean(-1)
+        part = targets.masked_mean(wrong, seen > 0)
+        return {
+            "reconstruction": (s.motion_weight, motion),
+            "clip": (s.clip_weight, clip),
+            "parts": (s.part_weight, part),
+        }
+
+    def after_step(self, progress: float) -> None:
+        start = self.settings.ema_decay
+        self.average.update(self.encoder, start + (1 - start) * progress)
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"encoder": self.average.module, "encoder-student": self.encoder}
+
+
+def _head(width: int, out: int) -> nn.Module:
+    head = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, out))
+    initialise(head)
+    return head
