@@ -21,6 +21,8 @@ from kinemask.windows.tracks import Recordings, Tracks
 
 LAYOUTS = ("ntu25", "sbu15", "coco17")
 FRAMES, S, BATCH = 24, 3, 4
+LENGTHS = 9, 40, 24  # of the clips in a training set
+TRACKS = len(LENGTHS)
 SMALL = {"layers": 2, "width": 16, "heads": 2, "segment_frames": S}
 SMALL_DECODER = {"layers": 1, "width": 16, "heads": 2}
 DECODER = DecoderSettings(**SMALL_DECODER)
@@ -43,19 +45,19 @@ def make(name, of="sbu15", pretext=None, encoder=None, frames=FRAMES, seed=0):
 @cache
 def training_set(of, frames):
     """A sampler of a few made-up clips of different lengths."""
-    clips = [make_batch(of, 1, length, seed=length).x[0].numpy() for length in (9, 40, 24)]
+    clips = [make_batch(of, 1, length, seed=length).x[0].numpy() for length in LENGTHS]
     return Sampler(Tracks(Recordings.of(layout(of), clips)), SamplingSettings(frames=frames, min_crop_frames=8))
 
 
 def make_batch(of="sbu15", count=BATCH, frames=FRAMES, seed=0, still=False):
-    """Smooth random motion, all of it seen."""
+    """Smooth random motion, all of it seen; of the tracks of `training_set` in turn."""
     joints = layout(of)
     g = torch.Generator().manual_seed(seed)
     x = 0.4 * torch.randn(count, 1, joints.num_joints, joints.dims, generator=g)
     speed = 0.1 * torch.rand(count, 1, joints.num_joints, 1, generator=g)
     steps = speed * torch.randn(count, frames, joints.num_joints, joints.dims, generator=g)
     x = x.expand(-1, frames, -1, -1).clone() if still else x + steps.cumsum(1)
-    return Batch(x, torch.ones(x.shape[:3], dtype=torch.bool), Draws(seed, count))
+    return Batch(x, torch.ones(x.shape[:3], dtype=torch.bool), Draws(seed, count), torch.arange(count) % TRACKS)
 
 
 def again(batch, seed=0, **changes):

@@ -79,6 +79,12 @@ class Mosaic(MaskedPrediction):
         normalised = targets.normalise(motion, self.encoder.settings.segment_frames, self.settings.target_norm)
         return Target(*normalised, "motion")
 
+    def decode(self, encoded: Tensor, mask: masks.Mask) -> Tensor:
+        """The motion at masked tokens; not asked for where it has no weight."""
+        if self.settings.motion_weight:
+            return super().decode(encoded, mask)
+        return encoded.new_zeros(*mask.masked.shape, self.encoder.settings.segment_frames * self.encoder.layout.dims)
+
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         assert batch.track is not None
         s, encoded = self.settings, done.encoded.float()
