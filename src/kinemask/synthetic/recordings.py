@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from kinemask.synthetic.actions import CLASSES, perform
-from kinemask.synthetic.performer import Person, drift
+from kinemask.synthetic.performer import Person
+from kinemask.synthetic.timing import drift
 
 __all__ = ["CLASSES", "write_recordings"]
 
