@@ -19,7 +19,7 @@ from kinemask.synthetic.kinematics import SIGNS
 from kinemask.synthetic.performer import Performer, Person
 from kinemask.synthetic.timing import Plan, Timing, drift
 
-BUSY = 0.5  # how often people do something else before, after, and meanwhile
+BUSY = 0.35  # how often people do something else before, after, and meanwhile
 
 
 def rhythm(p: Performer, k: Timing, slow: float, fast: float, swing: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from kinemask.synthetic.kinematics import SIGNS, Body, Pose, joints, trunk, turned
 from kinemask.synthetic.timing import Timing, drift, ramp
 
-FAITHFUL = 0.85  # how often a person acts with the hand that it prefers
+FAITHFUL = 0.9  # how often a person acts with the hand that it prefers
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Person:
             elbow=float(rng.uniform(0.1, 1.1)),
             sway=float(rng.uniform(0.5, 1.8)),
             turned=float(rng.normal(0.0, 0.3)),
-            habits=rng.normal(0.0, 0.045, (6, 3)),
+            habits=rng.normal(0.0, 0.04, (6, 3)),
             idle=int(rng.integers(4)),
         )
 
