@@ -1,4 +1,4 @@
-"""The main job on an embedded default: recordings, store, HA-CM, evaluation, report; and in plain words what was found."""
+"""The main job on an embedded default: recordings, store, HA-CM, evaluation, report, and what was found in words."""
 
 from __future__ import annotations
 

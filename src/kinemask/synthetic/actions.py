@@ -1,9 +1,9 @@
 """The synthetic actions: along which trajectories a performer moves.
 
 They come in groups that share their poses and differ in how the pose moves (a hand at the head: drink, telephone,
-wave; hands before the chest: clap, rub), or only in the order of what happens: a hat put on or taken off, a thing picked
-up or put down, a drawer opened or shut are each other reversed in time. So no single frame, and no average of frames,
-names the action. People do other things before, after and meanwhile.
+wave; hands before the chest: clap, rub), or only in the order of what happens: a hat put on or taken off, a thing
+picked up or put down, a drawer opened or shut are each other reversed in time. So no single frame, and no average of
+frames, names the action. People do other things before, after and meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def rhythm(p: Performer, k: Timing, slow: float, fast: float, swing: float) -> n
 
 def drink(p: Performer, k: Timing) -> None:
     cup = p.carry_place(p.side)
-    fetch, lift, sip, lower, back = k.strokes(p.rng, 0.6, 0.7, 1.3, 0.7, 0.6)
+    fetch, lift, _, lower, back = k.strokes(p.rng, 0.6, 0.7, 1.3, 0.7, 0.6)
     tilt = (lift - lower) * (0.6 + 0.4 * np.sin(2 * np.pi * p.rng.uniform(0.5, 0.9) * k.t + p.rng.uniform(0, 6)))
     p.pose.head[:, 0] -= 0.3 * tilt
     place = p.near_head(p.outward((0.07, -0.06, 0.12)) + 0.5 * p.hold_place(0))
