@@ -60,6 +60,14 @@ def test_ntu_splits_are_the_owners():
     sixty = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}
     assert train("ntu60", "xsub", "subject") == sixty
     assert train("ntu60", "xview", "camera") == train("synthetic", "xview", "camera") == {2, 3}
+    both = reader("synthetic").splits["xsub-xview"]
+    sides = [both.side(f) for f in fields]
+    assert train("synthetic", "xsub-xview", "subject") == set(range(1, 107, 2))
+    assert train("synthetic", "xsub-xview", "camera") == {2, 3}
+    tested = [f for f, side in zip(fields, sides, strict=True) if side == "test"]
+    assert {int(f["subject"]) % 2 for f in tested} == {0}
+    assert {f["camera"] for f in tested} == {"1"}
+    assert "" in sides
     assert len(train("ntu120", "xsub", "subject")) == 53
     assert train("ntu120", "xsub", "subject") > sixty
     assert train("ntu120", "xset", "setup") == set(range(2, 33, 2))

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from kinemask.synthetic.actions import CLASSES, perform
-from kinemask.synthetic.performer import Person, drift
+from kinemask.synthetic.performer import Person
+from kinemask.synthetic.timing import drift
 
 __all__ = ["CLASSES", "write_recordings"]
 
@@ -142,14 +143,14 @@ def _faulty(tracks: list[Track], rng: np.random.Generator) -> list[Track]:
     """The tracks with what goes wrong in some clips: stuck limbs, empty frames, a change of id, furniture."""
     frames = len(tracks[0].seen)
     track = tracks[int(rng.integers(len(tracks)))]
-    if rng.random() < 0.10:
+    if rng.random() < 0.18:
         start, length = int(rng.integers(0, frames - 4)), int(rng.integers(3, 12))
         run, limb = np.arange(start, min(start + length, frames)), LIMBS[int(rng.integers(4))]
         stuck = (
             track.joints[start, limb] if rng.random() < 0.6 else track.joints[run][:, limb] + rng.normal(0.0, 0.12, 3)
         )
         track.joints[run[:, None], limb], track.states[run[:, None], limb] = stuck, 1
-    if rng.random() < 0.05:
+    if rng.random() < 0.1:
         start = int(rng.integers(1, frames - 5))
         for each in tracks:
             each.seen[start : start + int(rng.integers(1, 5))] = False
