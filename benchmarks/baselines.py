@@ -31,7 +31,10 @@ def measure(path: str, split: str, seeds: int, export: Path | None) -> dict[str,
             right = [accuracy(scores, test.labels), accuracy(scores[unseen], test.labels[unseen])]
             found.setdefault(name, {"align": one.align, "accuracy": []})["accuracy"].append(right)
     align = found["random_convolutions_ridge"]["align"]
-    x = [channels(side_by_side(part.tracks, FRAMES, align), store.layout) for part in (baselines.train, baselines.test)]
+    x = [
+        channels(side_by_side(part.tracks, FRAMES, align), store.layout.root)
+        for part in (baselines.train, baselines.test)
+    ]
     convolutions, both = RandomConvolutions(x[0].shape[1], FRAMES, 0), torch.cat(x)
     start = time.monotonic()
     convolutions(both)

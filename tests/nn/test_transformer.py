@@ -22,6 +22,12 @@ from tasks import (
 )
 
 
+def small(**changes) -> TransformerEncoder:
+    """An encoder of 8 segments and 15 joints."""
+    settings = EncoderSettings(**({"layers": 1, "width": 16, "heads": 2, "segment_frames": S} | changes))
+    return TransformerEncoder(layout("sbu15"), FRAMES, settings)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -53,8 +59,8 @@ def test_every_option_of_the_decoder_changes_its_output(option):
     outs = []
     for settings in (DECODER, changed):
         torch.manual_seed(0)
-        decoder = Decoder((8, 9), 16, 9, settings)
-        outs.append(decoder(torch.ones(1, 7, 16), torch.arange(7)[None], torch.arange(7, 72)[None]))
+        decoder = Decoder(small(), 9, settings)
+        outs.append(decoder(torch.ones(1, 7, 16), torch.arange(7)[None], torch.arange(7, 120)[None]))
     assert not torch.allclose(*outs)
 
 
@@ -88,11 +94,11 @@ def test_segments_hold_their_frames_in_order():
 
 def test_the_decoder_returns_tokens_to_their_places():
     torch.manual_seed(0)
-    decoder = Decoder((8, 9), 16, 9, DECODER)
+    decoder = Decoder(small(), 9, DECODER)
     seen = []
     decoder.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     encoded = torch.randn(2, 5, 16)
-    order = torch.stack([torch.randperm(72) for _ in range(2)])
+    order = torch.stack([torch.randperm(120) for _ in range(2)])
     keep, masked = order[:, :5], order[:, 5:]
     predicted = decoder(encoded, keep, masked)
     position = (decoder.temporal_position + decoder.spatial_position).flatten(0, 1)
@@ -103,9 +109,9 @@ def test_the_decoder_returns_tokens_to_their_places():
         for token in masked[b]:
             torch.testing.assert_close(seen[0][b, token], decoder.mask_token + position[token])
     p, v = 3, 7
-    torch.testing.assert_close(position[p * 9 + v], decoder.temporal_position[p, 0] + decoder.spatial_position[0, v])
+    torch.testing.assert_close(position[p * 15 + v], decoder.temporal_position[p, 0] + decoder.spatial_position[0, v])
     # the order in which tokens are listed means nothing
-    shuffled, shuffled_masked = torch.randperm(5), torch.randperm(67)
+    shuffled, shuffled_masked = torch.randperm(5), torch.randperm(115)
     other = decoder(encoded[:, shuffled], keep[:, shuffled], masked[:, shuffled_masked])
     torch.testing.assert_close(other, predicted[:, shuffled_masked])
     # but where they are does

@@ -122,7 +122,7 @@ def test_rows_of_a_batch_do_not_touch(name):
     task, batch = make(name), make_batch()
     mask, _, predicted, target = task.predict(again(batch))
     for rows in (slice(0, 2), slice(2, 4)):
-        part = Batch(batch.x[rows], batch.valid[rows], Draws(0, B, rows))
+        part = Batch(batch.x[rows], batch.valid[rows], Draws(0, B, rows), batch.track[rows])
         mask2, _, predicted2, target2 = task.predict(part)
         assert torch.equal(mask2.keep, mask.keep[rows])
         torch.testing.assert_close(predicted2, predicted[rows])
@@ -196,14 +196,15 @@ def test_a_body_with_gaps_weighs_as_much_as_another(name):
     valid[0, 3:, task.encoder.joints[1:]] = False
     whole = task(again(batch, valid=valid))["reconstruction"]
     rows = slice(0, 1), slice(1, 2), slice(2, 4)
-    parts = [task(Batch(batch.x[r], valid[r], Draws(0, B, r)))["reconstruction"] for r in rows]
+    parts = [task(Batch(batch.x[r], valid[r], Draws(0, B, r), batch.track[r]))["reconstruction"] for r in rows]
     torch.testing.assert_close(whole, (parts[0] + parts[1] + 2 * parts[2]) / 4)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_chosen_joints_are_encoded_and_predicted(name):
     """Dropped joints enter nothing but, in some methods, the mask."""
-    task, batch = make(name, "ntu25", encoder={"joints": "pruned"}), make_batch("ntu25")
+    positions = {"streams": ["joint"]} if method(name).architecture == "transformer" else {}  # a bone sees its parent
+    task, batch = make(name, "ntu25", encoder={"joints": "pruned"} | positions), make_batch("ntu25")
     dropped = [j for j in range(25) if j not in task.encoder.joints.tolist()]
     assert dropped == [0, 1, 4, 8, 12, 16, 20]
     moved = batch.x.clone()

@@ -51,24 +51,24 @@ def test_a_seed_decides_the_weights(name, whole, tiny, tmp_path):
 def test_epochs_go_through_all_tracks_once(tiny, tmp_path):
     loop = loop_of(tiny, tmp_path)
     steps = loop.job.steps_per_epoch
-    per_epoch = [[loop.job.batch(e * steps + i) for i in range(steps)] for e in range(2)]
-    assert steps == len(loop.job.tracks) // 12
+    per_epoch = [[loop.job.batch(e * steps + i)[1] for i in range(steps)] for e in range(2)]
+    assert steps == len(loop.job.sets[0]) // 12
     for epoch in per_epoch:
         seen = torch.cat(epoch).tolist()
         assert len(set(seen)) == len(seen) == steps * 12
     assert torch.cat(per_epoch[0]).tolist() != torch.cat(per_epoch[1]).tolist()
     loop = loop_of(tiny, tmp_path / "large", training_batch_size=100)  # fewer tracks than a batch
     assert loop.job.steps_per_epoch == 1
-    count = torch.bincount(loop.job.batch(0), minlength=len(loop.job.tracks))
+    count = torch.bincount(loop.job.batch(0)[1], minlength=len(loop.job.sets[0]))
     assert count.sum() == 100
     assert count.max() - count.min() <= 1
 
 
 def test_only_the_training_part_is_used(tiny, tmp_path):
     loop = loop_of(tiny, tmp_path / "a")
-    assert loop.job.tracks.clips.tolist() == tiny.split("xsub")[0].tolist()
+    assert loop.job.sets[0].clips.tolist() == tiny.split("xsub")[0].tolist()
     loop = loop_of(tiny, tmp_path / "b", split="all")
-    assert len(loop.job.tracks.clips) == len(tiny)
+    assert len(loop.job.sets[0].clips) == len(tiny)
     with pytest.raises(ValueError, match=r"nonsense.*xsub"):
         pretrain(make_settings(tiny, split="nonsense"), tmp_path / "c", quiet=True)
     assert not (tmp_path / "c").exists()

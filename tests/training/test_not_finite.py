@@ -21,7 +21,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_clips(value, log_every, w
     with pytest.raises(FloatingPointError, match=rf"step {good + 1}.*last good state") as error:
         pretrain_broken(settings, run, good + 1, value)
     loop = loop_of(tiny, tmp_path / "other")
-    expected = {tiny.names[loop.job.tracks.clips[i]] for i in loop.job.tracks.clip[loop.job.batch(good + 1)]}
+    expected = {tiny.names[loop.job.sets[0].clips[i]] for i in loop.job.sets[0].clip[loop.job.batch(good + 1)[1]]}
     assert set(str(error.value).split("batch: ")[1].split(", ")) == expected
     assert state(run)["step"] == good
     assert all(v.isfinite().all() for v in state(run)["task"].values())

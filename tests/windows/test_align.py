@@ -117,7 +117,7 @@ def test_bodies_stand_side_by_side(tiny):
     first = int(several.nonzero()[0])
     own = Sampler(tracks, SamplingSettings(frames=16, test_crop=1.0)).test_view((tracks.clip == first).nonzero()[:, 0])
     torch.testing.assert_close(x[first], own)
-    flat = channels(x, tiny.layout)
+    flat = channels(x, tiny.layout.root)
     assert flat.shape == (len(tiny), 2 * (14 * 3 + 15 * 3 + 3) + 3, 16)
     root = tiny.layout.root
     torch.testing.assert_close(flat[first, -3:].T, x[first, 1, :, root] - x[first, 0, :, root])

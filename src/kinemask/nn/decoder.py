@@ -6,33 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.nn.settings import DecoderSettings
-from kinemask.nn.transformer import Block, initialise
+from kinemask.nn.transformer import Block, Positioned, TransformerEncoder, initialise
 
 
-class Decoder(nn.Module):
-    """Predicts every masked token from the encoded kept ones."""
+class Decoder(Positioned):
+    """Predicts every masked token from the encoded kept ones. Positions are its own, of the encoder's kind."""
 
-    def __init__(self, grid: tuple[int, int], width_in: int, width_out: int, settings: DecoderSettings):
+    def __init__(self, encoder: TransformerEncoder, width_out: int, settings: DecoderSettings):
         super().__init__()
         s = settings
-        segments, joints = grid
-        self.embed = nn.Linear(width_in, s.width)
+        self.embed = nn.Linear(encoder.width, s.width)
         self.mask_token = nn.Parameter(torch.empty(s.width))
-        self.temporal_position = nn.Parameter(torch.empty(segments, 1, s.width))
-        self.spatial_position = nn.Parameter(torch.empty(1, joints, s.width))
+        named = encoder.settings.positions == "named"
+        self.make_positions(encoder.segments, encoder.layout, encoder.joints, s.width, named)
         self.blocks = nn.ModuleList(Block(s.width, s.heads, s.mlp_ratio) for _ in range(s.layers))
         self.norm = nn.LayerNorm(s.width)
         self.head = nn.Linear(s.width, width_out)
         initialise(self)
-        for p in (self.mask_token, self.temporal_position, self.spatial_position):
-            nn.init.trunc_normal_(p, std=0.02)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        self.initialise_positions()
 
     def forward(self, encoded: Tensor, keep: Tensor, masked: Tensor) -> Tensor:
         """encoded (B, K, D), keep (B, K), masked (B, L-K) -> predictions at the masked tokens (B, L-K, width_out)."""
         kept = self.embed(encoded)
         full = self.mask_token.to(kept.dtype).expand(len(kept), keep.shape[1] + masked.shape[1], -1)
         full = full.scatter(1, keep.unsqueeze(-1).expand_as(kept), kept)
-        x = full + (self.temporal_position + self.spatial_position).flatten(0, 1)
+        x = full + self.positions().flatten(0, 1)
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(gather(x, masked)))

@@ -160,6 +160,10 @@ class Encoder(nn.Module, ABC):
         of_joints = valid[:, :, self.joints].unsqueeze(-1)
         return segment(of_joints, self.settings.segment_frames).any(-1).flatten(1)
 
+    def knows(self, layout: Layout) -> bool:
+        """Whether `transfer` to this layout leaves nothing as initialised."""
+        return False
+
     def fresh(self, layout: Layout, frames: int) -> Self:
         """An encoder of these settings with new random weights, for any layout and window."""
         return type(self)(layout, frames, self.settings)

@@ -46,6 +46,8 @@ class EncoderSettings:
         joints: all, or one of the layout's pruned sets (the torso joints dropped: pruned, pruned20, pruned16)
         streams: what a token is made of, side by side: positions (joint, the papers'), velocity, bone, and the place of
             the root. A bone tells where the joint's parent is, masked or not
+        positions: learned gives each joint of the layout a position of its own (the papers); named derives it from the
+            joint's place on the body by its name, so that the encoder fits any layout, and trains on several at once
         space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
         curvature: the positive number k of the ball's curvature −k
         projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
@@ -59,6 +61,7 @@ class EncoderSettings:
     segment_frames: int = 4
     joints: str = "all"
     streams: list[TokenStream] = field(default_factory=lambda: ["joint"])
+    positions: Literal["learned", "named"] = "learned"
     space: Literal["euclidean", "poincare"] = "euclidean"
     curvature: float = 1.0
     projection: Literal["clip", "paper"] = "clip"

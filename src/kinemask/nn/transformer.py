@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kinemask import poincare
 from kinemask.nn.encoder import Embedding, Encoder
+from kinemask.nn.places import WIDTH, codes
 from kinemask.nn.settings import EncoderSettings
 from kinemask.skeleton import Layout
 
@@ -103,28 +104,63 @@ class Blocks(nn.Module):
         return self.norm(tokens)
 
 
-class PositionEmbedding(Embedding):
-    """Tokens with two learned positions added: one of the segment, one of the joint."""
+class Positioned(nn.Module):
+    """Positions of a (segment, joint) grid: a learned one of the segment, and one of the joint, learned or by its name.
+
+    By its name: a linear map of its place on the body, which is the same map for every layout.
+    """
+
+    temporal_position: nn.Parameter
+    spatial_position: nn.Parameter | None
+    place_map: nn.Linear | None
+    places: Tensor | None
+
+    def make_positions(self, segments: int, layout: Layout, joints: Tensor, width: int, named: bool) -> None:
+        """Weights without values, for P segments and the layout's joints (V,)."""
+        self.temporal_position = nn.Parameter(torch.empty(segments, 1, width))
+        self.spatial_position = None if named else nn.Parameter(torch.empty(1, len(joints), width))
+        self.register_buffer("places", torch.from_numpy(codes(layout))[joints] if named else None, persistent=False)
+        self.place_map = nn.Linear(WIDTH, width) if named else None
+
+    def initialise_positions(self) -> None:
+        spatial = self.spatial_position if self.place_map is None else self.place_map.weight
+        for weight in (self.temporal_position, spatial):
+            assert weight is not None
+            nn.init.trunc_normal_(weight, std=0.02)
+
+    def positions(self) -> Tensor:
+        """(P, V, D)"""
+        spatial = self.spatial_position if self.place_map is None else self.place_map(self.places).unsqueeze(0)
+        assert spatial is not None
+        return self.temporal_position + spatial
+
+
+class PositionEmbedding(Positioned, Embedding):
+    """Tokens with positions of segment and joint added."""
 
     def __init__(self, layout: Layout, frames: int, settings: EncoderSettings):
         super().__init__(layout, frames, settings)
-        self.temporal_position = nn.Parameter(torch.empty(self.segments, 1, settings.width))
-        self.spatial_position = nn.Parameter(torch.empty(1, len(self.names), settings.width))
-
-    def initialise_positions(self) -> None:
-        nn.init.trunc_normal_(self.temporal_position, std=0.02)
-        nn.init.trunc_normal_(self.spatial_position, std=0.02)
+        self.make_positions(self.segments, layout, self.joints, settings.width, settings.positions == "named")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, V, C) -> (B, P, V, D)"""
-        return super().forward(x) + self.temporal_position + self.spatial_position
+        return super().forward(x) + self.positions()
 
     def adopt(self, before: Embedding) -> list[str]:
-        """Spatial positions by the joints' names; temporal ones resampled where the number of segments changes."""
+        """Spatial positions by the joints' names; temporal ones resampled where the number of segments changes.
+
+        Where positions follow from names, every joint has one.
+        """
         shared = super().adopt(before)
         assert isinstance(before, PositionEmbedding)
         over_time = F.interpolate(before.temporal_position.permute(1, 2, 0), self.segments, mode="linear")
         self.temporal_position.copy_(over_time.permute(2, 0, 1))
+        if self.place_map is not None:
+            assert before.place_map is not None
+            self.place_map.load_state_dict(before.place_map.state_dict())
+            return self.names
+        assert self.spatial_position is not None
+        assert before.spatial_position is not None
         to, of = ([names.index(name) for name in shared] for names in (self.names, before.names))
         self.spatial_position[:, to] = before.spatial_position[:, of]
         return shared
@@ -152,6 +188,11 @@ class TransformerEncoder(Encoder):
         if s.space == "euclidean":
             return embedded
         return poincare.to_ball(embedded, s.curvature, s.epsilon, s.projection)
+
+    def knows(self, layout: Layout) -> bool:
+        """Where positions follow from names: any of as many coordinates that has the joints to keep."""
+        of_names = self.settings.positions == "named" and layout.dims == self.layout.dims
+        return of_names and self.settings.joints in ("all", *layout.dropped)
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Blocks and final norm over any subset of tokens: (B, K, D) -> (B, K, D)."""

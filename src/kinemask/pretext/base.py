@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from kinemask.nn.decoder import Decoder, gather
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.settings import DecoderSettings
+from kinemask.nn.transformer import TransformerEncoder
 from kinemask.pretext import targets
 from kinemask.pretext.masks import Mask
 from kinemask.windows.sampler import Batch, Sampler
@@ -26,6 +28,14 @@ class Pretext(nn.Module):
         They are kept in buffers; what a checkpoint has of them then replaces what was found. Every process calls it
         with the whole training set and must come to the same result.
         """
+
+    def prepare_together(self, tasks: Sequence[Pretext], samplers: Sequence[Sampler]) -> None:
+        """`prepare` of tasks with the same weights, each on a data set of its own. The first of them is asked.
+
+        A task that predicts what is found in the training set overrides it, so that all predict the same.
+        """
+        for task, sampler in zip(tasks, samplers, strict=True):
+            task.prepare(sampler)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
@@ -78,9 +88,9 @@ class MaskedPrediction(Pretext):
         super().__init__()
         self.encoder = encoder
         if isinstance(decoder, DecoderSettings):
+            assert isinstance(encoder, TransformerEncoder)
             per_token = encoder.settings.segment_frames * encoder.layout.dims
-            grid = encoder.segments, encoder.num_joints
-            decoder = Decoder(grid, encoder.width, width_out or per_token, decoder)
+            decoder = Decoder(encoder, width_out or per_token, decoder)
         self.decoder = decoder
         if encoder.tokens < 2:
             raise ValueError("masking needs at least two tokens: more frames, shorter segments or more joints")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinemask.nn.random_convolutions import RandomConvolutions
-from kinemask.skeleton import Layout
 from kinemask.windows.bodies import channels
 
 MOST_FITTED = 4000  # windows from which the components are taken
@@ -29,9 +29,9 @@ class Components:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, windows: Tensor, layout: Layout, joints: list[int], kernels: int, count: int, seed: int) -> Components:
-        """For windows (N, T, V, C), of these joints and the root."""
-        x = channels(windows.unsqueeze(1), layout, joints)
+    def of(cls, windows: Tensor, joints: list[int], kernels: int, count: int, seed: int) -> Components:
+        """Made for windows (N, T, V, C), of these joints seen from joint 0."""
+        x = channels(windows.unsqueeze(1), 0, joints)
         channel_mean, channel_scale = _moments(x, (0, 2))
         convolve = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels).to(x.device)
         features = convolve((x - channel_mean) / channel_scale)
@@ -44,12 +44,12 @@ class Components:
         power, axes = power[kept], axes[:, kept]
         if len(z) < z.shape[1]:
             axes = z.T @ axes / (power * len(z)).sqrt()
-        axes = (axes / power.sqrt()).float()
+        axes = F.pad((axes / power.sqrt()).float(), (0, count - len(power)))  # components that are not there are 0
         return cls(joints, channel_mean, channel_scale, convolve, mean.squeeze(0), scale.squeeze(0), axes)
 
-    def __call__(self, windows: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, windows: Tensor) -> Tensor:
         """(N, T, V, C) -> (N, components), near mean 0 and variance 1 over the windows that they were made for."""
-        x = (channels(windows.unsqueeze(1), layout, self.joints) - self.channel_mean) / self.channel_scale
+        x = (channels(windows.unsqueeze(1), 0, self.joints) - self.channel_mean) / self.channel_scale
         return (self.kernels(x) - self.mean) / self.scale @ self.axes
 
 

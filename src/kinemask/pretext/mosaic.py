@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinemask.nn.average import MovingAverage
 from kinemask.nn.encoder import Encoder
+from kinemask.nn.places import COMMON, common, places
 from kinemask.nn.settings import DecoderSettings
 from kinemask.nn.transformer import initialise
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Prediction, Target
+from kinemask.pretext.base import MaskedPrediction, Prediction, Pretext, Target
 from kinemask.pretext.convolution_targets import MOST_FITTED, Components
 from kinemask.pretext.settings import MosaicSettings
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.streams import difference
+
+PARTS = (("trunk", "head"), ("left_arm",), ("right_arm",), ("left_leg",), ("right_leg",))
 
 
 class Mosaic(MaskedPrediction):
@@ -32,40 +37,41 @@ class Mosaic(MaskedPrediction):
         P = encoder.segments
         self.length = min(s.tube_segments, P)
         self.kept = masks.kept_count(encoder.tokens, s.mask_ratio)
-        place = {v: i for i, v in enumerate(encoder.joints.tolist())}
-        parts = {name: [v for v in joints if v in place] for name, joints in encoder.layout.parts.items()}
-        self.parts = [joints for joints in parts.values() if joints]
-        member = torch.zeros(len(self.parts), encoder.num_joints)
-        for row, joints in zip(member, self.parts, strict=True):
-            row[[place[v] for v in joints]] = 1
+        limbs = [place.limb for place in places(encoder.layout)]
+        member = torch.tensor([[limbs[v] in part for v in encoder.joints.tolist()] for part in PARTS])
         self.member: Tensor  # (parts, V), 1 where a joint is of a part
-        self.register_buffer("member", member, persistent=False)
+        self.register_buffer("member", member.float(), persistent=False)
+        self.common: Tensor  # (joints that layouts have in common, V)
+        self.register_buffer("common", torch.from_numpy(common(encoder.layout)), persistent=False)
         self.clip_head = _head(encoder.width, s.components)
-        self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in self.parts)
+        self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in PARTS)
         self.average = MovingAverage(encoder)
         self.clip_target: Tensor  # (tracks, components); made again when a run goes on
         self.part_target: Tensor  # (tracks, parts, part_components)
         self.register_buffer("clip_target", torch.empty(0, s.components), persistent=False)
-        self.register_buffer("part_target", torch.empty(0, len(self.parts), s.part_components), persistent=False)
+        self.register_buffer("part_target", torch.empty(0, len(PARTS), s.part_components), persistent=False)
+
+    def prepare(self, sampler: Sampler) -> None:
+        self.prepare_together([self], [sampler])
 
     @torch.no_grad()
-    def prepare(self, sampler: Sampler) -> None:
-        """What is predicted, for each track of the training set. The window is the first test view."""
-        s, layout, device = self.settings, self.encoder.layout, self.member.device
-        tracks = torch.arange(len(sampler.tracks), device=device)
-        generator = torch.Generator().manual_seed(0)
-        some = torch.randperm(len(tracks), generator=generator)[:MOST_FITTED].sort().values.to(device)
-        windows = torch.cat([sampler.test_view(rows) for rows in some.split(512)])
-        fit = lambda joints, kernels, count, seed: Components.of(windows, layout, joints, kernels, count, seed)
-        clip = fit(list(range(layout.num_joints)), s.kernels, s.components, 0)
-        parts = [fit(joints, s.part_kernels, s.part_components, 1 + i) for i, joints in enumerate(self.parts)]
-        self.clip_target = torch.zeros(len(tracks), s.components, device=device)
-        self.part_target = torch.zeros(len(tracks), len(parts), s.part_components, device=device)
-        for rows in tracks.split(512):
-            windows = sampler.test_view(rows)
-            self.clip_target[rows, : clip.axes.shape[1]] = clip(windows, layout)
-            for i, part in enumerate(parts):
-                self.part_target[rows, i, : part.axes.shape[1]] = part(windows, layout)
+    def prepare_together(self, tasks: Sequence[Pretext], samplers: Sequence[Sampler]) -> None:
+        """What is predicted, for each track: the components are those of all data sets together."""
+        s, ours = self.settings, [task for task in tasks if isinstance(task, Mosaic)]
+        some = [task._clean(sampler, MOST_FITTED // len(ours)) for task, sampler in zip(ours, samplers, strict=True)]
+        windows = torch.cat([x for chunks in some for x in chunks])
+        clip = Components.of(windows, list(range(len(COMMON))), s.kernels, s.components, seed=0)
+        limbs = [[i for i, place in enumerate(COMMON) if place.limb in part] for part in PARTS]
+        parts = [Components.of(windows, j, s.part_kernels, s.part_components, 1 + i) for i, j in enumerate(limbs)]
+        for task, sampler in zip(ours, samplers, strict=True):
+            found = [(clip(x), torch.stack([part(x) for part in parts], 1)) for x in task._clean(sampler)]
+            task.clip_target, task.part_target = (torch.cat(each) for each in zip(*found, strict=True))
+
+    def _clean(self, sampler: Sampler, most: int | None = None) -> Iterator[Tensor]:
+        """The common joints of tracks, at most so many, in their first test view: (rows, T, joints, C) at a time."""
+        order = torch.randperm(len(sampler.tracks), generator=torch.Generator().manual_seed(0))[:most].sort().values
+        for rows in order.to(self.common.device).split(512):
+            yield torch.einsum("jv,btvc->btjc", self.common, sampler.test_view(rows))
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
         """Joints over tubes of segments, at random, with ragged ends."""

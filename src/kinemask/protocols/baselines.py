@@ -139,7 +139,7 @@ class Baselines:
         windows = side_by_side(tracks, FRAMES, align, self._bodies)
         if kind == "coordinates":
             return windows.flatten(1)
-        x = channels(windows, self.layout)
+        x = channels(windows, self.layout.root)
         if kind == "statistics":
             return statistics(x)
         mean, scale = self._moments(align)
@@ -148,7 +148,7 @@ class Baselines:
     def _moments(self, align: Align) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel over the training part's clips, for clips turned so: (1, Ch, 1) each."""
         if align not in self._known_moments:
-            x = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout)
+            x = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout.root)
             scale = x.std((0, 2), keepdim=True, correction=0)
             self._known_moments[align] = x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
         return self._known_moments[align]

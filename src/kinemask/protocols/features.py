@@ -90,10 +90,17 @@ class Features:
         return both(gallery, other.gallery), both(queries, other.features(other.test.tracks))
 
 
-def check_fit(model: TrainedEncoder, store: Store, source: Path | str) -> None:
-    """Raise ValueError unless the encoder's layout is the store's."""
-    if model.layout.to_dict() != store.layout.to_dict():
+def placed(model: TrainedEncoder, store: Store, source: Path | str) -> TrainedEncoder:
+    """The encoder for the store's layout: itself, or, where its positions follow from joints' names, moved there.
+
+    Raises ValueError where it knows its own layout alone.
+    """
+    if model.layout.to_dict() == store.layout.to_dict():
+        return model
+    if not model.encoder.knows(store.layout):
         raise ValueError(
             f"{source} was trained on layout {model.layout.name} ({model.layout.num_joints} joints), "
             f"but the store {store.path} has layout {store.layout.name} ({store.layout.num_joints} joints)"
         )
+    moved, _ = model.encoder.transfer(store.layout, model.encoder.frames)
+    return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout)

@@ -11,7 +11,7 @@ import numpy as np
 
 from kinemask.models.encoders import load_encoder
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.protocols.features import check_fit
+from kinemask.protocols.features import placed
 from kinemask.reports import charts
 from kinemask.reports.embedding import embed_test_clips
 from kinemask.reports.pages import Note
@@ -127,7 +127,7 @@ def embedding(run: Shown, given: str | Path | None) -> Embedding | Note:
     try:
         store = open_data(run, given)
         model = load_encoder(run.run.path, _device())
-        check_fit(model, store, run.run.path)
+        model = placed(model, store, run.run.path)
         split = test_split(run, store)
         points, labels = embed_test_clips(model, store, split)
     except ValueError as error:

@@ -15,6 +15,7 @@ from kinemask.draws import Draws, key
 from kinemask.nn.decoder import gather
 from kinemask.pretext import method
 from kinemask.pretext.base import MaskedPrediction, Pretext, Target
+from kinemask.pretext.mixed import first_task
 from kinemask.pretext.targets import acceleration
 from kinemask.runs.checkpoint import load_checkpoint
 from kinemask.skeleton import Layout
@@ -37,7 +38,7 @@ def load_task(run: Path, settings: Settings, layout: Layout) -> Pretext:
     encoder = chosen.build_encoder(layout, settings.sampling.frames, settings.encoder)
     task = chosen.build(encoder, settings.decoder, settings.pretext)
     try:
-        task.load_state_dict(state["task"])
+        task.load_state_dict(first_task(state["task"]))
     except RuntimeError as error:
         raise ValueError(f"the checkpoint of {run} does not fit layout {layout.name}: {error}") from None
     return task.eval()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from kinemask.models.encoders import load_encoder, save_encoder
 from kinemask.nn.encoder import Encoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
+from kinemask.pretext.mixed import Mixed
 from kinemask.runs.result import Source
 from kinemask.store.format import EVERY
 from kinemask.store.opening import Store, open_store
@@ -42,8 +44,34 @@ def training_clips(store: Store, split: str) -> np.ndarray:
     return np.arange(len(store)) if split == EVERY else store.split(split)[0]
 
 
+def clips_of(stores: Sequence[Store], split: str) -> list[np.ndarray]:
+    """The training clips of each store; split: one for all of them, or one for each, joined by +."""
+    splits = split.split("+")
+    if len(splits) not in (1, len(stores)):
+        raise ValueError(f"split {split} names {len(splits)} splits for {len(stores)} stores")
+    return [training_clips(store, splits[i % len(splits)]) for i, store in enumerate(stores)]
+
+
+def turns(weights: Sequence[float], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which set each step's batch is of, drawn by weight, and how many batches were of it before: (steps,) each."""
+    if len(weights) == 1:
+        return np.zeros(steps, np.int64), np.arange(steps)
+    generator = torch.Generator().manual_seed(key(seed, "sets"))
+    chances = torch.tensor(weights, dtype=torch.float64).cumsum(0)
+    drawn = torch.rand(steps, generator=generator, dtype=torch.float64) * chances[-1]
+    source = torch.searchsorted(chances, drawn, right=True).clamp_max(len(weights) - 1).numpy()
+    visits = np.empty(steps, np.int64)
+    for one in range(len(weights)):
+        visits[source == one] = np.arange((source == one).sum())
+    return source, visits
+
+
 class Pretraining(Job):
-    """A recipe on one store, or on several of one layout."""
+    """A recipe on one store, or on several.
+
+    sets: what batches are drawn from, each batch from one. Stores of one layout are one set unless they have weights;
+    else each is its own, and the layouts share all weights of the method.
+    """
 
     task: Pretext
 
@@ -57,41 +85,61 @@ class Pretraining(Job):
                 f"× training.accumulate {s.accumulate}"
             )
         stores = [open_store(path) for path in settings.data]
-        parts = [(store, training_clips(store, settings.split)) for store in stores]
-        self.tracks = Tracks(parts, None, world.device, settings.sampling.missing)
-        self.sampler = Sampler(self.tracks, settings.sampling)
+        parts = list(zip(stores, clips_of(stores, settings.split), strict=True))
+        if s.weights and len(s.weights) != len(stores):
+            raise ValueError(f"training.weights has {len(s.weights)} numbers for {len(stores)} stores")
+        together = not s.weights and all(store.layout == stores[0].layout for store in stores)
+        grouped = [parts] if together else [[part] for part in parts]
+        self.sets = [Tracks(group, None, world.device, settings.sampling.missing) for group in grouped]
+        self.samplers = [Sampler(tracks, settings.sampling) for tracks in self.sets]
         torch.manual_seed(key(settings.seed, "weights"))
-        chosen = method(settings.method)
-        encoder = chosen.build_encoder(self.tracks.layout, settings.sampling.frames, settings.encoder)
-        if s.init_from:
-            warm_start(encoder, s.init_from)
-        self.task = chosen.build(encoder, settings.decoder, settings.pretext).to(world.device)
+        self._tasks = [self._build(tracks) for tracks in self.sets]
+        self.task = (self._tasks[0] if len(self._tasks) == 1 else Mixed(self._tasks)).to(world.device)
         self.optimizer = optim.optimizer(optim.decay_groups(self.task, s.weight_decay), s)
-        self.steps_per_epoch = max(1, len(self.tracks) // s.batch_size)
+        self.steps_per_epoch = max(1, sum(map(len, self.sets)) // s.batch_size)
+        self.turns, self.visits = turns(
+            s.weights or [len(tracks) for tracks in self.sets], s.epochs * self.steps_per_epoch, settings.seed
+        )
         self.config = settings.to_dict()
         self.sources = [Source(dataset=store.name, sha256=store.identity) for store in stores]
 
+    def _build(self, tracks: Tracks) -> Pretext:
+        """The task for a set's layout."""
+        settings, chosen = self.settings, method(self.settings.method)
+        encoder = chosen.build_encoder(tracks.layout, settings.sampling.frames, settings.encoder)
+        if settings.training.init_from:
+            warm_start(encoder, settings.training.init_from)
+        return chosen.build(encoder, settings.decoder, settings.pretext)
+
     def prepare(self) -> None:
-        self.task.prepare(self.sampler)
+        self._tasks[0].prepare_together(self._tasks, self.samplers)
 
     def sample(self, step: int, part: int, parts: int) -> Batch:
         size = self.training.batch_size
         rows = slice(part * size // parts, (part + 1) * size // parts)
-        draws = Draws(key(self.seed, "draws", step), size, rows, self.tracks.device)
-        return self.sampler.sample(self.batch(step)[rows], draws)
+        source, track = self.batch(step)
+        draws = Draws(key(self.seed, "draws", step), size, rows, track.device)
+        return replace(self.samplers[source].sample(track[rows], draws), source=source)
 
-    def batch(self, step: int) -> Tensor:
-        """Tracks of the global batch of a step: each epoch a new order, too few tracks repeated."""
-        size, tracks = self.training.batch_size, len(self.tracks)
-        epoch, within = divmod(step, self.steps_per_epoch)
+    def batch(self, step: int) -> tuple[int, Tensor]:
+        """Set and tracks of the global batch of a step: a set's tracks in a new order each time round.
+
+        Too few tracks are repeated.
+        """
+        source, visit = int(self.turns[step]), int(self.visits[step])
+        tracks, size = self.sets[source], self.training.batch_size
+        epoch, within = divmod(visit, max(1, len(tracks) // size))
+        which = (epoch,) if len(self.sets) == 1 else (epoch, source)
         orders = []
-        for repeat in range(-(-size // tracks)):
-            generator = torch.Generator().manual_seed(key(self.seed, "order", epoch, repeat))
-            orders.append(torch.randperm(tracks, generator=generator))
-        return torch.cat(orders)[within * size : (within + 1) * size].to(self.tracks.device, non_blocking=True)
+        for repeat in range(-(-size // len(tracks))):
+            generator = torch.Generator().manual_seed(key(self.seed, "order", *which, repeat))
+            orders.append(torch.randperm(len(tracks), generator=generator))
+        return source, torch.cat(orders)[within * size : (within + 1) * size].to(tracks.device, non_blocking=True)
 
     def names(self, step: int) -> list[str]:
-        return self.tracks.names(self.tracks.clip[self.batch(step)].tolist())
+        source, track = self.batch(step)
+        tracks = self.sets[source]
+        return tracks.names(tracks.clip[track].tolist())
 
     def after_step(self, progress: float) -> None:
         self.task.after_step(progress)

@@ -90,6 +90,8 @@ class TrainingSettings(LoopSettings):
         device: auto takes CUDA where there is one
         snapshot_every: epochs between encoders that are kept (encoder-epochNNNN.safetensors); 0 keeps none
         init_from: a run's folder, or an encoder file, whose weights the encoder starts from
+        weights: of several stores, how often each is drawn, a number for each; each batch is then of one store. By
+            default stores of one layout are one set, and of several layouts each is drawn as often as it has tracks
     """
 
     section: ClassVar[str] = "training"
@@ -97,9 +99,12 @@ class TrainingSettings(LoopSettings):
     device: Device = "auto"
     snapshot_every: int = 0
     init_from: str | None = None
+    weights: list[float] = field(default_factory=list)
 
     def __post_init__(self):
         super().__post_init__()
+        if not all(0 < weight < math.inf for weight in self.weights):
+            raise ValueError(f"training.weights must be positive numbers, not {self.weights}")
         if not 0 <= self.snapshot_every < math.inf:
             raise ValueError(f"training.snapshot_every must be a number, 0 or more, not {self.snapshot_every}")
 
@@ -187,7 +192,8 @@ class Settings:
 
     Args:
         data: the store to learn from, or several
-        split: a split of the store; its training part is used. all: every clip
+        split: a split of the store; its training part is used. all: every clip. Several stores have one together, or
+            one each, joined by +
         seed: of weights, order, crops, rotations and masks
     """
 

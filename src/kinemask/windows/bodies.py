@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import Align, SamplingSettings
 from kinemask.windows.streams import difference
@@ -34,15 +33,15 @@ def side_by_side(tracks: Tracks, frames: int, align: Align = "none", bodies: int
     return out
 
 
-def channels(windows: Tensor, layout: Layout, joints: Sequence[int] | None = None) -> Tensor:
+def channels(windows: Tensor, origin: int, joints: Sequence[int] | None = None) -> Tensor:
     """Windows (N, M, T, V, C) as channels over time (N, channels, T).
 
-    Of each body its joints from its root, the velocities of all joints, and its root; from the first body's root to the
-    second's where there are two. joints: only these and the root; by default all.
+    Of each body its joints from the joint `origin`, the velocities of all joints, and its origin; from the first body's
+    origin to the second's where there are two. joints: only these and the origin; by default all.
     """
-    joints = range(layout.num_joints) if joints is None else joints
-    root = windows[:, :, :, layout.root]  # (N, M, T, C)
-    from_root = windows[:, :, :, [v for v in joints if v != layout.root]] - root.unsqueeze(3)
+    joints = range(windows.shape[3]) if joints is None else joints
+    root = windows[:, :, :, origin]  # (N, M, T, C)
+    from_root = windows[:, :, :, [v for v in joints if v != origin]] - root.unsqueeze(3)
     velocity = difference(windows[:, :, :, list(joints)].flatten(0, 1)).unflatten(0, windows.shape[:2])
     parts = [x.transpose(1, 2).flatten(2) for x in (from_root, velocity, root)]  # each (N, T, ...)
     if windows.shape[1] > 1:

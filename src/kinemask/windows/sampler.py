@@ -25,13 +25,14 @@ from kinemask.windows.tracks import Tracks
 class Batch:
     """x (B, T, V, C) without gaps; valid (B, T, V) bool, False where x was filled; draws for the B rows.
 
-    track (B,): which tracks they are of; None where they are of none.
+    track (B,): which tracks they are of; None where they are of none. source: the data set, of several.
     """
 
     x: Tensor
     valid: Tensor
     draws: Draws
     track: Tensor | None = None
+    source: int = 0
 
 
 class Sampler:
