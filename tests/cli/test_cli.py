@@ -271,7 +271,11 @@ def test_print_config_shows_every_setting(capsys):
         ("pretrain --recipe mamp-demo --data {store} --split nope --out {new}", "default"),
         ("pretrain --recipe mamp-demo --data {own} --split default --out {new}", "not a store"),
         ("pretrain --recipe mamp-demo --data {store} --split default --out {new} --encoder.joints arms", "arms"),
-        ("pretrain --recipe hacm-demo --data {store} --split default --out {new} --sampling.frames 36", "even number"),
+        (
+            "pretrain --recipe hacm-demo --data {store} --split default --out {new} --sampling.align none"
+            " --sampling.frames 42",
+            "even number",
+        ),
         ("pretrain --recipe mamp-demo --data {store} --split default --lr 3", "did you mean --training.lr?"),
         ("evaluate knn", "a run is needed"),
         ("evaluate knn --run {run} --data {store} --split default --neighbour 3", "did you mean --neighbours?"),
