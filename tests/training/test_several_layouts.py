@@ -78,8 +78,8 @@ def test_stores_of_one_layout_with_weights_are_sets_of_their_own(tiny, tmp_path)
     assert len(job.sets) == 2
     drawn = [job.batch(step)[0] for step in range(40 * job.steps_per_epoch)]
     assert drawn.count(1) > 2 * drawn.count(0)
+    wrong = make_settings(tiny, data=[str(tiny.path)] * 2, training_weights=[1.0, 1.0, 1.0])
     with pytest.raises(ValueError, match=r"training\.weights has 3 numbers for 2 stores"):
-        wrong = make_settings(tiny, data=[str(tiny.path)] * 2, training_weights=[1.0, 1.0, 1.0])
         run_of(wrong, tmp_path / "wrong")
 
 
