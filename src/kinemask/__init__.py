@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from kinemask.api import compare, ensemble, evaluate, info, prepare, pretrain, report
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
+    from kinemask.recognition.recogniser import Recogniser
     from kinemask.skeleton import layout, layouts
     from kinemask.store.opening import open_store
 
 _HOME = {
+    "Recogniser": "recognition.recogniser",
     "compare": "api",
     "ensemble": "api",
     "evaluate": "api",
@@ -29,6 +31,7 @@ _HOME = {
     "report": "api",
 }
 __all__ = [
+    "Recogniser",
     "__version__",
     "compare",
     "ensemble",

@@ -1,5 +1,7 @@
 """Random convolutions against what their description says, computed tap by tap."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,3 +32,14 @@ def test_random_convolutions_are_what_they_are_said_to_be():
 @pytest.mark.parametrize("frames", [1, 3, 8])
 def test_random_convolutions_fit_short_windows(frames):
     assert RandomConvolutions(2, frames, seed=0, kernels=20)(torch.randn(2, 2, frames)).isfinite().all()
+
+
+@pytest.mark.parametrize("channels, frames, kernels", [(12, 64, 300), (1, 5, 3)])
+def test_kernels_come_back_from_their_parts(channels, frames, kernels):
+    made = RandomConvolutions(channels, frames, 3, kernels)
+    again = RandomConvolutions.of_parts(made.parts())
+    x = torch.randn(9, channels, frames, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again(x), made(x), rtol=0, atol=0)
+    parts = made.parts()
+    with pytest.raises(ValueError, match="weights of kernels"):
+        RandomConvolutions.of_parts(replace(parts, taps=parts.taps[:-1]))

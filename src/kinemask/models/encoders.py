@@ -114,14 +114,12 @@ def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
 
 def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metadata and weights of a file of `write_weights`; ValueError for any other file. what: "an encoder"."""
+    about, weights = read_tensors(path, what)
     try:
-        with safe_open(path, "pt") as f:
-            about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
-            weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
         version = about["format"]
         if version == 1:
             about = _from_format_1(about)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(shorten(f"{path} is not {what} that kinemask wrote: {error}")) from None
     if version not in (1, FORMAT):
         raise ValueError(shorten(f"{path} has format {version}; this version reads 1 and {FORMAT}"))
@@ -129,9 +127,22 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
         check_metadata(about)
     except ValueError as error:
         raise ValueError(shorten(f"{path}: {error}")) from None
-    if bad := not_finite(weights):
-        raise ValueError(f"{path}: its weight {bad} is not finite, so it is of no use; train again")
     return about, weights
+
+
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What kinemask wrote into a safetensors file's metadata, and its tensors, finite; ValueError for another file."""
+    try:
+        with safe_open(path, "pt") as f:
+            about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+        if not isinstance(about, dict):
+            raise TypeError("its metadata is no mapping")
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(shorten(f"{path} is not {what} that kinemask wrote: {error}")) from None
+    if bad := not_finite(tensors):
+        raise ValueError(f"{path}: its weight {bad} is not finite, so it is of no use; train again")
+    return about, tensors
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str | None:

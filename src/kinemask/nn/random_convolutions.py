@@ -6,6 +6,8 @@ Each kernel answers with two numbers, the share of time at which its output is p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +40,19 @@ class _Group(nn.Module):
         return F.conv1d(x, self.weight, self.bias, dilation=self.dilation, padding=self.padding)
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """What K kernels are: lengths, dilations, whether they are padded, biases, each (K,); the channels that each takes,
+    taken (K, channels) bool; and the weights in these, kernel by kernel and channel by channel, taps (n,)."""
+
+    length: Tensor
+    dilation: Tensor
+    padded: Tensor
+    bias: Tensor
+    taken: Tensor
+    taps: Tensor
+
+
 class RandomConvolutions(nn.Module):
     """Kernels over `channels` channels of T = `frames` frames; the seed decides them.
 
@@ -57,23 +72,78 @@ class RandomConvolutions(nn.Module):
         padded, bias = draw() < 0.5, (2 * draw() - 1).float()
         taken = torch.rand(kernels, channels, generator=generator).argsort(1) < count.unsqueeze(1)
         weight = torch.randn(kernels, channels, max(_LENGTHS), generator=generator)
+
+        def own(index: Tensor, taps: int) -> Tensor:
+            drawn = weight[index, :, :taps]
+            return (drawn - drawn.mean(-1, keepdim=True)) * taken[index].unsqueeze(-1)
+
+        self._assemble(length, dilation, padded, bias, own)
+
+    def _assemble(
+        self,
+        length: Tensor,
+        dilation: Tensor,
+        padded: Tensor,
+        bias: Tensor,
+        weight: Callable[[Tensor, int], Tensor],
+    ) -> None:
+        """Groups of kernels of one shape. weight: index (k,) of kernels and their length -> (k, channels, length)."""
         groups: list[_Group] = []
         shape = torch.stack([length, dilation, padded.long()], 1)
         for one in shape.unique(dim=0):
             index = (shape == one).all(1).nonzero().squeeze(1)
             taps, step, pad = one.tolist()
-            own = weight[index, :, :taps]
-            own = (own - own.mean(-1, keepdim=True)) * taken[index].unsqueeze(-1)
-            groups.append(_Group(index, own, bias[index], step, (taps - 1) * step // 2 if pad else 0))
+            groups.append(_Group(index, weight(index, taps), bias[index], step, (taps - 1) * step // 2 if pad else 0))
         self.groups = nn.ModuleList(groups)
-        self.kernels, self.width = kernels, 2 * kernels
+        self.kernels = len(length)
+        self.width = 2 * self.kernels
+
+    def _groups(self) -> list[_Group]:
+        return [group for group in self.groups if isinstance(group, _Group)]
+
+    def parts(self) -> Kernels:
+        """The kernels, as a file keeps them: of the weights those that are not 0."""
+        groups = self._groups()
+        order = torch.cat([group.index for group in groups]).argsort()
+        each = lambda of: torch.cat([of(group) for group in groups])[order]
+        same = lambda group, value: torch.full_like(group.index, value)
+        taken = each(lambda group: (group.weight != 0).any(-1))
+        rows = [row[row.any(-1)].flatten() for group in groups for row in group.weight]
+        return Kernels(
+            length=each(lambda group: same(group, group.weight.shape[-1])),
+            dilation=each(lambda group: same(group, group.dilation)),
+            padded=each(lambda group: same(group, group.padding > 0)).bool(),
+            bias=each(lambda group: group.bias),
+            taken=taken,
+            taps=torch.cat([rows[at] for at in order.tolist()]),
+        )
+
+    @classmethod
+    def of_parts(cls, kernels: Kernels) -> RandomConvolutions:
+        """The module of kernels that a file kept; ValueError where these contradict each other."""
+        length, taken = kernels.length, kernels.taken
+        counts = taken.sum(1) * length
+        if int(counts.sum()) != len(kernels.taps) or not len(length):
+            raise ValueError(f"{len(kernels.taps)} weights of kernels that have {int(counts.sum())}")
+        first = counts.cumsum(0) - counts
+
+        def own(index: Tensor, taps: int) -> Tensor:
+            out = torch.zeros(len(index), taken.shape[1], taps)
+            for row, at in enumerate(index.tolist()):
+                values = kernels.taps[first[at] : first[at] + counts[at]]
+                out[row, taken[at]] = values.view(-1, taps)
+            return out
+
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made._assemble(length, kernels.dilation, kernels.padded, kernels.bias, own)
+        return made
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Windows (N, channels, T) -> features (N, 2·kernels): shares of positive values, then maxima."""
         share, highest = x.new_empty(2, len(x), self.kernels)
-        for group in self.groups:
-            assert isinstance(group, _Group)
+        for group in self._groups():
             for first in range(0, len(x), _AT_ONCE):
                 rows = slice(first, first + _AT_ONCE)
                 y = group(x[rows])

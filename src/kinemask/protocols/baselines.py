@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinemask.nn.channel_features import Convolved, Statistics, moments
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.folds import folds
 from kinemask.protocols.neighbours import vote
@@ -22,7 +23,6 @@ from kinemask.windows.tracks import Tracks
 
 FRAMES = 64  # of a clip's window, whatever the encoder's
 MOST_CHOOSING = 4000  # clips on which an alignment is chosen
-_PIECES = (1, 2, 4)  # of a clip, for its statistics
 
 Kind = Literal["coordinates", "statistics", "convolutions"]
 
@@ -139,18 +139,16 @@ class Baselines:
         windows = side_by_side(tracks, FRAMES, align, self._bodies)
         if kind == "coordinates":
             return windows.flatten(1)
-        x = channels(windows, self.layout.root)
         if kind == "statistics":
-            return statistics(x)
+            return Statistics(self.layout)(windows)
         mean, scale = self._moments(align)
-        return self._kernels(x.shape[1], seed)((x - mean) / scale)
+        return Convolved(self.layout, self._kernels(mean.shape[1], seed), mean, scale)(windows)
 
     def _moments(self, align: Align) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel over the training part's clips, for clips turned so: (1, Ch, 1) each."""
         if align not in self._known_moments:
-            x = channels(side_by_side(self.train.tracks, FRAMES, align, self._bodies), self.layout.root)
-            scale = x.std((0, 2), keepdim=True, correction=0)
-            self._known_moments[align] = x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
+            windows = side_by_side(self.train.tracks, FRAMES, align, self._bodies)
+            self._known_moments[align] = moments(channels(windows, self.layout.root))
         return self._known_moments[align]
 
     def _kernels(self, count: int, seed: int) -> RandomConvolutions:
@@ -158,12 +156,3 @@ class Baselines:
         if self._last_kernels is None or self._last_kernels[0] != seed:
             self._last_kernels = seed, RandomConvolutions(count, FRAMES, seed).to(self.train.device)
         return self._last_kernels[1]
-
-
-def statistics(x: Tensor) -> Tensor:
-    """Mean, deviation, minimum and maximum of channels over 1, 2 and 4 pieces of time: (N, Ch, T) -> (N, 28·Ch)."""
-    out = []
-    for pieces in _PIECES:
-        for piece in x.tensor_split(pieces, -1):
-            out += [piece.mean(-1), piece.std(-1, correction=0), piece.amin(-1), piece.amax(-1)]
-    return torch.cat(out, 1)

@@ -21,8 +21,9 @@ _PULL = 0.01  # of a block's weight towards 1, in log loss
 class Ridge:
     """A fitted classifier: mean and scale (D,) of the features, weights (D, classes), intercept (classes,).
 
-    temperature: the softmax of decision values divided by it has the least log loss on clips left out. left_out (N,
-    classes): decision values of the N training clips, each by the others.
+    temperature: the softmax of decision values divided by it has the least log loss on clips left out. left_out
+    (N, classes): the decision values of the clips that it was fitted on, each left out, and log_loss theirs at that
+    temperature.
     """
 
     mean: Tensor
@@ -32,6 +33,7 @@ class Ridge:
     penalty: float
     temperature: float
     left_out: Tensor
+    log_loss: float
 
     def scores(self, x: Tensor) -> Tensor:
         """Decision values of features (N, D), near 1 for a class that is it and near −1 for one that is not."""
@@ -43,13 +45,22 @@ class Ridge:
 
 
 def fit_ridge(
-    x: Tensor, labels: Tensor, classes: int, penalties: Sequence[float] = PENALTIES, copies: int = 1
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    penalties: Sequence[float] = PENALTIES,
+    copies: int = 1,
+    *,
+    groups: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Ridge:
     """Ridge regression of ±1 targets on standardised features x (copies·N, D), labels (N,), N ≥ 2.
 
-    copies: how many rows a clip has, in so many blocks of all clips. Of the penalties, multiples of D, it takes the one
-    whose decision values for clips left out, one at a time, have the least log loss at a temperature of their own:
-    squared error would ask of features with few strong directions that they be shrunk to nothing. In float64.
+    copies: how many rows a clip has, in so many blocks of all clips. groups (N,): numbers of what is left out together,
+    a person's clips say; by default every clip is left out by itself. weights (D,): what a standardised feature is
+    multiplied by. Of the penalties, multiples of D, it takes the one whose decision values for clips left out have the
+    least log loss at a temperature of their own: squared error would ask of features with few strong directions that
+    they be shrunk to nothing. In float64.
     """
     clips = len(labels)
     if clips < 2:
@@ -57,27 +68,47 @@ def fit_ridge(
     assert len(x) == copies * clips
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8, scale, 1.0)
+    if weights is not None:
+        scale = scale / weights
     z = ((x - mean) / scale).double()
     target = (2.0 * F.one_hot(labels, classes).double() - 1).repeat(copies, 1)
     intercept = target.mean(0)
     basis, power = _left_singular(z)
     projected = basis.T @ (target - intercept)
-    blocks = basis.view(copies, clips, -1).transpose(0, 1)  # (N, copies, r)
-    identity = torch.eye(copies, dtype=z.dtype, device=z.device)
-    best: tuple[float, float, float, Tensor] | None = None  # log loss, penalty, temperature, what was left out
+    together = _left_out_together(clips, copies, groups, z.device)
+    best: tuple[float, float, float, Tensor] | None = None  # log loss, penalty, temperature, left out
     for penalty in (multiple * x.shape[1] for multiple in penalties):
         shrink = power / (power + penalty)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
-        without = identity - 1 / len(z) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a clip's rows
-        error = torch.linalg.solve(without + 1e-12 * identity, residual.view(copies, clips, -1).transpose(0, 1))
-        left_out = target[:clips] - error[:, 0]
-        temperature, loss = fit_temperature(left_out, labels)
+        left_out = target - _without(basis, shrink, residual, together)
+        temperature, loss = fit_temperature(left_out[:clips], labels)
         if best is None or loss < best[0]:
-            best = loss, penalty, temperature, left_out
+            best = loss, penalty, temperature, left_out[:clips]
     assert best is not None
-    _, penalty, temperature, left_out = best
-    weights = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, weights, intercept, penalty, temperature, left_out)
+    loss, penalty, temperature, left_out = best
+    found = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
+    return Ridge(mean, scale, found, intercept, penalty, temperature, left_out, loss)
+
+
+def _left_out_together(clips: int, copies: int, groups: Tensor | None, device: torch.device) -> list[Tensor]:
+    """Rows that are left out together: (groups of one size, rows) for each size."""
+    rows = torch.arange(copies * clips, device=device).view(copies, clips)
+    if groups is None:
+        return [rows.T]
+    members = [rows[:, groups == group].flatten() for group in groups.unique()]
+    sizes = sorted({len(one) for one in members})
+    return [torch.stack([one for one in members if len(one) == size]) for size in sizes]
+
+
+def _without(basis: Tensor, shrink: Tensor, residual: Tensor, together: list[Tensor]) -> Tensor:
+    """Errors (rows, classes) of decision values for rows that are left out, with all that are left out with them."""
+    out = torch.empty_like(residual)
+    for rows in together:
+        blocks = basis[rows]  # (groups, rows, r)
+        identity = torch.eye(rows.shape[1], dtype=basis.dtype, device=basis.device)
+        without = identity - 1 / len(basis) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a group's rows
+        out[rows] = torch.linalg.solve(without + 1e-12 * identity, residual[rows])
+    return out
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""Features of whole clips from their channels over time: statistics and random convolutions. Nothing is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kinemask.nn.random_convolutions import RandomConvolutions
+from kinemask.skeleton import Layout
+from kinemask.windows.bodies import channels
+
+_PIECES = (1, 2, 4)  # of a clip, for its statistics
+
+
+class Convolved(nn.Module):
+    """Random convolutions of standardised channels: windows (N, M, T, V, C) -> (N, 2·kernels).
+
+    mean, scale: each channel's, (1, channels, 1).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, layout: Layout, convolutions: RandomConvolutions, mean: Tensor, scale: Tensor):
+        super().__init__()
+        self.layout, self.convolutions = layout, convolutions
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.convolutions((channels(windows, self.layout.root) - self.mean) / self.scale)
+
+
+class Statistics(nn.Module):
+    """Statistics of channels: windows (N, M, T, V, C) -> (N, 28·channels)."""
+
+    def __init__(self, layout: Layout):
+        super().__init__()
+        self.layout = layout
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return statistics(channels(windows, self.layout.root))
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over clips and time, the deviation 1 where it is 0: of (N, channels, T)."""
+    scale = x.std((0, 2), keepdim=True, correction=0)
+    return x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
+
+
+def statistics(x: Tensor) -> Tensor:
+    """Mean, deviation, minimum and maximum of channels over 1, 2 and 4 pieces of time: (N, Ch, T) -> (N, 28·Ch)."""
+    out = []
+    for pieces in _PIECES:
+        for piece in x.tensor_split(pieces, -1):
+            out += [piece.mean(-1), piece.std(-1, correction=0), piece.amin(-1), piece.amax(-1)]
+    return torch.cat(out, 1)

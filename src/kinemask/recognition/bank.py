@@ -1,0 +1,101 @@
+"""Clips that a recogniser learns from, with what is computed of them once, whatever is tried on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinemask.nn.channel_features import Convolved, Statistics, moments
+from kinemask.nn.random_convolutions import RandomConvolutions
+from kinemask.recognition.choice import FRAMES, Choice, Kind, alignments
+from kinemask.recognition.tokens import ReadEncoder, token_features
+from kinemask.store.opening import Store
+from kinemask.windows.bodies import channels, side_by_side
+from kinemask.windows.mirror import mirror, mirror_tracks
+from kinemask.windows.settings import Align
+from kinemask.windows.tracks import Recordings, Tracks
+
+
+class Bank:
+    """N labelled clips.
+
+    labels (N,): numbers of classes. groups: by name (subject, camera, …), the number of each clip's, (N,): clips of one
+    group are never on both sides of a fold.
+
+    Mean and deviation of each channel are those of all N clips. They know no labels, and are all that folds share.
+    """
+
+    def __init__(
+        self,
+        source: Store | Recordings,
+        clips: np.ndarray,
+        labels: Tensor,
+        groups: Mapping[str, Tensor],
+        seed: int,
+        encoder: ReadEncoder | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.tracks = Tracks(source, clips, device)
+        self.layout, self.labels, self.groups, self.seed = self.tracks.layout, labels.to(device), groups, seed
+        self.encoder = encoder
+        self.bodies = side_by_side(self.tracks, 1).shape[1]
+        several = int((source.bodies[clips] > 1).sum())
+        self.alignments = alignments(self.layout, 2 * several > len(clips))
+        self._windows: dict[tuple[Align, bool], Tensor] = {}
+        self._moments: dict[Align, tuple[Tensor, Tensor]] = {}
+        self._kernels: dict[int, RandomConvolutions] = {}
+        self._features: dict[tuple[Kind, Align, bool, int], Tensor] = {}
+        self._source = source, clips
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def windows(self, align: Align, mirrored: bool = False) -> Tensor:
+        """Every clip as a window, turned so: (N, M, T, V, C)."""
+        if (align, mirrored) not in self._windows:
+            made = (
+                mirror(self.windows(align), self.layout)
+                if mirrored
+                else side_by_side(self.tracks, FRAMES, align, self.bodies)
+            )
+            self._windows[align, mirrored] = made
+        return self._windows[align, mirrored]
+
+    def features(self, choice: Choice, kernels: int) -> list[Tensor]:
+        """Features of every clip, one (copies·N, D) for each kind; mirrored copies follow all clips."""
+        sides = (False, True) if choice.mirrored else (False,)
+        return [
+            torch.cat([self._of_side(kind, choice.align, side, kernels) for side in sides]) for kind in choice.features
+        ]
+
+    def module(self, kind: Kind, align: Align, kernels: int) -> nn.Module:
+        """What computes features of a kind from windows that are turned so."""
+        if kind == "statistics":
+            return Statistics(self.layout)
+        if align not in self._moments:
+            self._moments[align] = moments(channels(self.windows(align), self.layout.root))
+        mean, scale = self._moments[align]
+        if kernels not in self._kernels:
+            made = RandomConvolutions(mean.shape[1], FRAMES, self.seed, kernels)
+            self._kernels[kernels] = made.to(mean.device)
+        return Convolved(self.layout, self._kernels[kernels], mean, scale)
+
+    @torch.no_grad()
+    def _of_side(self, kind: Kind, align: Align, mirrored: bool, kernels: int) -> Tensor:
+        known = (kind, "none" if kind == "tokens" else align, mirrored, kernels if kind == "convolutions" else 0)
+        if known not in self._features:
+            if kind == "tokens":
+                self._features[known] = self._tokens(mirrored)
+            else:
+                self._features[known] = self.module(kind, align, kernels)(self.windows(align, mirrored))
+        return self._features[known]
+
+    def _tokens(self, mirrored: bool) -> Tensor:
+        assert self.encoder is not None
+        missing = self.encoder.sampling.missing
+        source, clips = self._source
+        tracks = self.tracks if missing == "fill" else Tracks(source, clips, self.tracks.device, missing)
+        return token_features(self.encoder, mirror_tracks(tracks) if mirrored else tracks)

@@ -1,0 +1,116 @@
+"""What a recogniser has learned, as a torch module: windows of clips -> features -> probabilities.
+
+Clips become windows by `windows.bodies.side_by_side`; an encoder, where there is one, samples the same clips in its own
+way. Everything after that is in `ClipModel.forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinemask.protocols.ridge import Ridge
+from kinemask.recognition.choice import Choice
+from kinemask.recognition.tokens import ReadEncoder, token_features
+from kinemask.skeleton import Layout
+from kinemask.windows.bodies import side_by_side
+from kinemask.windows.tracks import Recordings, Tracks
+
+AT_ONCE = 256  # clips whose windows are in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """How a clip becomes a window: T frames and M bodies; a body that a clip has not is 0."""
+
+    frames: int
+    bodies: int
+
+
+class Probe(nn.Module):
+    """Ridge on standardised features with a temperature: features (N, D) -> log probabilities, but for a constant."""
+
+    mean: Tensor
+    scale: Tensor
+    weights: Tensor
+    intercept: Tensor
+    temperature: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor, weights: Tensor, intercept: Tensor, temperature: Tensor):
+        super().__init__()
+        values = {"mean": mean, "scale": scale, "weights": weights, "intercept": intercept, "temperature": temperature}
+        for name, value in values.items():
+            self.register_buffer(name, value.float())
+
+    @classmethod
+    def of(cls, ridge: Ridge) -> Probe:
+        return cls(ridge.mean, ridge.scale, ridge.weights, ridge.intercept, torch.tensor(ridge.temperature))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (((features - self.mean) / self.scale) @ self.weights + self.intercept) / self.temperature
+
+
+class ClipModel(nn.Module):
+    """Probabilities of classes for clips of a layout.
+
+    channels: what looks at windows, modules (N, M, T, V, C) -> (N, D), in the order of the choice's features; their
+    outputs stand side by side, and behind them the encoder's tokens, where the choice has these.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        window: Window,
+        choice: Choice,
+        channels: Sequence[nn.Module],
+        probe: Probe,
+        encoder: ReadEncoder | None = None,
+    ):
+        super().__init__()
+        assert len(channels) + (encoder is not None) == len(choice.features)
+        self.layout, self.window, self.choice = layout, window, choice
+        self.channels, self.probe, self.encoder = nn.ModuleList(channels), probe, encoder
+
+    @property
+    def device(self) -> torch.device:
+        return self.probe.mean.device
+
+    def forward(self, windows: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Windows (N, M, T, V, C), tokens (N, D') of an encoder -> probabilities (N, classes)."""
+        return self.probe(self.features(windows, tokens)).softmax(1)
+
+    def features(self, windows: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Windows (N, M, T, V, C), tokens (N, D') of an encoder -> features (N, D)."""
+        found = [module(windows) for module in self.channels]
+        return torch.cat([*found, tokens] if tokens is not None else found, 1)
+
+    @torch.no_grad()
+    def of_tracks(self, tracks: Tracks) -> tuple[Tensor, Tensor | None]:
+        """What `forward` takes, of every clip of body tracks."""
+        windows = side_by_side(tracks, self.window.frames, self.choice.align, self.window.bodies)
+        return windows, None if self.encoder is None else token_features(self.encoder, tracks)
+
+    @torch.no_grad()
+    def transform(self, recordings: Recordings) -> Tensor:
+        """Features (N, D) of recordings."""
+        return self._over(recordings, self.features)
+
+    @torch.no_grad()
+    def predict(self, recordings: Recordings) -> Tensor:
+        """Probabilities (N, classes) of recordings."""
+        return self._over(recordings, self.forward)
+
+    def _over(self, recordings: Recordings, run) -> Tensor:
+        clips = torch.arange(len(recordings)).split(AT_ONCE)
+        missing = "fill" if self.encoder is None else self.encoder.sampling.missing
+        found = []
+        for part in clips:
+            windows, tokens = self.of_tracks(Tracks(recordings, part.numpy(), self.device))
+            if tokens is not None and missing != "fill":
+                assert self.encoder is not None
+                tokens = token_features(self.encoder, Tracks(recordings, part.numpy(), self.device, missing))
+            found.append(run(windows, tokens))
+        return torch.cat(found)

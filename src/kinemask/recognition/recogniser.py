@@ -1,0 +1,232 @@
+"""`Recogniser`: a scikit-learn estimator from recordings to labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
+
+from kinemask.nn.random_convolutions import KERNELS
+from kinemask.nn.settings import ReadoutSettings
+from kinemask.recognition.arrays import as_recordings, find_layout
+from kinemask.recognition.bank import Bank
+from kinemask.recognition.choice import Asked, asked
+from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
+from kinemask.recognition.fitting import Tried, build, fit
+from kinemask.recognition.model import ClipModel
+from kinemask.recognition.tokens import READOUT, check_layout, read_encoder
+from kinemask.skeleton import Layout
+from kinemask.store.opening import Store
+from kinemask.training.distributed import choose_device
+from kinemask.training.settings import Device
+from kinemask.windows.tracks import Recordings
+
+GROUPS = ("subject", "camera", "setup")  # columns of a store whose values are never on both sides of a fold
+
+Clips = Store | Sequence[np.ndarray] | np.ndarray
+
+
+class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """Recognises actions in recordings: random convolutions, an encoder's tokens or statistics, and ridge on top.
+
+    X is a store or a sequence of arrays (T, V, C) or (M, T, V, C) of any lengths, in a store's convention (metres, y
+    up; NaN = missing). Arrays may lie anywhere: each is moved so that its first body's root begins at the origin.
+
+    Args:
+        layout: the skeleton of arrays: a name, a YAML file, or a Layout; a store brings its own
+        features: auto, or some of convolutions, statistics, tokens (of the encoder), side by side
+        align: auto, or how clips are turned about the vertical: none, heading, pair
+        mirrored: auto, or whether to learn from mirrored copies too
+        encoder: a run, or an encoder file, whose tokens are used
+        readout: what tokens become a clip's features (default: joints over halves of time, mean and maximum)
+        kernels: number of random convolutions
+        seed: of the random convolutions
+        device: auto takes CUDA where there is one
+
+    Attributes, once fitted: classes_ (the labels, sorted), layout_, choice_ (what it looks at), tried_ (the candidates
+    with their accuracy on clips left out), model_ (a torch module).
+    """
+
+    classes_: np.ndarray
+    layout_: Layout
+    model_: ClipModel
+    tried_: tuple[Tried, ...]
+    lengths_: tuple[int, int, int]
+    n_features_out_: int
+
+    def __init__(
+        self,
+        layout: str | Path | Layout | None = None,
+        *,
+        features: str | Sequence[str] = "auto",
+        align: Literal["auto", "none", "heading", "pair"] = "auto",
+        mirrored: Literal["auto"] | bool = "auto",
+        encoder: str | Path | None = None,
+        readout: ReadoutSettings | None = None,
+        kernels: int = KERNELS,
+        seed: int = 0,
+        device: Device = "auto",
+    ):
+        self.layout = layout
+        self.features = features
+        self.align = align
+        self.mirrored = mirrored
+        self.encoder = encoder
+        self.readout = readout
+        self.kernels = kernels
+        self.seed = seed
+        self.device = device
+
+    def fit(self, X: Clips, y: Any = None, groups: Any = None) -> Recogniser:
+        """Learn from labelled clips.
+
+        y: their labels (N,), texts or whole numbers; a store's own by default, where clips without a label are left
+        out. groups: (N,) values, people say, that clips left out for a choice share with none that stay; a store's
+        columns subject, camera and setup by default. Raises ValueError for what cannot be learned from: one class,
+        clips in which nobody is seen, shapes that are not the layout's.
+        """
+        source, positions, labels, known = self._labelled(X, y, groups)
+        classes, numbers = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"there is only one class, {str(classes[0])!r}; a recogniser needs two or more")
+        bank = self._bank(source, positions, numbers, known)
+        wanted = self._asked()
+        fitted = fit(bank, np.arange(len(bank)), len(classes), wanted)
+        return self._take(source.layout, classes, build(bank, fitted, wanted.kernels), fitted.tried, source, positions)
+
+    def predict_proba(self, X: Clips) -> np.ndarray:
+        """Probabilities (N, classes) of the classes, in the order of classes_."""
+        return self._fitted().predict(self._recordings(X)).cpu().numpy()
+
+    def predict(self, X: Clips) -> np.ndarray:
+        """The most probable label of each clip: (N,)."""
+        found = self.predict_proba(X).argmax(1)
+        return self.classes_[found]
+
+    def transform(self, X: Clips) -> np.ndarray:
+        """Features (N, D) that the classifier sees."""
+        return self._fitted().transform(self._recordings(X)).cpu().numpy()
+
+    def score(self, X: Clips, y: Any = None, sample_weight: Any = None) -> float:
+        """Share of clips whose label is predicted; y: a store's own labels by default."""
+        if y is None and isinstance(X, Store):
+            chosen = np.flatnonzero(X.labels >= 0)
+            X, y = [X.clip(int(i)) for i in chosen], np.array(X.classes)[X.labels[chosen]]
+        return super().score(X, y, sample_weight)
+
+    @property
+    def choice_(self) -> Any:
+        return self._fitted().choice
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file, or recogniser.safetensors in a folder that is there; returns its path."""
+        model = self._fitted()
+        return write_recogniser(path, Saved(model, self.classes_.tolist(), self.lengths_))
+
+    @classmethod
+    def load(cls, path: str | Path, device: Device = "auto") -> Recogniser:
+        """A recogniser from the file, or the folder, that `save` or `kinemask train` wrote; never runs code.
+
+        Raises ValueError for a file that is absent, damaged, or none of kinemask's recognisers.
+        """
+        saved = read_recogniser(path, choose_device(device))
+        model = saved.model
+        made = cls(
+            model.layout,
+            features=model.choice.features,
+            align=model.choice.align,
+            mirrored=model.choice.mirrored,
+            device=device,
+        )
+        made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
+        made.tried_, made.lengths_ = (), saved.lengths
+        made.n_features_out_ = len(model.probe.mean)
+        return made
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    # what fit is made of
+
+    def _labelled(
+        self, X: Clips, y: Any, groups: Any
+    ) -> tuple[Store | Recordings, np.ndarray, np.ndarray, dict[str, Any]]:
+        """The clips, which of them have labels, these labels, and groupings by name, each of the labelled clips."""
+        if isinstance(X, Store):
+            labels = np.array(X.classes)[X.labels] if y is None else np.asarray(y)
+            chosen = np.flatnonzero(X.labels >= 0) if y is None else np.arange(len(X))
+            source: Store | Recordings = X
+            own = {name: X.fields[name] for name in GROUPS if name in X.fields and all(X.fields[name][chosen])}
+        else:
+            if y is None:
+                raise ValueError("requires y to be passed, but the target y is None: a label for each recording")
+            source, labels, own = as_recordings(X, find_layout(self.layout, X)), np.asarray(y), {}
+            chosen = np.arange(len(source))
+        if labels.shape != (len(source),):
+            raise ValueError(f"y has shape {labels.shape}; expected a label for each of the {len(source)} recordings")
+        if labels.dtype.kind not in "OUSiub":
+            raise ValueError(f"Unknown label type: y is {labels.dtype}; labels are texts or whole numbers")
+        if not len(chosen):
+            raise ValueError("no recording has a label")
+        if groups is not None:
+            groups = np.asarray(groups)
+            if groups.shape != (len(source),):
+                raise ValueError(
+                    f"groups have shape {groups.shape}; expected a value for each of the {len(source)} recordings"
+                )
+            own = {"groups": groups}
+        return source, chosen, labels[chosen], {name: values[chosen] for name, values in own.items()}
+
+    def _bank(self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]) -> Bank:
+        device = choose_device(self.device)
+        numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
+        encoder = None
+        if self.encoder is not None:
+            encoder = read_encoder(self.encoder, self.readout or READOUT, device)
+            check_layout(encoder, source.layout, self.encoder)
+        elif self.readout is not None:
+            raise ValueError("a readout is an encoder's: give an encoder too")
+        return Bank(source, clips, torch.from_numpy(labels), numbers, self.seed, encoder, device)
+
+    def _asked(self) -> Asked:
+        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None)
+
+    def _take(
+        self,
+        layout: Layout,
+        classes: np.ndarray,
+        model: ClipModel,
+        tried: tuple[Tried, ...],
+        source: Store | Recordings,
+        positions: np.ndarray,
+    ) -> Recogniser:
+        lengths = source.lengths[positions]
+        self.layout_, self.classes_, self.model_, self.tried_ = layout, classes, model, tried
+        self.lengths_ = int(lengths.min()), int(np.median(lengths)), int(lengths.max())
+        self.n_features_out_ = len(model.probe.mean)
+        return self
+
+    def _fitted(self) -> ClipModel:
+        if not hasattr(self, "model_"):
+            raise NotFittedError("this Recogniser is not fitted yet; call fit, or Recogniser.load")
+        return self.model_
+
+    def _recordings(self, X: Clips) -> Recordings:
+        if isinstance(X, Store):
+            if X.layout != self._fitted().layout:
+                raise ValueError(f"the recogniser is of layout {self.layout_.name}, the store of {X.layout.name}")
+            return as_recordings([X.clip(i) for i in range(len(X))], X.layout)
+        return as_recordings(X, self._fitted().layout)

@@ -1,0 +1,60 @@
+"""An encoder's tokens as features of clips: the one place where a recogniser and an encoder meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.nn.encoder import Encoder
+from kinemask.nn.readouts import make_readout
+from kinemask.nn.settings import ReadoutSettings
+from kinemask.skeleton import Layout
+from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import SamplingSettings
+from kinemask.windows.tracks import Tracks
+
+READOUT = ReadoutSettings(over="joints", pieces=[1, 2], statistics=["mean", "max"], bodies="pair")
+
+
+class ReadEncoder(TrainedEncoder):
+    """An encoder, read out as settings say, as far as its segments allow."""
+
+    def __init__(self, encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any], readout: ReadoutSettings):
+        pieces = [count for count in readout.pieces if count <= encoder.segments] or [1]
+        chosen = replace(readout, pieces=pieces)
+        super().__init__(encoder, sampling, record, make_readout(chosen, encoder))
+        self.settings = chosen
+
+
+def read_encoder(source: str | Path, readout: ReadoutSettings, device: torch.device | str = "cpu") -> ReadEncoder:
+    """The encoder of a run or file, read out as the settings say."""
+    return with_readout(load_encoder(source, device), readout)
+
+
+def with_readout(model: TrainedEncoder, readout: ReadoutSettings) -> ReadEncoder:
+    """The same encoder, read out as the settings say."""
+    made = ReadEncoder(model.encoder, model.sampling, model.record, readout)
+    return made.eval()
+
+
+def check_layout(model: TrainedEncoder, layout: Layout, source: str | Path) -> None:
+    """ValueError unless the encoder's layout is this one."""
+    own = model.layout
+    if own.to_dict() != layout.to_dict():
+        raise ValueError(
+            f"the encoder {source} was trained on layout {own.name} ({own.num_joints} joints); these recordings have "
+            f"{layout.name} ({layout.num_joints} joints)"
+        )
+
+
+@torch.no_grad()
+def token_features(model: TrainedEncoder, tracks: Tracks) -> Tensor:
+    """Features of every clip, mean of the encoder's test views: (N, D)."""
+    sampler = Sampler(tracks, model.sampling)
+    views = [torch.cat(model.test_features(sampler, clip=number)) for number in range(model.sampling.test_clips)]
+    return torch.stack(views).mean(0)
