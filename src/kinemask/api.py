@@ -37,6 +37,7 @@ def prepare(
     up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
     bodies: int | None = None,
     per_person: bool = False,
+    by_folder: bool = False,
     name: str | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -63,6 +64,7 @@ def prepare(
         up: the axis of your recordings that points up (default: y in 3D, -y in images)
         bodies: keep this many people of a clip, those most seen
         per_person: make a clip of each person, NAME#1, NAME#2, ...; clips.csv may label them by these names
+        by_folder: label clips by the folder of SRC that they are in, one for each class
         name: the data set's name in results (default: DATASET's; for a file format, STORE's)
         progress: show progress
     """
@@ -85,6 +87,7 @@ def prepare(
         up=up,
         bodies=bodies,
         per_person=per_person,
+        by_folder=by_folder,
         name=name,
         progress=progress,
     )

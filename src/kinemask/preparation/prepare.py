@@ -85,6 +85,7 @@ def prepare(
     up: Up | None = None,
     bodies: int | None = None,
     per_person: bool = False,
+    by_folder: bool = False,
     name: str | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -95,8 +96,8 @@ def prepare(
     strict: stop at the first bad file; otherwise bad files go to rejected.csv. workers: processes that read
     (default: one per core). dtype: float32 or float16. split_rules: further splits, "NAME:COLUMN=a,b": clips
     whose COLUMN is a or b are for testing, all others for training. min_score: joints of this confidence or
-    less are missing, where the source gives confidences. axes, unit, up, bodies, per_person: as for `open_source`.
-    name: what the data set is called in results (default: the reader's, or the store's folder's where the reader is of
+    less are missing, where the source gives confidences. axes, unit, up, bodies, per_person, by_folder: as for
+    `open_source`. name: what the data set is called in results (default: the reader's, or the store's folder's where the reader is of
     a file format); published numbers are found by it.
 
     Raises ValueError for bad arguments and, if strict, for a bad file; OSError where the store cannot be
@@ -119,6 +120,7 @@ def prepare(
         up=up,
         bodies=bodies,
         per_person=per_person,
+        by_folder=by_folder,
     )
     writer = StoreWriter(Path(store), source.layout, dtype, overwrite)
     scan, rules = source.scan, all_rules(source, split_rules)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinemask.errors import shorten
+from kinemask.preparation.folders import label_by_folder
 from kinemask.preparation.shaping import ShapedRead, Shaping, Unit, Up
 from kinemask.preparation.workers import reading
 from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
@@ -67,13 +68,14 @@ def open_source(
     up: Up | None = None,
     bodies: int | None = None,
     per_person: bool = False,
+    by_folder: bool = False,
 ) -> Source:
     """Lists what a source holds, by the reader called `dataset`, without reading its clips.
 
     src: the folder (or file) that holds it. layout: where the reader leaves a choice. min_score: joints of this
     confidence or less are missing, where the source gives confidences. axes: what the axes of arrays are, such as
-    "TMVC" (frames, people, joints, coordinates). unit, up, bodies, per_person: see `Shaping`. Raises ValueError where
-    the reader cannot do as it is told, or finds nothing of its kind.
+    "TMVC" (frames, people, joints, coordinates). unit, up, bodies, per_person: see `Shaping`. by_folder: see
+    `label_by_folder`. Raises ValueError where the reader cannot do as it is told, or finds nothing of its kind.
     """
     found, src = reader(dataset), Path(src)
     if layout is not None and not isinstance(layout, Layout):
@@ -90,6 +92,8 @@ def open_source(
     if layout is not None:
         shaping.check(found.choose_layout(layout))  # complains before a long listing
     scan = list_items(found, src)
+    if by_folder:
+        scan = label_by_folder(scan, src)
     chosen = found.choose_layout(layout or scan.layout)
     shaping.check(chosen)
     return Source(src, found, scan, chosen, min_score, axes, shaping)

@@ -21,6 +21,7 @@ __all__ = [
     "reader",
     "readers",
     "register",
+    "registered",
 ]
 
 _HOME = {  # the module of each reader, and its name there
@@ -59,6 +60,11 @@ def reader(name: str) -> Reader:
 def readers() -> dict[str, Reader]:
     """All readers by name."""
     return {name: reader(name) for name in (*NAMES, *_REGISTERED)}
+
+
+def registered() -> tuple[str, ...]:
+    """Names of the readers from outside of this package."""
+    return tuple(_REGISTERED)
 
 
 def register(chosen: Reader) -> Reader:

@@ -9,9 +9,10 @@ import numpy as np
 
 from kinemask.readers.base import Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import mark_missing
-from kinemask.readers.files import naming_file
-from kinemask.readers.own import LIST, UNITS, existing, make_clip, positive, read_list
+from kinemask.readers.files import find_files, naming_file
+from kinemask.readers.own import LIST, OTHER_NAMES, UNITS, clip_name, existing, make_clip, positive, read_list
 from kinemask.readers.pose_table import load_poses
+from kinemask.readers.sheets import read_sheet
 from kinemask.readers.tables import load_arrays
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
@@ -20,11 +21,33 @@ SUFFIXES = (".npy", ".npz", ".csv")
 
 
 def scan(src: Path) -> Scan:
-    """The files that `clips.csv`, or a list of another name, names, in its order."""
+    """The files that `clips.csv`, or a list of another name, names, in its order; else a file, or all of them."""
     listing = src if src.is_file() else src / LIST
-    if not listing.is_file():
-        raise ValueError(f"{src} holds no {LIST}, which lists the clips (a column clip; label, subject, … if known)")
+    if not listing.is_file() or _is_poses(listing):
+        return _unlisted(src)
     return read_list(listing, lambda path: existing(path, SUFFIXES), f"file {', '.join(SUFFIXES)}")
+
+
+def _is_poses(path: Path) -> bool:
+    """Whether a file is a recording, and no list of recordings."""
+    if path.suffix.lower() in (".npy", ".npz"):
+        return True
+    columns = {"_".join(column.casefold().split()) for column in read_sheet(path).columns}
+    return path.name != LIST and not columns & {"clip", *OTHER_NAMES["clip"]}
+
+
+def _unlisted(src: Path) -> Scan:
+    """Recordings without a list: arrays, or else tables."""
+    tables = "*.csv"
+    for patterns in (("*.npy", "*.npz"), (tables,)):
+        try:
+            paths = find_files(src, patterns, f"files {', '.join(patterns)}")
+        except ValueError:
+            continue
+        other = [path.name for path in src.rglob(tables)] if src.is_dir() and tables not in patterns else []
+        said = (f"{src}: {other[0]} is not read; a list of clips is called {LIST}",) if other else ()
+        return Scan([Item(path, clip_name(path, src)) for path in paths], (), unlisted=said)
+    raise ValueError(f"{src} holds no {LIST}, which lists the clips (a column clip; label, subject, … if known)")
 
 
 def read(item: Item, options: ReadOptions) -> Clip:
@@ -66,7 +89,7 @@ def _mark_missing(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[s
 
 READER = Reader(
     name="arrays",
-    title="your own recordings: clips.csv and .npy, .npz or .csv files of any layout (needs --layout)",
+    title="your own arrays: .npy, .npz or .csv files of any layout (--layout), clips.csv if there are labels",
     citation="",
     layout=None,
     scan=scan,

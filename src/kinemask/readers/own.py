@@ -29,7 +29,7 @@ UNITS = "metres in 3D; in 2D half image heights, or torso lengths where the imag
 TINY = 2.0  # no image has so few pixels
 _TAKEN = ("name", "label", "frames", "bodies", "offset", "scale")  # a store's own columns
 _KNOWN = ("clip", "label", "subject", "camera", "setup", "split", "image_height", "image_width")
-_OTHER_NAMES = {
+OTHER_NAMES = {
     "clip": ("file", "filename", "file_name", "path", "filepath", "file_path", "name", "recording", "video", "sample"),
     "label": ("class", "class_name", "action", "activity", "labels"),
 }
@@ -139,7 +139,7 @@ def _name_columns(
         is_split = split and prefix.casefold() == "split"
         kept[at] = f"split:{rest}" if is_split else lower if lower in _KNOWN else column
     notes = []
-    for wanted, others in _OTHER_NAMES.items():
+    for wanted, others in OTHER_NAMES.items():
         places = [at for at, column in kept.items() if column.casefold().replace(" ", "_") in others]
         if wanted not in kept.values() and len(places) == 1:
             notes.append(f"{listing}: its column {kept[places[0]]} is taken for {wanted}")

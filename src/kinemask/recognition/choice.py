@@ -13,6 +13,7 @@ Kind = Literal["convolutions", "statistics", "tokens"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ALIGNMENTS: tuple[Align, ...] = get_args(Align)
 
+FILE = "recogniser.safetensors"  # in the folder of a recogniser
 FRAMES = 64  # of a clip's window
 MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features

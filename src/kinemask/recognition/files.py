@@ -27,14 +27,13 @@ from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.channel_features import Convolved, Statistics
 from kinemask.nn.random_convolutions import Kernels, RandomConvolutions
 from kinemask.nn.settings import ReadoutSettings
-from kinemask.recognition.choice import KINDS, Choice
+from kinemask.recognition.choice import FILE, KINDS, Choice
 from kinemask.recognition.model import ClipModel, Probe, Window
 from kinemask.recognition.tokens import ReadEncoder, with_readout
 from kinemask.skeleton import Layout
 from kinemask.windows.bodies import MOST_BODIES
 
 FORMAT = 1
-NAME = "recogniser.safetensors"
 _KIND = "recogniser"
 _LARGEST = {"frames": 10_000, "kernels": 100_000}
 _PROBE = ("mean", "scale", "weights", "intercept", "temperature")
@@ -57,7 +56,7 @@ class Saved:
 def write_recogniser(path: str | Path, saved: Saved) -> Path:
     """Write the file, or recogniser.safetensors in a folder that is there; returns its path."""
     path = Path(path)
-    path = path / NAME if path.is_dir() else path
+    path = path / FILE if path.is_dir() else path
     model = saved.model
     choice = asdict(model.choice)
     about = {
@@ -82,7 +81,7 @@ def write_recogniser(path: str | Path, saved: Saved) -> Path:
 def find_recogniser(path: str | Path) -> Path:
     """The file itself, or that of a folder; ValueError where there is none."""
     path = Path(path)
-    found = path / NAME if path.is_dir() else path
+    found = path / FILE if path.is_dir() else path
     if not found.is_file():
         raise ValueError(f"no recogniser at {found}; `kinemask train` writes one")
     return found
@@ -91,7 +90,7 @@ def find_recogniser(path: str | Path) -> Path:
 def is_recogniser(path: str | Path) -> bool:
     """Whether a folder or file is meant to be a recogniser's, by its name."""
     path = Path(path)
-    return (path / NAME).is_file() or path.name == NAME
+    return (path / FILE).is_file() or path.name == FILE
 
 
 def read_recogniser(path: str | Path, device: torch.device | str = "cpu") -> Saved:

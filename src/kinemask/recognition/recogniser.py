@@ -18,6 +18,7 @@ from kinemask.recognition.bank import Bank
 from kinemask.recognition.choice import Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
 from kinemask.recognition.fitting import Tried, build, fit
+from kinemask.recognition.labels import GROUPS
 from kinemask.recognition.model import ClipModel
 from kinemask.recognition.tokens import READOUT, check_layout, read_encoder
 from kinemask.skeleton import Layout
@@ -25,8 +26,6 @@ from kinemask.store.opening import Store
 from kinemask.training.distributed import choose_device
 from kinemask.training.settings import Device
 from kinemask.windows.tracks import Recordings
-
-GROUPS = ("subject", "camera", "setup")  # columns of a store whose values are never on both sides of a fold
 
 Clips = Store | Sequence[np.ndarray] | np.ndarray
 
@@ -57,6 +56,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
     model_: ClipModel
     tried_: tuple[Tried, ...]
     lengths_: tuple[int, int, int]
+    record_: dict[str, Any]
     n_features_out_: int
 
     def __init__(
@@ -94,10 +94,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         classes, numbers = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"there is only one class, {str(classes[0])!r}; a recogniser needs two or more")
-        bank = self._bank(source, positions, numbers, known)
-        wanted = self._asked()
-        fitted = fit(bank, np.arange(len(bank)), len(classes), wanted)
-        return self._take(source.layout, classes, build(bank, fitted, wanted.kernels), fitted.tried, source, positions)
+        return self.fit_bank(self.make_bank(source, positions, numbers, known), classes, source.lengths[positions])
 
     def predict_proba(self, X: Clips) -> np.ndarray:
         """Probabilities (N, classes) of the classes, in the order of classes_."""
@@ -126,7 +123,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
     def save(self, path: str | Path) -> Path:
         """Write a file, or recogniser.safetensors in a folder that is there; returns its path."""
         model = self._fitted()
-        return write_recogniser(path, Saved(model, self.classes_.tolist(), self.lengths_))
+        return write_recogniser(path, Saved(model, self.classes_.tolist(), self.lengths_, self.record_))
 
     @classmethod
     def load(cls, path: str | Path, device: Device = "auto") -> Recogniser:
@@ -144,7 +141,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             device=device,
         )
         made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
-        made.tried_, made.lengths_ = (), saved.lengths
+        made.tried_, made.lengths_, made.record_ = (), saved.lengths, saved.record
         made.n_features_out_ = len(model.probe.mean)
         return made
 
@@ -160,6 +157,32 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         return tags
 
     # what fit is made of
+
+    def make_bank(self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]) -> Bank:
+        """Clips to fit on, which `fit_bank` takes: labels are numbers of classes, groups values by name, all (n,)."""
+        device = choose_device(self.device)
+        numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
+        encoder = None
+        if self.encoder is not None:
+            encoder = read_encoder(self.encoder, self.readout or READOUT, device)
+            check_layout(encoder, source.layout, self.encoder)
+        elif self.readout is not None:
+            raise ValueError("a readout is an encoder's: give an encoder too")
+        return Bank(source, clips, torch.from_numpy(labels), numbers, self.seed, encoder, device)
+
+    def fit_bank(self, bank: Bank, classes: np.ndarray, lengths: np.ndarray) -> Recogniser:
+        """As `fit`, on clips that `make_bank` made. classes: their labels; lengths: the clips' frames."""
+        wanted = self.asked()
+        fitted = fit(bank, np.arange(len(bank)), len(classes), wanted)
+        self.layout_, self.classes_, self.tried_, self.record_ = bank.layout, classes, fitted.tried, {}
+        self.model_ = build(bank, fitted, wanted.kernels)
+        self.lengths_ = int(lengths.min()), int(np.median(lengths)), int(lengths.max())
+        self.n_features_out_ = len(self.model_.probe.mean)
+        return self
+
+    def asked(self) -> Asked:
+        """What the parameters settle; ValueError for one that is none."""
+        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None)
 
     def _labelled(
         self, X: Clips, y: Any, groups: Any
@@ -189,35 +212,6 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
                 )
             own = {"groups": groups}
         return source, chosen, labels[chosen], {name: values[chosen] for name, values in own.items()}
-
-    def _bank(self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]) -> Bank:
-        device = choose_device(self.device)
-        numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
-        encoder = None
-        if self.encoder is not None:
-            encoder = read_encoder(self.encoder, self.readout or READOUT, device)
-            check_layout(encoder, source.layout, self.encoder)
-        elif self.readout is not None:
-            raise ValueError("a readout is an encoder's: give an encoder too")
-        return Bank(source, clips, torch.from_numpy(labels), numbers, self.seed, encoder, device)
-
-    def _asked(self) -> Asked:
-        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None)
-
-    def _take(
-        self,
-        layout: Layout,
-        classes: np.ndarray,
-        model: ClipModel,
-        tried: tuple[Tried, ...],
-        source: Store | Recordings,
-        positions: np.ndarray,
-    ) -> Recogniser:
-        lengths = source.lengths[positions]
-        self.layout_, self.classes_, self.model_, self.tried_ = layout, classes, model, tried
-        self.lengths_ = int(lengths.min()), int(np.median(lengths)), int(lengths.max())
-        self.n_features_out_ = len(model.probe.mean)
-        return self
 
     def _fitted(self) -> ClipModel:
         if not hasattr(self, "model_"):

@@ -1,0 +1,33 @@
+"""Fitting a recogniser on a store's labelled clips, and saying how good it is on those held out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinemask.recognition.assessment import Assessment, assess, assess_on, clip_folds, group_folds
+from kinemask.recognition.labels import Labelled
+from kinemask.recognition.recogniser import Recogniser
+from kinemask.windows.tracks import Tracks
+
+
+def learn(recogniser: Recogniser, labelled: Labelled) -> Assessment | None:
+    """Fit on every training clip; the assessment is None where too few clips leave nothing to hold out.
+
+    With a split, its test part is held out. Else each clip is scored by a recogniser that was chosen and fitted without
+    its person, or without the clip where people are not known.
+    """
+    store, classes = labelled.store, labelled.classes
+    numbers = labelled.numbers(labelled.train)
+    bank = recogniser.make_bank(store, labelled.train, numbers, labelled.groups)
+    recogniser.fit_bank(bank, np.array(classes), store.lengths[labelled.train])
+    if labelled.split is not None:
+        found = recogniser.predict_proba([store.clip(int(i)) for i in labelled.test])
+        tracks = Tracks(store, labelled.test, bank.tracks.device)
+        by = f"the test part of split {labelled.split}"
+        return assess_on(bank, found, tracks, labelled.numbers(labelled.test), classes, by)
+    people = labelled.people
+    folds = clip_folds(numbers, labelled.together) if people is None else group_folds(people)
+    if not folds:
+        return None
+    by = "clips held out" if people is None else f"people held out ({len(set(people.tolist()))} people)"
+    return assess(bank, folds, classes, recogniser.asked(), by)
