@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kinemask.version import __version__
 
 if TYPE_CHECKING:
-    from kinemask.api import compare, ensemble, evaluate, info, prepare, pretrain, report
+    from kinemask.api import compare, embed, ensemble, evaluate, info, predict, prepare, pretrain, report, train
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
     from kinemask.recognition.recogniser import Recogniser
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Recogniser": "recognition.recogniser",
     "compare": "api",
+    "embed": "api",
     "ensemble": "api",
     "evaluate": "api",
     "info": "api",
@@ -26,14 +27,17 @@ _HOME = {
     "load_classifier": "models.classifiers",
     "load_encoder": "models.encoders",
     "open_store": "store.opening",
+    "predict": "api",
     "prepare": "api",
     "pretrain": "api",
     "report": "api",
+    "train": "api",
 }
 __all__ = [
     "Recogniser",
     "__version__",
     "compare",
+    "embed",
     "ensemble",
     "evaluate",
     "info",
@@ -42,9 +46,11 @@ __all__ = [
     "load_classifier",
     "load_encoder",
     "open_store",
+    "predict",
     "prepare",
     "pretrain",
     "report",
+    "train",
 ]
 
 

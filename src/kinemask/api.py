@@ -5,6 +5,8 @@ The commands' parsers are made from these signatures and docstrings. Nothing her
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,12 @@ from kinemask.training.settings import Device, Settings
 
 if TYPE_CHECKING:
     from kinemask.comparison.table import Line
+    from kinemask.nn.settings import ReadoutSettings
     from kinemask.preparation.prepare import Summary
+    from kinemask.recognition.output import Features
+    from kinemask.recognition.recogniser import Recogniser
+    from kinemask.recognition.segments import Segment
+    from kinemask.recognition.train import Trained
     from kinemask.runs.result import Results
     from kinemask.skeleton import Layout
     from kinemask.store.opening import Store
@@ -303,3 +310,228 @@ def report(
     from kinemask.reports import report as run
 
     return run(runs, out, data)
+
+
+def train(
+    data: str | Path,
+    out: str | Path = "recogniser",
+    *,
+    format: str | None = None,
+    layout: str | Path | Layout | None = None,
+    split: str | None = None,
+    encoder: str | Path | None = None,
+    features: Sequence[Literal["auto", "convolutions", "statistics", "tokens"]] = ("auto",),
+    align: Literal["auto", "none", "heading", "pair"] = "auto",
+    mirrored: Literal["auto", "yes", "no"] = "auto",
+    kernels: int = 2000,
+    seed: int = 0,
+    store: str | Path | None = None,
+    min_score: float = 0.0,
+    axes: str = "",
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    bodies: int | None = None,
+    per_person: bool = False,
+    overwrite: bool = False,
+    device: Device = "auto",
+    quiet: bool = True,
+) -> Trained:
+    """Train a recogniser of actions on labelled recordings, and say how good it is on people it has not seen.
+
+    Writes OUT/recogniser.safetensors and OUT/report.html. What it looks at is chosen by clips left out, with all clips
+    of the same person; every clip is then scored once, by a recogniser that was chosen and fitted without its person.
+    The recogniser that is written has learned from all labelled clips. Raises ValueError where no clip has a label,
+    there is one class, or the format is not clear.
+
+    Args:
+        data: a store, or a folder or file of recordings; labels are clips.csv's, or those of a folder for each class
+        out: folder of the recogniser
+        format: of the recordings (kinemask datasets), where looking at them does not tell
+        layout: the skeleton, where the format leaves a choice: a name (kinemask layouts) or a YAML file
+        split: learn from the training part of this split alone, and hold out its test part
+        encoder: a run, or an encoder file, whose tokens may stand beside other features
+        features: auto, or some of convolutions, statistics and tokens, side by side
+        align: how clips are turned about the vertical
+        mirrored: whether to learn from mirrored copies too
+        kernels: number of random convolutions
+        seed: of the random convolutions
+        store: keep what was read as a store in this folder
+        min_score: treat joints at or below this confidence as missing
+        axes: what the axes of your arrays are: T frames, M people, V joints, C coordinates, such as TMVC
+        unit: of your 3D coordinates (default: m; a column unit in clips.csv goes first)
+        up: the axis of your recordings that points up (default: y in 3D, -y in images)
+        bodies: keep this many people of a clip, those most seen
+        per_person: make a clip of each person, NAME#1, NAME#2, ...; clips.csv may label them by these names
+        overwrite: replace a recogniser that is in OUT
+        device: auto takes CUDA where there is one
+        quiet: print nothing
+    """
+    from kinemask.recognition.train import train as run
+
+    return run(
+        data,
+        out,
+        format=format,
+        layout=layout,
+        split=split,
+        encoder=encoder,
+        features="auto" if list(features) == ["auto"] else list(features),
+        align=align,
+        mirrored={"auto": "auto", "yes": True, "no": False}[mirrored],
+        kernels=kernels,
+        seed=seed,
+        device=device,
+        store=store,
+        overwrite=overwrite,
+        quiet=quiet,
+        min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+        per_person=per_person,
+    )
+
+
+def predict(
+    recogniser: str | Path | Recogniser,
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    top: int = 1,
+    min_confidence: float = 0.0,
+    window: float | None = None,
+    hop: float | None = None,
+    fps: float | None = None,
+    per_person: bool = False,
+    format: str | None = None,
+    layout: str | Path | Layout | None = None,
+    min_score: float | None = None,
+    axes: str | None = None,
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    bodies: int | None = None,
+    device: Device = "auto",
+    quiet: bool = True,
+) -> list[Segment]:
+    """Label recordings, whole or window by window, with a trained recogniser.
+
+    Returns a segment for each clip, or for each stretch of one label; nothing is written but OUT. Files are read as
+    those that the recogniser has learned from (unit, axis up, ...), unless told otherwise. Raises ValueError for what
+    is no recogniser, and where nothing in the inputs can be read; single recordings that cannot be are warned of.
+
+    Args:
+        recogniser: a folder that train wrote
+        inputs: stores, folders and files of recordings, of any format that prepare reads
+        out: the file to write: .csv, or .jsonl for JSON lines (default: a table on the terminal)
+        top: name so many of the most probable classes
+        min_confidence: label unsure what is less probable than this
+        window: label long recordings by windows of so many seconds, and merge neighbours of one label
+        hop: seconds from one window to the next (default: half a window)
+        fps: frames a second, where the recordings do not tell
+        per_person: label each person by themselves, NAME#1, NAME#2, ...
+        format: of the recordings (kinemask datasets), where looking at them does not tell
+        layout: the skeleton of the recordings, where it is not the recogniser's and the format leaves a choice
+        min_score: treat joints at or below this confidence as missing (default: as in training)
+        axes: what the axes of your arrays are (default: as in training)
+        unit: of your 3D coordinates (default: as in training)
+        up: the axis of your recordings that points up (default: as in training)
+        bodies: keep this many people of a clip, those most seen (default: as in training)
+        device: auto takes CUDA where there is one
+        quiet: do not say how the inputs are read
+    """
+    from kinemask.recognition.output import check_table, write_segments
+    from kinemask.recognition.predict import predict as run
+
+    check_table(out)
+    found = run(
+        recogniser,
+        inputs,
+        format=format,
+        layout=layout,
+        top=top,
+        min_confidence=min_confidence,
+        window=window,
+        hop=hop,
+        fps=fps,
+        per_person=per_person,
+        device=device,
+        min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+    )
+    _tell(found.said, found.failed, quiet)
+    if out is not None:
+        write_segments(out, found.segments)
+    return found.segments
+
+
+def embed(
+    model: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    out: str | Path = "features.npz",
+    readout: ReadoutSettings | None = None,
+    format: str | None = None,
+    layout: str | Path | Layout | None = None,
+    min_score: float | None = None,
+    axes: str | None = None,
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    bodies: int | None = None,
+    device: Device = "auto",
+    quiet: bool = True,
+) -> Features:
+    """Write the features of recordings, by a recogniser or by a run's encoder, with their names and labels.
+
+    Returns them: names, labels ("" for none) and features (N, D). Raises ValueError for what is neither a recogniser
+    nor a run, and where nothing in the inputs can be read; single recordings that cannot be are warned of.
+
+    Args:
+        model: a folder that train wrote, a run, or an encoder file
+        inputs: stores, folders and files of recordings, of any format that prepare reads
+        out: the file to write: .npz (arrays names, labels, features), .csv or .parquet (a line per recording)
+        readout: what an encoder's tokens become
+        format: of the recordings (kinemask datasets), where looking at them does not tell
+        layout: the skeleton of the recordings, where it is not the model's and the format leaves a choice
+        min_score: treat joints at or below this confidence as missing
+        axes: what the axes of your arrays are: T frames, M people, V joints, C coordinates, such as TMVC
+        unit: of your 3D coordinates (default: m, or as in training)
+        up: the axis of your recordings that points up
+        bodies: keep this many people of a clip, those most seen
+        device: auto takes CUDA where there is one
+        quiet: do not say how the inputs are read
+    """
+    from kinemask.recognition.embed import embed as run
+    from kinemask.recognition.output import check_features, write_features
+
+    check_features(out)
+    found = run(
+        model,
+        inputs,
+        readout=readout,
+        format=format,
+        layout=layout,
+        device=device,
+        min_score=min_score,
+        axes=axes,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+    )
+    _tell(found.said, found.failed, quiet)
+    write_features(out, found.found)
+    return found.found
+
+
+def _tell(said: Sequence[str], failed: Sequence[str], quiet: bool) -> None:
+    """Say how inputs were read, and warn of what could not be."""
+    for line in () if quiet else said:
+        print(line, file=sys.stderr)
+    for line in failed:
+        if quiet:
+            warnings.warn(line, stacklevel=3)
+        else:
+            print(f"not read: {line}", file=sys.stderr)

@@ -33,9 +33,7 @@ def test_every_sample_is_found_out(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    
     "count, dims, of", [(17, 2, "coco17"), (15, 3, "sbu15"), (25, 2, "openpose25"), (133, 2, "coco133")]
-
 )
 def test_the_layout_of_arrays_follows_from_their_shape(tmp_path, count, dims, of):
     write_npy(tmp_path, joints(count, dims))
@@ -121,9 +119,7 @@ def test_arrays_without_a_list(tmp_path):
 
 
 @pytest.mark.parametrize(
-    
     "name, layout", [("utd-mhad", "utd20"), ("nw-ucla", "kinect20"), ("sbu", "sbu15"), ("penn-action", "penn13")]
-
 )
 def test_real_data_are_found_out(name, layout):
     if not (DATA / name).is_dir():

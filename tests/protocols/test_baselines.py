@@ -18,7 +18,11 @@ from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
 from kinemask.protocols.probe import logistic
+<<<<<<< HEAD
 from kinemask.protocols.ridge import PENALTIES, fit_blocks, fit_ridge, fit_temperature
+=======
+from kinemask.protocols.ridge import PENALTIES, fit_dual, fit_ridge, fit_temperature
+>>>>>>> aa862b2 (train, predict and embed: commands from recordings to labels)
 from kinemask.runs.measures import accuracy
 from kinemask.windows.parts import parts
 
@@ -212,3 +216,38 @@ def test_the_bar_of_nw_ucla(tmp_path):
     assert right["statistics_ridge"] == pytest.approx(84, abs=1.5)
     assert 86 < right["random_convolutions_ridge"] < 92
     assert found["random_convolutions_ridge"].align == "heading"
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_people_are_left_out_together(copies):
+    """In closed form as by fitting again without them; and so in terms of products of clips."""
+    x, y = problem(30, 8, noise=20)
+    rows = np.concatenate([x + k * np.random.default_rng(k).normal(size=x.shape) for k in range(copies)])
+    who = np.arange(30) % 7 % 4  # people with unlike numbers of clips
+    ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=copies, groups=torch.from_numpy(who))
+    z = (rows - rows.mean(0)) / rows.std(0)
+    target = 2 * np.eye(4)[np.tile(y, copies)] - 1
+    for person in range(4):
+        rest = np.tile(who != person, copies)
+        mean, goal = z[rest].mean(0), target[rest].mean(0)
+        centred = z[rest] - mean
+        weights = np.linalg.solve(centred.T @ centred + ours.penalty * np.eye(8), centred.T @ (target[rest] - goal))
+        expected = (z[:30][who == person] - mean) @ weights + goal
+        np.testing.assert_allclose(ours.left_out[torch.from_numpy(who == person)].numpy(), expected, atol=1e-5)
+    gram = torch.from_numpy(z @ z.T)
+    dual = fit_dual(gram, torch.from_numpy(y), 4, 8, copies=copies, groups=torch.from_numpy(who))
+    torch.testing.assert_close(dual.left_out, ours.left_out, atol=1e-5, rtol=1e-4)
+    assert dual.temperature == pytest.approx(ours.temperature, rel=1e-4)
+    queries = np.random.default_rng(9).normal(size=(5, 8))
+    scores = dual.scores(torch.from_numpy((queries - rows.mean(0)) / rows.std(0) @ z.T))
+    torch.testing.assert_close(scores, ours.scores(torch.from_numpy(queries)), atol=1e-4, rtol=1e-4)
+
+
+def test_weighed_features_count_as_if_multiplied():
+    x, y = (torch.from_numpy(v) for v in problem(40, 6))
+    weights = torch.tensor([1.0, 2, 0.5, 1, 1, 3], dtype=torch.float64)
+    ours, queries = fit_ridge(x, y, 4, [0.1], weights=weights), torch.from_numpy(problem(9, 6, seed=2)[0])
+    mean, scale = x.mean(0), x.std(0, correction=0)
+    reference = RidgeClassifier(alpha=0.6).fit(((x - mean) / scale * weights).numpy(), y.numpy())
+    expected = reference.decision_function(((queries - mean) / scale * weights).numpy())
+    np.testing.assert_allclose(ours.scores(queries).numpy(), expected, atol=1e-4)

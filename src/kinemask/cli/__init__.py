@@ -51,6 +51,38 @@ def info(words: Words) -> None:
     print(portrait(open_store(given["store"])))
 
 
+def train(words: Words) -> None:
+    """from labelled recordings to a recogniser and a report: DATA [--out DIR]"""
+    given = _read("train", words)
+    from kinemask import api
+
+    print(api.train(**given, quiet=False))
+
+
+def predict(words: Words) -> None:
+    """label recordings with a recogniser: DIR INPUT ... [--out FILE.csv] [--window SECONDS]"""
+    given = _read("predict", words)
+    from kinemask import api
+    from kinemask.recognition.output import as_table
+
+    found = api.predict(**given, quiet=False)
+    unsure = sum(one.label == "unsure" for one in found)
+    clips = len({one.clip for one in found})
+    if given["out"] is None:
+        print(as_table(found))
+    else:
+        print(f"{given['out']}: {len(found):,} labels of {clips:,} recordings{f', {unsure:,} unsure' * bool(unsure)}")
+
+
+def embed(words: Words) -> None:
+    """write the features of recordings: DIR|RUN INPUT ... --out FILE.npz|csv|parquet"""
+    given = _read("embed", words)
+    from kinemask import api
+
+    found = api.embed(**given, quiet=False)
+    print(f"{given['out']}: {len(found.features):,} recordings, {found.features.shape[1]:,} features each")
+
+
 def pretrain(words: Words) -> None:
     """pre-train a recipe on a store: --recipe NAME --data STORE --split NAME [--out RUN] [--KEY VALUE ...]"""
     from kinemask.arguments import peek
@@ -191,6 +223,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         demo,
         prepare,
         info,
+        train,
+        predict,
+        embed,
         pretrain,
         evaluate,
         ensemble,

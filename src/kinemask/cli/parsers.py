@@ -39,6 +39,27 @@ def info(words: Words) -> Parser:
     return parser
 
 
+def train(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("train", api.train, skip={"quiet"})
+
+
+def predict(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("predict", api.predict, skip={"quiet"})
+
+
+def embed(words: Words) -> Parser:
+    from kinemask import api
+    from kinemask.nn.settings import ReadoutSettings
+
+    parser = _of("embed", api.embed, skip={"quiet", "readout"})
+    parser.add_section(ReadoutSettings, "readout")
+    return parser
+
+
 def pretrain(words: Words) -> tuple[dict[str, Any], Parser]:
     """The content of the recipe that the words name, and the parser of its settings."""
     from kinemask import api

@@ -97,15 +97,15 @@ def prepare(
     (default: one per core). dtype: float32 or float16. split_rules: further splits, "NAME:COLUMN=a,b": clips
     whose COLUMN is a or b are for testing, all others for training. min_score: joints of this confidence or
     less are missing, where the source gives confidences. axes, unit, up, bodies, per_person, by_folder: as for
-    `open_source`. name: what the data set is called in results (default: the reader's, or the store's folder's where the reader is of
-    a file format); published numbers are found by it.
+    `open_source`. name: what the data set is called in results (default: the reader's, or the store's folder's where
+    the reader is of a file format); published numbers are found by it.
 
     Raises ValueError for bad arguments and, if strict, for a bad file; OSError where the store cannot be
     written. Then, as after Ctrl-C, nothing half-written remains and a store that was there is untouched.
     """
     start = time.monotonic()
     chosen = reader(dataset)
-    workers = _count_workers(workers)
+    workers = count_workers(workers)
     usual = Path(store).resolve().name if chosen.is_format else chosen.name
     meta = {"dataset": chosen.name, "name": usual if name is None else name}
     _check_name(meta["name"])
@@ -222,7 +222,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _count_workers(workers: int | None) -> int:
+def count_workers(workers: int | None) -> int:
     if workers is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 1:

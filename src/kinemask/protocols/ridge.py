@@ -71,23 +71,101 @@ def fit_ridge(
     if weights is not None:
         scale = scale / weights
     z = ((x - mean) / scale).double()
-    target = (2.0 * F.one_hot(labels, classes).double() - 1).repeat(copies, 1)
-    intercept = target.mean(0)
+    target = _targets(labels, classes, copies)
     basis, power = _left_singular(z)
+    found = _find_penalty(basis, power, target, labels, x.shape[1], penalties, copies, groups)
+    return Ridge(
+        mean,
+        scale,
+        z.T @ found.dual,
+        target.mean(0),
+        found.penalty,
+        found.temperature,
+        found.left_out,
+        found.log_loss,
+    )
+
+
+@dataclass(frozen=True)
+class Dual:
+    """Ridge in terms of its rows: weights (rows, classes) of them, and the intercept (classes,) of decision values.
+
+    temperature, left_out, log_loss: as a `Ridge` has them.
+    """
+
+    dual: Tensor
+    intercept: Tensor
+    temperature: float
+    left_out: Tensor
+    log_loss: float
+
+    def scores(self, products: Tensor) -> Tensor:
+        """Decision values of clips by their products with the rows, (n, rows): (n, classes)."""
+        return (products @ self.dual + self.intercept).float()
+
+
+def fit_dual(
+    gram: Tensor,
+    labels: Tensor,
+    classes: int,
+    width: int,
+    penalties: Sequence[float] = PENALTIES,
+    copies: int = 1,
+    groups: Tensor | None = None,
+) -> Dual:
+    """As `fit_ridge`, of rows whose features are known by their products alone: gram (rows, rows), float64.
+
+    width: D. Features are centred here, and should have been brought to one scale.
+    """
+    target = _targets(labels, classes, copies)
+    middle = gram.mean(0)
+    power, vectors = torch.linalg.eigh(gram - middle - middle.unsqueeze(1) + middle.mean())
+    kept = power > power[-1].clamp_min(1e-300) * 1e-12 * len(gram)
+    found = _find_penalty(vectors[:, kept], power[kept], target, labels, width, penalties, copies, groups)
+    intercept = target.mean(0) - middle @ found.dual
+    return Dual(found.dual, intercept, found.temperature, found.left_out, found.log_loss)
+
+
+def _targets(labels: Tensor, classes: int, copies: int) -> Tensor:
+    return (2.0 * F.one_hot(labels, classes).double() - 1).repeat(copies, 1)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The best penalty, the weights of rows with it, and how it was found."""
+
+    penalty: float
+    dual: Tensor
+    temperature: float
+    left_out: Tensor
+    log_loss: float
+
+
+def _find_penalty(
+    basis: Tensor,
+    power: Tensor,
+    target: Tensor,
+    labels: Tensor,
+    width: int,
+    penalties: Sequence[float],
+    copies: int,
+    groups: Tensor | None,
+) -> _Found:
+    """basis (rows, r), power (r,): left singular vectors of the centred rows, and the squares of singular values."""
+    clips, intercept = len(labels), target.mean(0)
     projected = basis.T @ (target - intercept)
-    together = _left_out_together(clips, copies, groups, z.device)
-    best: tuple[float, float, float, Tensor] | None = None  # log loss, penalty, temperature, left out
-    for penalty in (multiple * x.shape[1] for multiple in penalties):
+    together = _left_out_together(clips, copies, groups, basis.device)
+    best: _Found | None = None
+    for penalty in (multiple * width for multiple in penalties):
         shrink = power / (power + penalty)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
-        left_out = target - _without(basis, shrink, residual, together)
-        temperature, loss = fit_temperature(left_out[:clips], labels)
-        if best is None or loss < best[0]:
-            best = loss, penalty, temperature, left_out[:clips]
+        left_out = (target - _without(basis, shrink, residual, together))[:clips]
+        temperature, loss = fit_temperature(left_out, labels)
+        if best is None or loss < best.log_loss:
+            dual = basis @ (projected / (power + penalty).unsqueeze(1))
+            best = _Found(penalty, dual, temperature, left_out, loss)
     assert best is not None
-    loss, penalty, temperature, left_out = best
-    found = z.T @ (basis @ (projected / (power + penalty).unsqueeze(1)))
-    return Ridge(mean, scale, found, intercept, penalty, temperature, left_out, loss)
+    return best
 
 
 def _left_out_together(clips: int, copies: int, groups: Tensor | None, device: torch.device) -> list[Tensor]:

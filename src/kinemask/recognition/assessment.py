@@ -1,4 +1,4 @@
-"""How good a recogniser is on clips that it has not seen: every clip is scored once, by one fitted without its person."""
+"""How good a recogniser is on unseen clips: each is scored once, by one that was fitted without its person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from kinemask.protocols.neighbours import vote
 from kinemask.recognition.bank import Bank
 from kinemask.recognition.choice import FRAMES, Asked
-from kinemask.recognition.fitting import fit
+from kinemask.recognition.fitting import predict_held_out
 from kinemask.runs.measures import BASELINES, calibration_error
 from kinemask.windows.bodies import side_by_side
 from kinemask.windows.settings import Align
@@ -24,6 +24,9 @@ MOST_FOLDS = 5
 THRESHOLDS = tuple(k / 20 for k in range(20))  # of confidence
 WANTED = 0.95  # right, of the clips that are answered, where a threshold is advised
 MAJORITY = "most frequent class"
+
+
+Sides = Mapping[Align, tuple[Tensor, Tensor]]  # windows of labelled clips and of others, by how they are turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +184,9 @@ def assess(bank: Bank, folds: Sequence[Fold], classes: list[str], asked: Asked, 
     """Choose and fit anew in every fold, on its training clips alone, and score the others."""
     labels, found, guesses = bank.labels.cpu().numpy(), [], []
     for fold in folds:
-        fitted = fit(bank, fold.train, len(classes), asked)
-        found.append(fitted.scores(bank, fold.test, asked.kernels).softmax(1).cpu())
+        found.append(predict_held_out(bank, fold.train, fold.test, len(classes), asked).cpu())
         train, test = torch.from_numpy(fold.train), torch.from_numpy(fold.test)
-        at = {align: bank.windows(align) for align in _ends(bank.alignments)}
-        sides = {align: (windows[train], windows[test]) for align, windows in at.items()}
+        sides: Sides = {a: (bank.windows(a)[train], bank.windows(a)[test]) for a in _ends(bank.alignments)}
         guesses.append(baselines(sides, bank.labels[train], len(classes)))
     tested = labels[np.concatenate([fold.test for fold in folds])]
     joined = {name: np.concatenate([one[name] for one in guesses]) for name in guesses[0]}
@@ -197,7 +198,7 @@ def assess_on(
     bank: Bank, probabilities: np.ndarray, tracks: Tracks, labels: np.ndarray, classes: list[str], by: str
 ) -> Assessment:
     """Of clips that are not in the bank: their body tracks, labels (n,), and what was predicted, (n, classes)."""
-    sides = {
+    sides: Sides = {
         align: (bank.windows(align), side_by_side(tracks, FRAMES, align, bank.bodies))
         for align in _ends(bank.alignments)
     }
@@ -206,7 +207,7 @@ def assess_on(
     return Assessment(by, classes, labels, probabilities, right)
 
 
-def baselines(sides: Mapping[Align, tuple[Tensor, Tensor]], labels: Tensor, classes: int) -> dict[str, np.ndarray]:
+def baselines(sides: Sides, labels: Tensor, classes: int) -> dict[str, np.ndarray]:
     """Classes (n,) that baselines give to clips, by name.
 
     sides: windows of the labelled clips (G, ...) and of the others (n, ...), by how they are turned; labels (G,).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ class Bank:
     labels (N,): numbers of classes. groups: by name (subject, camera, …), the number of each clip's, (N,): clips of one
     group are never on both sides of a fold.
 
-    Mean and deviation of each channel are those of all N clips. They know no labels, and are all that folds share.
+    Mean and deviation of channels and of features are those of all N clips. They know no labels, and are all that folds
+    share.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Bank:
         self._moments: dict[Align, tuple[Tensor, Tensor]] = {}
         self._kernels: dict[int, RandomConvolutions] = {}
         self._features: dict[tuple[Kind, Align, bool, int], Tensor] = {}
+        self._grams: dict[tuple[Choice, int], tuple[Tensor, int]] = {}
         self._source = source, clips
 
     def __len__(self) -> int:
@@ -70,6 +72,19 @@ class Bank:
         return [
             torch.cat([self._of_side(kind, choice.align, side, kernels) for side in sides]) for kind in choice.features
         ]
+
+    def gram(self, choice: Choice, kernels: int) -> tuple[Tensor, int]:
+        """Products (copies·N, copies·N) of standardised features, and how many features there are."""
+        known = (choice, kernels)
+        if known not in self._grams:
+            blocks = self.features(choice, kernels)
+            total = torch.zeros(len(blocks[0]), len(blocks[0]), dtype=torch.float64, device=blocks[0].device)
+            width = sum(block.shape[1] for block in blocks)
+            for block, weight in zip(blocks, block_weights(blocks, choice), strict=True):
+                z = ((block - block.mean(0)) / deviation(block)).double() * weight
+                total += z @ z.T
+            self._grams[known] = total, width
+        return self._grams[known]
 
     def module(self, kind: Kind, align: Align, kernels: int) -> nn.Module:
         """What computes features of a kind from windows that are turned so."""
@@ -99,3 +114,18 @@ class Bank:
         source, clips = self._source
         tracks = self.tracks if missing == "fill" else Tracks(source, clips, self.tracks.device, missing)
         return token_features(self.encoder, mirror_tracks(tracks) if mirrored else tracks)
+
+
+def block_weights(blocks: Sequence[Tensor], choice: Choice) -> list[float]:
+    """What the standardised features of each block are multiplied by, so that blocks count as the choice's shares say.
+
+    The mean of their squares over all features is 1.
+    """
+    width = sum(block.shape[1] for block in blocks)
+    return [(share * width / block.shape[1]) ** 0.5 for block, share in zip(blocks, choice.shares, strict=True)]
+
+
+def deviation(block: Tensor) -> Tensor:
+    """Deviation of each feature, 1 where it is 0."""
+    scale = block.std(0, correction=0)
+    return torch.where(scale > 1e-8, scale, 1.0)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinemask.protocols.ridge import Ridge, fit_ridge
-from kinemask.recognition.bank import Bank
-from kinemask.recognition.choice import MOST_CHOOSING, Asked, Choice, Kind, blends
+from kinemask.protocols.ridge import Dual, fit_dual, fit_ridge
+from kinemask.recognition.bank import Bank, block_weights
+from kinemask.recognition.choice import FRAMES, MOST_CHOOSING, Asked, Choice, Kind, blends
 from kinemask.recognition.model import ClipModel, Probe, Window
 from kinemask.windows.settings import Align
 
-MOST_CLIPS = 1000  # on which a choice is made
+MOST_CLIPS = 700  # on which a choice is made
 _BETTER = 0.98  # times the log loss of what is there: less is no reason to change it
 
 
@@ -33,40 +33,52 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A choice and the ridge on its features. tried: the candidates, empty where labels were too few to choose."""
+class Chosen:
+    """A choice. tried: the candidates, empty where labels were too few to choose."""
 
     choice: Choice
-    ridge: Ridge
     tried: tuple[Tried, ...]
 
-    def scores(self, bank: Bank, positions: np.ndarray, kernels: int) -> Tensor:
-        """Log probabilities, but for a constant, of clips of the bank: (n, classes)."""
-        x = torch.cat(bank.features(replace(self.choice, mirrored=False), kernels), 1)
-        return self.ridge.scores(x[torch.from_numpy(positions)]) / self.ridge.temperature
 
-
-def fit(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Fitted:
-    """Choose and fit on the clips at these positions of the bank."""
-    choice, tried = _choose(bank, positions, classes, asked)
-    groups = next(iter(_groups(bank, positions)), None)
-    return Fitted(choice, _ridge(bank, positions, classes, choice, asked.kernels, groups), tried)
-
-
-def build(bank: Bank, fitted: Fitted, kernels: int) -> ClipModel:
-    """The module of what was fitted."""
-    choice = fitted.choice
-    return ClipModel(
+def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
+    """Choose and fit on all clips of the bank."""
+    positions = np.arange(len(bank))
+    chosen = choose(bank, positions, classes, asked)
+    choice = chosen.choice
+    blocks = bank.features(choice, asked.kernels)
+    weights = [
+        block.new_full((block.shape[1],), weight)
+        for block, weight in zip(blocks, block_weights(blocks, choice), strict=True)
+    ]
+    ridge = fit_ridge(
+        torch.cat(blocks, 1),
+        bank.labels,
+        classes,
+        copies=1 + choice.mirrored,
+        groups=next(iter(_groups(bank, positions)), None),
+        weights=torch.cat(weights),
+    )
+    model = ClipModel(
         bank.layout,
-        Window(frames=bank.windows(choice.align).shape[2], bodies=bank.bodies),
+        Window(frames=FRAMES, bodies=bank.bodies),
         choice,
-        [bank.module(kind, choice.align, kernels) for kind in choice.features if kind != "tokens"],
-        Probe.of(fitted.ridge),
+        [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
+        Probe.of(ridge),
         bank.encoder if "tokens" in choice.features else None,
-    ).eval()
+    )
+    return model.eval(), chosen
 
 
-def _choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> tuple[Choice, tuple[Tried, ...]]:
+def predict_held_out(bank: Bank, train: np.ndarray, test: np.ndarray, classes: int, asked: Asked) -> Tensor:
+    """Probabilities (n, classes) of test clips, at positions of the bank, after choosing and fitting on the others."""
+    choice = choose(bank, train, classes, asked).choice
+    fitted = _dual(bank, train, classes, choice, asked.kernels, next(iter(_groups(bank, train)), None))
+    gram, _ = bank.gram(choice, asked.kernels)
+    products = gram[torch.from_numpy(test)][:, _rows(bank, train, choice)]
+    return (fitted.scores(products) / fitted.temperature).softmax(1)
+
+
+def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
     """The candidate of the least log loss: first how clips are turned, then mirrored copies, then kinds of features."""
     has_tokens = bank.encoder is not None
     usual: tuple[Kind, ...] = ("convolutions", "tokens") if has_tokens else ("convolutions",)
@@ -76,7 +88,7 @@ def _choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> tu
     best = Choice(features=features, shares=shares, align=aligns[-1], mirrored=bool(asked.mirrored))
     chosen = _subset(bank, positions)
     if not _can_tell(bank, chosen):
-        return best, ()
+        return Chosen(best, ())
     kernels = min(asked.kernels, max(1, MOST_CHOOSING // len(bank)))
     tried: list[Tried] = []
 
@@ -101,7 +113,7 @@ def _choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> tu
         tried.clear()  # convolutions alone were not asked for
     if options:
         at = try_out([replace(at, features=one, shares=share) for one, share in options]).choice
-    return at, tuple(tried)
+    return Chosen(at, tuple(tried))
 
 
 def _others(has_tokens: bool) -> Iterator[tuple[Kind, ...]]:
@@ -135,29 +147,20 @@ def _can_tell(bank: Bank, positions: np.ndarray) -> bool:
 
 
 def _try(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int) -> Tried:
-    found = [_ridge(bank, positions, classes, choice, kernels, groups) for groups in _groups(bank, positions) or [None]]
+    found = [_dual(bank, positions, classes, choice, kernels, groups) for groups in _groups(bank, positions) or [None]]
     labels = bank.labels[torch.from_numpy(positions)]
-    right = [float((ridge.left_out.argmax(1) == labels).float().mean()) for ridge in found]
-    return Tried(choice, sum(ridge.log_loss for ridge in found) / len(found), 100 * sum(right) / len(right))
+    right = [float((one.left_out.argmax(1) == labels).float().mean()) for one in found]
+    return Tried(choice, sum(one.log_loss for one in found) / len(found), 100 * sum(right) / len(right))
 
 
-def _ridge(
-    bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int, groups: Tensor | None
-) -> Ridge:
-    """Ridge on the features of clips; kinds that stand side by side count as their shares say, whatever their width."""
-    copies = 1 + choice.mirrored
-    rows = torch.cat([torch.from_numpy(positions) + copy * len(bank) for copy in range(copies)])
-    blocks = bank.features(choice, kernels)
-    width = sum(block.shape[1] for block in blocks)
-    weights = [
-        block.new_full((block.shape[1],), (share * width / block.shape[1]) ** 0.5)
-        for block, share in zip(blocks, choice.shares, strict=True)
-    ]
-    return fit_ridge(
-        torch.cat(blocks, 1)[rows],
-        bank.labels[torch.from_numpy(positions)],
-        classes,
-        copies=copies,
-        groups=groups,
-        weights=torch.cat(weights) if len(blocks) > 1 else None,
-    )
+def _dual(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int, groups: Tensor | None) -> Dual:
+    """Ridge on clips of the bank."""
+    gram, width = bank.gram(choice, kernels)
+    rows = _rows(bank, positions, choice)
+    labels = bank.labels[torch.from_numpy(positions)]
+    return fit_dual(gram[rows][:, rows], labels, classes, width, copies=1 + choice.mirrored, groups=groups)
+
+
+def _rows(bank: Bank, positions: np.ndarray, choice: Choice) -> Tensor:
+    """Where a gram matrix has these clips, and behind them their mirrored copies."""
+    return torch.cat([torch.from_numpy(positions) + copy * len(bank) for copy in range(1 + choice.mirrored)])

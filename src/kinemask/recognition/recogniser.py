@@ -17,7 +17,7 @@ from kinemask.recognition.arrays import as_recordings, find_layout
 from kinemask.recognition.bank import Bank
 from kinemask.recognition.choice import Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
-from kinemask.recognition.fitting import Tried, build, fit
+from kinemask.recognition.fitting import Tried, fit
 from kinemask.recognition.labels import GROUPS
 from kinemask.recognition.model import ClipModel
 from kinemask.recognition.tokens import READOUT, check_layout, read_encoder
@@ -158,7 +158,9 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # what fit is made of
 
-    def make_bank(self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]) -> Bank:
+    def make_bank(
+        self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]
+    ) -> Bank:
         """Clips to fit on, which `fit_bank` takes: labels are numbers of classes, groups values by name, all (n,)."""
         device = choose_device(self.device)
         numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
@@ -172,10 +174,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def fit_bank(self, bank: Bank, classes: np.ndarray, lengths: np.ndarray) -> Recogniser:
         """As `fit`, on clips that `make_bank` made. classes: their labels; lengths: the clips' frames."""
-        wanted = self.asked()
-        fitted = fit(bank, np.arange(len(bank)), len(classes), wanted)
-        self.layout_, self.classes_, self.tried_, self.record_ = bank.layout, classes, fitted.tried, {}
-        self.model_ = build(bank, fitted, wanted.kernels)
+        self.model_, chosen = fit(bank, len(classes), self.asked())
+        self.layout_, self.classes_, self.tried_, self.record_ = bank.layout, classes, chosen.tried, {}
         self.lengths_ = int(lengths.min()), int(np.median(lengths)), int(lengths.max())
         self.n_features_out_ = len(self.model_.probe.mean)
         return self

@@ -28,9 +28,9 @@ def summary(trained: Trained) -> str:
 def assessed(found: Assessment) -> list[str]:
     """Sentences on accuracy, baseline and confusions."""
     low, high = found.interval
-    share = found.right / len(found)
+    share = f"{found.right / len(found):.1%} (95 % interval {low:.1%} to {high:.1%})"
     lines = [
-        f"{found.right:,} of {len(found):,} clips right, {share:.1%} (95 % interval {low:.1%} to {high:.1%}): {found.by}",
+        f"{found.right:,} of {len(found):,} clips right, {share}: {found.by}",
         beside(found),
     ]
     pairs = [f"{one.true} for {one.taken} ({one.count} of {one.of})" for one in found.confused[:SHOWN]]

@@ -14,7 +14,7 @@ from kinemask.errors import shorten
 from kinemask.preparation.detection import detect
 from kinemask.preparation.prepare import prepare
 from kinemask.recognition.choice import FILE
-from kinemask.recognition.labels import Labelled, find_labelled
+from kinemask.recognition.labels import find_labelled
 from kinemask.skeleton import Layout
 from kinemask.store.opening import Store, open_store
 from kinemask.version import __version__
@@ -80,7 +80,7 @@ def train(
         made = Recogniser(
             features=features,
             align=align,  # type: ignore[arg-type]
-            mirrored=mirrored,
+            mirrored=mirrored,  # type: ignore[arg-type]
             encoder=encoder,
             readout=readout,
             kernels=KERNELS if kernels is None else kernels,
@@ -173,7 +173,7 @@ def _rejected(store: Path, most: int = 5) -> list[str]:
     import csv
 
     with (store / "rejected.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file)][1:]
+        rows = list(csv.reader(file))[1:]
     bad = [row for row in rows if row and row[0] in ("file", "clip")]
     lines = [f"  rejected: {shorten(': '.join(row[1:]), 200)}" for row in bad[:most]]
     return [*lines, *([f"  and {len(bad) - most:,} more; --store PATH keeps them all"] if len(bad) > most else [])]

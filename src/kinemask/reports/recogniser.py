@@ -1,4 +1,4 @@
-"""The page of a recogniser: how good it is on what was held out, where it fails, when it is unsure, what to type next."""
+"""The page of a recogniser: how good it is on what was held out, where it fails, when it is unsure, what comes next."""
 
 from __future__ import annotations
 
