@@ -18,11 +18,7 @@ from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
 from kinemask.protocols.probe import logistic
-<<<<<<< HEAD
-from kinemask.protocols.ridge import PENALTIES, fit_blocks, fit_ridge, fit_temperature
-=======
-from kinemask.protocols.ridge import PENALTIES, fit_dual, fit_ridge, fit_temperature
->>>>>>> aa862b2 (train, predict and embed: commands from recordings to labels)
+from kinemask.protocols.ridge import PENALTIES, fit_blocks, fit_dual, fit_ridge, fit_temperature
 from kinemask.runs.measures import accuracy
 from kinemask.windows.parts import parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from kinemask.readers.cleaning import Rejected, find_origin
 from kinemask.skeleton import Layout, layouts
 from kinemask.skeleton import layout as shipped
+from kinemask.store.opening import Store
 from kinemask.windows.tracks import Recordings
 
 
@@ -47,6 +49,12 @@ def as_recordings(arrays: Sequence[Any] | np.ndarray, layout: Layout) -> Recordi
     return Recordings(
         layout, np.concatenate(moved), found.names, found.lengths, found.bodies, found.offsets, found.path
     )
+
+
+def store_recordings(store: Store, clips: np.ndarray) -> Recordings:
+    """Clips of a store as recordings in memory, moved alike."""
+    found = as_recordings([store.clip(int(i)) for i in clips], store.layout)
+    return replace(found, names=[store.names[i] for i in clips.tolist()], path=str(store.path))
 
 
 def _places(of: Recordings) -> list[tuple[slice, tuple[int, int]]]:

@@ -14,7 +14,7 @@ from kinemask.recognition.choice import FRAMES, Choice, Kind, alignments
 from kinemask.recognition.tokens import ReadEncoder, token_features
 from kinemask.store.opening import Store
 from kinemask.windows.bodies import channels, side_by_side
-from kinemask.windows.mirror import mirror, mirror_tracks
+from kinemask.windows.mirror import mirror_tracks, mirror_windows
 from kinemask.windows.settings import Align
 from kinemask.windows.tracks import Recordings, Tracks
 
@@ -59,7 +59,7 @@ class Bank:
         """Every clip as a window, turned so: (N, M, T, V, C)."""
         if (align, mirrored) not in self._windows:
             made = (
-                mirror(self.windows(align), self.layout)
+                mirror_windows(self.windows(align), self.layout)
                 if mirrored
                 else side_by_side(self.tracks, FRAMES, align, self.bodies)
             )

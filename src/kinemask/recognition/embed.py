@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from kinemask.nn.settings import ReadoutSettings
-from kinemask.recognition.arrays import as_recordings
 from kinemask.recognition.files import is_recogniser
 from kinemask.recognition.inputs import Inputs, Recording
 from kinemask.recognition.output import Features
@@ -22,7 +21,7 @@ from kinemask.recognition.tokens import read_encoder, token_features
 from kinemask.skeleton import Layout
 from kinemask.training.distributed import choose_device
 from kinemask.training.settings import Device
-from kinemask.windows.tracks import Tracks
+from kinemask.windows.tracks import Recordings, Tracks
 
 AT_ONCE = 128  # recordings
 
@@ -58,7 +57,7 @@ def embed(
     source = Inputs(paths, encoder.layout, format, layout, None, reading)
 
     def encode(arrays: list[np.ndarray]) -> np.ndarray:
-        recordings, place = as_recordings(arrays, encoder.layout), next(encoder.parameters()).device
+        recordings, place = Recordings.of(encoder.layout, arrays), next(encoder.parameters()).device
         return token_features(encoder, Tracks(recordings, None, place, encoder.sampling.missing)).cpu().numpy()
 
     return Embedded(_features(iter(source), encode), source.said, source.failed)

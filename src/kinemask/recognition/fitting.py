@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kinemask.protocols.ridge import Dual, fit_dual, fit_ridge
 from kinemask.recognition.bank import Bank, block_weights
+from kinemask.recognition.calibration import cautious_temperature
 from kinemask.recognition.choice import FRAMES, MOST_CHOOSING, Asked, Choice, Kind, blends
 from kinemask.recognition.model import ClipModel, Probe, Window
 from kinemask.windows.settings import Align
@@ -63,7 +64,7 @@ def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
         Window(frames=FRAMES, bodies=bank.bodies),
         choice,
         [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
-        Probe.of(ridge),
+        Probe.of(ridge, cautious_temperature(ridge.left_out, bank.labels)),
         bank.encoder if "tokens" in choice.features else None,
     )
     return model.eval(), chosen
@@ -75,7 +76,8 @@ def predict_held_out(bank: Bank, train: np.ndarray, test: np.ndarray, classes: i
     fitted = _dual(bank, train, classes, choice, asked.kernels, next(iter(_groups(bank, train)), None))
     gram, _ = bank.gram(choice, asked.kernels)
     products = gram[torch.from_numpy(test)][:, _rows(bank, train, choice)]
-    return (fitted.scores(products) / fitted.temperature).softmax(1)
+    temperature = cautious_temperature(fitted.left_out, bank.labels[torch.from_numpy(train)])
+    return (fitted.scores(products) / temperature).softmax(1)
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinemask.recognition.arrays import store_recordings
 from kinemask.recognition.assessment import Assessment, assess, assess_on, clip_folds, group_folds
 from kinemask.recognition.labels import Labelled
 from kinemask.recognition.recogniser import Recogniser
@@ -22,7 +23,7 @@ def learn(recogniser: Recogniser, labelled: Labelled) -> Assessment | None:
     recogniser.fit_bank(bank, np.array(classes), store.lengths[labelled.train])
     if labelled.split is not None:
         found = recogniser.predict_proba([store.clip(int(i)) for i in labelled.test])
-        tracks = Tracks(store, labelled.test, bank.tracks.device)
+        tracks = Tracks(store_recordings(store, labelled.test), None, bank.tracks.device)
         by = f"the test part of split {labelled.split}"
         return assess_on(bank, found, tracks, labelled.numbers(labelled.test), classes, by)
     people = labelled.people

@@ -46,8 +46,8 @@ class Probe(nn.Module):
             self.register_buffer(name, value.float())
 
     @classmethod
-    def of(cls, ridge: Ridge) -> Probe:
-        return cls(ridge.mean, ridge.scale, ridge.weights, ridge.intercept, torch.tensor(ridge.temperature))
+    def of(cls, ridge: Ridge, temperature: float) -> Probe:
+        return cls(ridge.mean, ridge.scale, ridge.weights, ridge.intercept, torch.tensor(temperature))
 
     def forward(self, features: Tensor) -> Tensor:
         return (((features - self.mean) / self.scale) @ self.weights + self.intercept) / self.temperature

@@ -38,7 +38,7 @@ def page_of(trained: Trained, labelled: Labelled) -> View:
         if tried
         else Note("Nothing was tried out: too few clips of a class to learn from those left out."),
         classes=Table(["class", "clips"], [[name, str(clips[name])] for name in labelled.classes], numbers=(1,)),
-        commands=next_commands(str(trained.path.parent)),
+        commands=next_commands(trained.path.resolve().parent.name),
     )
 
 

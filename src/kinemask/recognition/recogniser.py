@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from kinemask.nn.random_convolutions import KERNELS
 from kinemask.nn.settings import ReadoutSettings
-from kinemask.recognition.arrays import as_recordings, find_layout
+from kinemask.recognition.arrays import as_recordings, find_layout, store_recordings
 from kinemask.recognition.bank import Bank
 from kinemask.recognition.choice import Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
@@ -170,6 +170,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             check_layout(encoder, source.layout, self.encoder)
         elif self.readout is not None:
             raise ValueError("a readout is an encoder's: give an encoder too")
+        if isinstance(source, Store):
+            source, clips = store_recordings(source, clips), np.arange(len(clips))
         return Bank(source, clips, torch.from_numpy(labels), numbers, self.seed, encoder, device)
 
     def fit_bank(self, bank: Bank, classes: np.ndarray, lengths: np.ndarray) -> Recogniser:
@@ -222,5 +224,5 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         if isinstance(X, Store):
             if X.layout != self._fitted().layout:
                 raise ValueError(f"the recogniser is of layout {self.layout_.name}, the store of {X.layout.name}")
-            return as_recordings([X.clip(i) for i in range(len(X))], X.layout)
+            return store_recordings(X, np.arange(len(X)))
         return as_recordings(X, self._fitted().layout)

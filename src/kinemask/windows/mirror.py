@@ -7,25 +7,19 @@ from copy import copy
 from torch import Tensor
 
 from kinemask.skeleton import Layout
+from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.tracks import Tracks
 
 
-def mirror(windows: Tensor, layout: Layout) -> Tensor:
+def mirror_windows(windows: Tensor, layout: Layout) -> Tensor:
     """Windows (..., V, C) with x turned round and the joints of each mirrored pair swapped."""
-    out = windows[..., _swapped(layout), :].clone()
+    out = windows[..., Anatomy.of(layout, windows.device).mirrored, :].clone()
     out[..., 0] *= -1
     return out
 
 
 def mirror_tracks(tracks: Tracks) -> Tracks:
     """The same body tracks, mirrored."""
-    made = copy(tracks)
-    made.frames, made.seen = mirror(tracks.frames, tracks.layout), tracks.seen[:, _swapped(tracks.layout)]
+    made, joints = copy(tracks), Anatomy.of(tracks.layout, tracks.device).mirrored
+    made.frames, made.seen = mirror_windows(tracks.frames, tracks.layout), tracks.seen[:, joints]
     return made
-
-
-def _swapped(layout: Layout) -> list[int]:
-    joints = list(range(layout.num_joints))
-    for left, right in layout.pairs:
-        joints[left], joints[right] = right, left
-    return joints
