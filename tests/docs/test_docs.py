@@ -9,6 +9,7 @@ import pkgutil
 import re
 import runpy
 import shlex
+import shutil
 import sys
 import tomllib
 from importlib.resources import files
@@ -159,6 +160,9 @@ def dry(monkeypatch):
         ("kinemask.protocols.evaluate.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
         ("kinemask.reports.report", "report"),
+        ("kinemask.recognition.train.train", "train"),
+        ("kinemask.recognition.predict.predict", "predict"),
+        ("kinemask.recognition.embed.embed", "embed"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)
@@ -347,12 +351,32 @@ def record(folder: Path) -> None:
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
 
 
+def test_own_data_from_a_folder_to_labels(tmp_path, monkeypatch, capsys):
+    """Every command and Python example of the page, in order."""
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "my-recordings")
+    (tmp_path / "new-recordings").mkdir()
+    for take in (1, 2):
+        shutil.copy(tmp_path / "my-recordings" / f"take{take:02d}.npy", tmp_path / "new-recordings")
+    page = (DOCS / "own-data.md").read_text()
+    for _, *rest in commands(page):
+        assert cli.main([*rest, *(["--kernels", "200"] if rest[0] == "train" else [])]) == 0, capsys.readouterr().err
+    with Path("labels.csv").open() as table:
+        assert [row["label"] for row in csv.DictReader(table)] == ["squat", "lunge"]
+    assert len(Path("segments.jsonl").read_text().splitlines()) >= 2
+    assert re.search(r"(1[5-9]|20) of 20 clips right", Path("my-recogniser/report.html").read_text())
+    for code in of_language(page, "python"):
+        space: dict[str, Any] = {}
+        exec(code, space)
+    assert space["again"].classes_.tolist() == ["lunge", "squat"]
+
+
 @pytest.mark.slow
-def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
+def test_own_data_with_pre_training(tmp_path, monkeypatch, capsys):
     """Every command and the last Python example of the page, in order."""
     monkeypatch.chdir(tmp_path)
     record(tmp_path / "my-recordings")
-    page = DOCS / "own-data.md"
+    page = DOCS / "own-pretraining.md"
     quick = ["--epochs", "2", "--warmup-epochs", "0", "--head.hidden", "8"]
     semi = [*quick, "--seed", "0", "1"]
     done, per_class = [], []
@@ -366,7 +390,7 @@ def test_own_data_from_a_folder_to_a_classifier(tmp_path, monkeypatch, capsys):
             per_class += [sorted({len(r["labels"]) / 2 for r in found})]
             assert all(r["baselines"].keys() >= {"from_scratch", "random_convolutions_ridge"} for r in found)
         done.append(name)
-    assert done == ["prepare", "info", "pretrain", "pretrain", *["evaluate"] * 3, "report", "evaluate"]
+    assert done == ["prepare", "info", "pretrain", "pretrain", *["evaluate"] * 3, "report", "evaluate", "train"]
     assert per_class == [[1], [5], [8]]
     assert Path("runs/mine/report.html").is_file()
     space: dict[str, Any] = {}

@@ -25,4 +25,5 @@ def cautious_temperature(left_out: Tensor, labels: Tensor) -> float:
         logits = scores / math.exp(log)
         return F.cross_entropy(logits, labels, reduction="sum").item() + F.cross_entropy(logits, runner_up).item()
 
-    return math.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x)
+    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    return math.exp(found.x)
