@@ -64,6 +64,14 @@ def main() -> None:
             assert 0 <= results[0].accuracy <= 100
             assert "kinemask[tables]" in refusal(results.to_frame)
         assert kinemask.report(run).stat().st_size > 0
+        trained = kinemask.train(folder / "store", folder / "recogniser", kernels=100)
+        print(trained)
+        labels = kinemask.predict(folder / "recogniser", [folder / "store"], out=folder / "labels.csv")
+        assert len(labels) == summary.clips
+        assert kinemask.Recogniser.load(folder / "recogniser").score(kinemask.open_store(folder / "store")) > 0.5
+        assert len(kinemask.embed(run, [folder / "store"], out=folder / "features.npz").features) == summary.clips
+        told = refusal(lambda: kinemask.embed(run, [folder / "store"], out=folder / "features.parquet"))
+        assert "kinemask[tables]" in told
     print(f"smoke test: passed in {time.perf_counter() - started:.0f} s")
 
 

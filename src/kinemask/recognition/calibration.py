@@ -26,4 +26,4 @@ def cautious_temperature(left_out: Tensor, labels: Tensor) -> float:
         return F.cross_entropy(logits, labels, reduction="sum").item() + F.cross_entropy(logits, runner_up).item()
 
     found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return math.exp(found.x)
+    return math.exp(found.x)  # type: ignore[attr-defined]

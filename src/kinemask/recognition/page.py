@@ -48,7 +48,7 @@ def _held(trained: Trained) -> Held | None:
         return None
     total = len(found)
     rows = [("this recogniser", found.right), *sorted(found.baselines.items(), key=lambda one: -one[1])]
-    answered = [p for p in found.curve if p.answered]
+    answered = [p for p in found.curve[::2] if p.answered]
     series = [
         ("right, of those answered", "own", [100 * p.right / p.answered for p in answered]),
         ("answered", "m2", [100 * p.answered / total for p in answered]),
