@@ -229,7 +229,9 @@ def test_absent_bodies_never_enter(tiny):
     batch = sampler.sample(torch.arange(8), Draws(0, 8))
     assert batch.x.flatten(1).abs().sum(1).gt(0).all()
     for name in NAMES:
-        assert make(name)(again(batch))["loss"].isfinite()
+        task = make(name)
+        task.prepare(sampler)
+        assert task(again(batch))["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", NAMES)

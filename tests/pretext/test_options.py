@@ -69,10 +69,12 @@ def settings_of(name, **values):
 
 @cache
 def trained(name, values):
-    """Loss and parts over three steps of training with these settings."""
+    """Loss and parts over three steps of training with these settings, and a weight of the encoder for use."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return train(make(name, pretext=dict(values)), make_batch())
+        task = make(name, pretext=dict(values))
+        losses = train(task, make_batch())
+        return losses, next(task.encoders()["encoder"].trunk.parameters()).sum().item()
 
 
 def has_effect(name, option, beside):

@@ -17,8 +17,7 @@ class Decoder(Positioned):
         s = settings
         self.embed = nn.Linear(encoder.width, s.width)
         self.mask_token = nn.Parameter(torch.empty(s.width))
-        named = encoder.settings.positions == "named"
-        self.make_positions(encoder.segments, encoder.layout, encoder.joints, s.width, named)
+        self.make_positions(encoder.segments, encoder.layout, encoder.settings, s.width)
         self.blocks = nn.ModuleList(Block(s.width, s.heads, s.mlp_ratio) for _ in range(s.layers))
         self.norm = nn.LayerNorm(s.width)
         self.head = nn.Linear(s.width, width_out)

@@ -115,8 +115,9 @@ class Positioned(nn.Module):
     place_map: nn.Linear | None
     places: Tensor | None
 
-    def make_positions(self, segments: int, layout: Layout, joints: Tensor, width: int, named: bool) -> None:
-        """Weights without values, for P segments and the layout's joints (V,)."""
+    def make_positions(self, segments: int, layout: Layout, settings: EncoderSettings, width: int) -> None:
+        """Weights without values, for P segments and the joints that an encoder of these settings keeps."""
+        named, joints = settings.positions == "named", list(layout.kept(settings.joints))
         self.temporal_position = nn.Parameter(torch.empty(segments, 1, width))
         self.spatial_position = None if named else nn.Parameter(torch.empty(1, len(joints), width))
         self.register_buffer("places", torch.from_numpy(codes(layout))[joints] if named else None, persistent=False)
@@ -140,7 +141,7 @@ class PositionEmbedding(Positioned, Embedding):
 
     def __init__(self, layout: Layout, frames: int, settings: EncoderSettings):
         super().__init__(layout, frames, settings)
-        self.make_positions(self.segments, layout, self.joints, settings.width, settings.positions == "named")
+        self.make_positions(self.segments, layout, settings, settings.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, V, C) -> (B, P, V, D)"""

@@ -32,19 +32,20 @@ class Mosaic(MaskedPrediction):
     """
 
     def __init__(self, encoder: Encoder, decoder: DecoderSettings, settings: MosaicSettings):
-        super().__init__(encoder, decoder)
+        super().__init__(encoder, decoder if settings.motion_weight else nn.Identity())
         s = self.settings = settings
         P = encoder.segments
         self.length = min(s.tube_segments, P)
         self.kept = masks.kept_count(encoder.tokens, s.mask_ratio)
-        limbs = [place.limb for place in places(encoder.layout)]
-        member = torch.tensor([[limbs[v] in part for v in encoder.joints.tolist()] for part in PARTS])
+        found, kept = places(encoder.layout), encoder.layout.kept(encoder.settings.joints)
+        member = torch.tensor([[found[v].limb in part for v in kept] for part in PARTS])
         self.member: Tensor  # (parts, V), 1 where a joint is of a part
         self.register_buffer("member", member.float(), persistent=False)
         self.common: Tensor  # (joints that layouts have in common, V)
         self.register_buffer("common", torch.from_numpy(common(encoder.layout)), persistent=False)
-        self.clip_head = _head(encoder.width, s.components)
-        self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in PARTS)
+        self.clip_head = _head(encoder.width, s.components) if s.clip_weight else None
+        parts = PARTS if s.part_weight else ()
+        self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in parts)
         self.average = MovingAverage(encoder)
         self.clip_target: Tensor  # (tracks, components); made again when a run goes on
         self.part_target: Tensor  # (tracks, parts, part_components)
@@ -83,7 +84,7 @@ class Mosaic(MaskedPrediction):
     def target(self, batch: Batch) -> Target:
         motion = difference(batch.x[:, :, self.encoder.joints])
         normalised = targets.normalise(motion, self.encoder.settings.segment_frames, self.settings.target_norm)
-        return Target(*normalised, "motion")
+        return Target(*normalised, "motion" if self.settings.motion_weight else "features")
 
     def decode(self, encoded: Tensor, mask: masks.Mask) -> Tensor:
         """The motion at masked tokens; not asked for where it has no weight."""
@@ -93,20 +94,20 @@ class Mosaic(MaskedPrediction):
 
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         assert batch.track is not None
-        s, encoded = self.settings, done.encoded.float()
-        motion = super().losses(batch, done)["reconstruction"][1]
-        clip = F.mse_loss(self.clip_head(encoded.mean(1)).float(), self.clip_target[batch.track])
-        share = self.member[:, done.mask.keep % self.encoder.num_joints].transpose(0, 1)  # (B, parts, K)
-        seen = share.sum(-1)
-        means = share @ encoded / seen.clamp_min(1).unsqueeze(-1)
-        guess = torch.stack([head(means[:, i]).float() for i, head in enumerate(self.part_heads)], 1)
-        wrong = (guess - self.part_target[batch.track]).square().mean(-1)
-        part = targets.masked_mean(wrong, seen > 0)
-        return {
-            "reconstruction": (s.motion_weight, motion),
-            "clip": (s.clip_weight, clip),
-            "parts": (s.part_weight, part),
-        }
+        s, encoded, terms = self.settings, done.encoded.float(), {}
+        if s.motion_weight:
+            terms["reconstruction"] = s.motion_weight, super().losses(batch, done)["reconstruction"][1]
+        if self.clip_head is not None:
+            guess = self.clip_head(encoded.mean(1)).float()
+            terms["clip"] = s.clip_weight, F.mse_loss(guess, self.clip_target[batch.track])
+        if self.part_heads:
+            share = self.member[:, done.mask.keep % self.encoder.num_joints].transpose(0, 1)  # (B, parts, K)
+            seen = share.sum(-1)
+            means = share @ encoded / seen.clamp_min(1).unsqueeze(-1)
+            guess = torch.stack([head(means[:, i]).float() for i, head in enumerate(self.part_heads)], 1)
+            wrong = (guess - self.part_target[batch.track]).square().mean(-1)
+            terms["parts"] = s.part_weight, targets.masked_mean(wrong, seen > 0)
+        return terms
 
     def after_step(self, progress: float) -> None:
         start = self.settings.ema_decay

@@ -269,3 +269,11 @@ class MosaicSettings:
         check_positive("pretext", self, *names)
         check_not_negative("pretext", self, "ragged", "clip_weight", "part_weight", "motion_weight")
         check_share("pretext", self, "ema_decay")
+        if not self.clip_weight + self.part_weight + self.motion_weight:
+            raise ValueError("pretext.clip_weight, part_weight and motion_weight are all 0: there is nothing to learn")
+        if not self.clip_weight:
+            warn_unused("pretext", self, "with clip_weight 0", "kernels", "components")
+        if not self.part_weight:
+            warn_unused("pretext", self, "with part_weight 0", "part_kernels", "part_components")
+        if not self.motion_weight:
+            warn_unused("pretext", self, "with motion_weight 0", "target_norm")

@@ -61,7 +61,7 @@ class Job:
         return asdict(trained)
 
     def prepare(self) -> None:
-        """Called once before the first step, unless the run resumes from a checkpoint."""
+        """Called before the first step, and before a run goes on from a checkpoint."""
 
     def learning_rate(self, step: int) -> float:
         """Of a step; a parameter group that has a `scale` takes that multiple of it."""
