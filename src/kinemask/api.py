@@ -535,3 +535,46 @@ def _tell(said: Sequence[str], failed: Sequence[str], quiet: bool) -> None:
             warnings.warn(line, stacklevel=3)
         else:
             print(f"not read: {line}", file=sys.stderr)
+
+
+def view(
+    source: str | Path,
+    *,
+    clip: str | Sequence[str] = (),
+    save: str | Path | None = None,
+    open: bool = False,
+    format: str | None = None,
+    layout: str | Path | Layout | None = None,
+    axes: str = "",
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    fps: float | None = None,
+) -> Path:
+    """Show clips of a store or of recordings as moving skeletons, side by side.
+
+    Writes a page that needs nothing else, or a film, and returns its path. Raises ValueError for clips that are not
+    there, for recordings that cannot be read, and where a film cannot be made, saying what is lacking.
+
+    Args:
+        source: a store, or a file or folder of recordings
+        clip: names of clips, one or several (default: four, of a store's labelled clips of four classes)
+        save: the file to write: .html, .gif or .mp4 (default: NAME-view.html in this folder)
+        open: show it in the browser
+        format: of recordings: a name that kinemask datasets lists (default: what the suffix says, where it says it)
+        layout: of recordings: the skeleton, where the format leaves a choice: a name, or a YAML file
+        axes: of recordings: what the axes of your arrays are: T frames, M people, V joints, C coordinates
+        unit: of recordings: of 3D coordinates (default: m)
+        up: of recordings: the axis that points up (default: y in 3D, -y in images)
+        fps: frames a second (default: what the clips say, or else 30)
+    """
+    from kinemask.viewing import view as run
+
+    options = {"layout": layout, "axes": axes, "unit": unit, "up": up}
+    given = {name: value for name, value in options.items() if value}
+    out = run(source, [clip] if isinstance(clip, str) else clip, save, format=format, fps=fps, options=given)
+    if open:
+        import webbrowser
+
+        if not webbrowser.open(out.resolve().as_uri()):
+            raise ValueError(f"{out} is written, but no browser could be started here")
+    return out

@@ -183,6 +183,14 @@ def report(words: Words) -> None:
     print(api.report(**given))
 
 
+def view(words: Words) -> None:
+    """moving skeletons of a store or of recordings: STORE|FILE [--clip NAME ...] [--save clip.html|gif|mp4]"""
+    given = _read("view", words)
+    from kinemask import api
+
+    print(api.view(**given))
+
+
 def recipes(words: Words) -> None:
     """list the recipes"""
     _read("recipes", words)
@@ -231,6 +239,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         ensemble,
         compare,
         report,
+        view,
         recipes,
         datasets,
         layouts,

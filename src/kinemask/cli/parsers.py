@@ -150,6 +150,12 @@ def report(words: Words) -> Parser:
     return _of("report", api.report)
 
 
+def view(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("view", api.view)
+
+
 def recipes(words: Words) -> Parser:
     return Parser("recipes", "List the recipes.")
 
