@@ -46,7 +46,8 @@ def view(
 
     clips: their names; by default the first few of recordings, of a store one of each of a few classes. save: .html,
     .gif or .mp4, by default NAME-view.html here. format: of recordings, as `prepare` calls it. fps: frames a second,
-    instead of what the clips say. options: further ones of `open_source`. Raises ValueError for names that there are not, and where a film cannot be made.
+    instead of what the clips say. options: further ones of `open_source`. Raises ValueError for clips that are not
+    there, for recordings that cannot be read, and where a film cannot be made.
     """
     source = Path(source)
     if fps is not None and not 0 < fps < float("inf"):
@@ -106,7 +107,7 @@ def of_recordings(
     else:
         by_name = {clip.name: clip for clip in read if clip.name in names}
         if unknown := [name for name in names if name not in by_name]:
-            why = f"; {reasons[0]}" if reasons else among(unknown[0], [item.name for item in scan.items])
+            why = f"; {reasons[0]}" if within and reasons else among(unknown[0], [item.name for item in scan.items])
             raise ValueError(f"{path} has no clip {unknown[0]!r}{why}")
         found = [by_name[name] for name in names]
     if not found:

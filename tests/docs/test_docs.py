@@ -163,6 +163,7 @@ def dry(monkeypatch):
         ("kinemask.recognition.train.train", "train"),
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.embed.embed", "embed"),
+        ("kinemask.viewing.view", "view"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)

@@ -34,7 +34,8 @@ class Camera:
         middle[: data.shape[-1]] = (low + high) / 2
         yaw, pitch = (YAW, PITCH) if data.shape[-1] == 3 else (0.0, 0.0)
         flat = turned(points, middle, yaw, pitch)
-        return cls(middle, yaw, pitch, (*map(float, flat.min(0)), *map(float, flat.max(0))))
+        (left, bottom), (right, top) = flat.min(0).tolist(), flat.max(0).tolist()
+        return cls(middle, yaw, pitch, (left, bottom, right, top))
 
     def place(self, points: np.ndarray, width: float, height: float) -> np.ndarray:
         """Places (..., 2) of points (..., C) on a picture of this size, from its upper left corner; NaN stays NaN."""

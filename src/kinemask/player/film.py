@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,15 @@ def find_ffmpeg() -> str:
         return get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         raise ValueError(
-            "an .mp4 needs the program ffmpeg: install it, or pip install 'kinemask[film]'; .html and .gif need none"
+            "an .mp4 needs the program ffmpeg: install it, or pip install 'kinemask[video]'; .html and .gif need none"
         ) from None
 
 
 def _write_gif(path: Path, frames: Iterator[Image], rate: float) -> None:
     first, *rest = (frame.quantize(64) for frame in frames)
-    first.save(path, "GIF", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0)
+    ends = [10 * round(100 * i / rate) for i in range(len(rest) + 2)]  # a gif counts in hundredths of a second
+    lasting = [end - start for start, end in pairwise(ends)]
+    first.save(path, "GIF", save_all=True, append_images=rest, duration=lasting, loop=0)
 
 
 def _write_mp4(path: Path, program: str, frames: Iterator[Image], rate: float) -> None:
@@ -125,7 +128,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError:
-        raise ValueError("a film needs Pillow: pip install 'kinemask[film]'; .html needs nothing") from None
+        raise ValueError("a film needs Pillow: pip install 'kinemask[video]'; .html needs nothing") from None
     return _Modules(Image, ImageDraw, ImageFont)
 
 

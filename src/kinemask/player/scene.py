@@ -110,7 +110,7 @@ def _about(clip: Moving) -> str:
 
 
 def _data(clip: Moving) -> dict[str, Any]:
-    seen = np.isfinite(clip.data).all(-1)
+    seen = np.asarray(np.isfinite(clip.data).all(-1))
     data = np.where(seen[..., None], clip.data, 0)
     unit = unit_of(data)
     bodies = [{"positions": pack(x, unit), "seen": digits(s)} for x, s in zip(data, seen, strict=True)]
@@ -136,7 +136,8 @@ def still(data: np.ndarray, edges: Sequence[tuple[int, int]], kinds: Sequence[st
         for a, b in edges:
             if np.isfinite(body[[a, b]]).all():
                 kind = kinds[b] if kinds[a] == "middle" else kinds[a]
-                bones.append(Bone(*map(float, body[a]), *map(float, body[b]), kind))
+                (x1, y1), (x2, y2) = body[[a, b]].tolist()
+                bones.append(Bone(x1, y1, x2, y2, kind))
     return bones
 
 

@@ -32,7 +32,7 @@ class Window:
     augment: bool = False
 
     def __call__(self, clip: Tensor | np.ndarray) -> Tensor:
-        data = np.array(clip, np.float32)  # a copy: Tracks fills it
+        data = np.asarray(clip.numpy() if isinstance(clip, Tensor) else clip, np.float32)
         tracks = Tracks(Recordings.of(self.layout, [data]), missing=self.settings.missing)
         sampler = Sampler(tracks, self.settings)
         track = torch.arange(len(tracks))
