@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 from kinemask.version import __version__
 
 if TYPE_CHECKING:
-    from kinemask.api import compare, embed, ensemble, evaluate, info, predict, prepare, pretrain, report, train, view
+    from kinemask.api import (
+        compare,
+        embed,
+        ensemble,
+        evaluate,
+        export,
+        info,
+        predict,
+        prepare,
+        pretrain,
+        report,
+        train,
+        view,
+    )
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
     from kinemask.recognition.recogniser import Recogniser
@@ -23,6 +36,7 @@ _HOME = {
     "embed": "api",
     "ensemble": "api",
     "evaluate": "api",
+    "export": "api",
     "info": "api",
     "layout": "skeleton",
     "layouts": "skeleton",
@@ -44,6 +58,7 @@ __all__ = [
     "embed",
     "ensemble",
     "evaluate",
+    "export",
     "info",
     "layout",
     "layouts",

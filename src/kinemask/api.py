@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kinemask.comparison.table import Line
     from kinemask.nn.settings import ReadoutSettings
     from kinemask.preparation.prepare import Summary
+    from kinemask.recognition.export import Exported
     from kinemask.recognition.output import Features
     from kinemask.recognition.recogniser import Recogniser
     from kinemask.recognition.segments import Segment
@@ -578,3 +579,23 @@ def view(
         if not webbrowser.open(out.resolve().as_uri()):
             raise ValueError(f"{out} is written, but no browser could be started here")
     return out
+
+
+def export(source: str | Path, out: str | Path, *, data: str | Path | None = None, quantize: bool = False) -> Exported:
+    """Write a recogniser or an encoder with everything inside, from raw keypoints to probabilities or features.
+
+    The model takes keypoints (1, M, T, V, C) of any number of people M and frames T, in a store's units and axes, NaN
+    where missing: it moves, fills, turns and resamples them itself. It is run on clips before it is written. Returns
+    how it compares with PyTorch; raises ValueError for what is neither a recogniser nor an encoder, for an encoder with
+    random test windows, and for packages that are not there; FloatingPointError where the outputs differ from
+    PyTorch's by more than 1e-4.
+
+    Args:
+        source: a recogniser's folder or file; or a run, or an encoder file
+        out: the file to write: .onnx (onnxruntime, browsers), or .pt2 (torch.export)
+        data: a store on whose clips the outputs are compared, and the accuracy is told (default: made-up clips)
+        quantize: weights of eight bits: a smaller file that is a little less exact, and says how much
+    """
+    from kinemask.recognition.export import export as run
+
+    return run(source, out, data, quantize)

@@ -191,6 +191,14 @@ def view(words: Words) -> None:
     print(api.view(**given))
 
 
+def export(words: Words) -> None:
+    """a recogniser or encoder with everything inside, for other programs and browsers: DIR|RUN model.onnx|model.pt2"""
+    given = _read("export", words)
+    from kinemask import api
+
+    print(api.export(**given))
+
+
 def recipes(words: Words) -> None:
     """list the recipes"""
     _read("recipes", words)
@@ -240,6 +248,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         compare,
         report,
         view,
+        export,
         recipes,
         datasets,
         layouts,

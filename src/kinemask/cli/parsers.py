@@ -156,6 +156,12 @@ def view(words: Words) -> Parser:
     return _of("view", api.view)
 
 
+def export(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("export", api.export)
+
+
 def recipes(words: Words) -> Parser:
     return Parser("recipes", "List the recipes.")
 
