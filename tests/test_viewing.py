@@ -14,7 +14,7 @@ from helpers import recordings
 from html_pages import check_alone
 from kinemask.skeleton import layout
 from kinemask.store.writer import write_store
-from kinemask.viewing import find_format
+from readers.samples import write_mediapipe
 
 BODY = layout("sbu15")
 
@@ -132,29 +132,12 @@ def test_a_folder_of_nothing_readable_says_why(own):
         kinemask.view(own, format="arrays", layout="sbu15")
 
 
-@pytest.mark.parametrize(
-    "name, known", [("a.bvh", "bvh"), ("a.BVH", "bvh"), ("a.skeleton", "ntu60"), ("a.pkl", "pyskl")]
-)
-def test_a_suffix_of_one_format_is_enough(name, known, tmp_path):
-    (tmp_path / name).touch()
-    (tmp_path / "clips.csv").touch()
-    assert find_format(tmp_path) == find_format(tmp_path / name) == known
-
-
-@pytest.mark.parametrize(
-    "names, told",
-    [
-        (["a.json"], "mediapipe, openpose, coco17, kinetics-skeleton, nw-ucla"),
-        (["a.bvh", "b.npy"], "bvh, arrays, st-gcn"),
-        (["a.doc"], "by --format"),
-        ([], "by --format"),
-    ],
-)
-def test_otherwise_the_formats_are_listed(names, told, tmp_path):
-    for name in names:
-        (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=told):
-        find_format(tmp_path)
+def test_the_format_is_found_out_by_looking(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_mediapipe(tmp_path, np.random.default_rng(0).normal(size=(9, 33, 3)).cumsum(0) / 30)
+    page = kinemask.view(tmp_path / "mine.json").read_text()
+    assert "read as MediaPipe" in page
+    assert "33 joints in 3D" in page
 
 
 def test_what_is_not_there_is_told(tmp_path):

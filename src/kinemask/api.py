@@ -561,7 +561,7 @@ def view(
         clip: names of clips, one or several (default: four, of a store's labelled clips of four classes)
         save: the file to write: .html, .gif or .mp4 (default: NAME-view.html in this folder)
         open: show it in the browser
-        format: of recordings: a name that kinemask datasets lists (default: what the suffix says, where it says it)
+        format: of recordings: a name that kinemask datasets lists, where looking at them does not tell
         layout: of recordings: the skeleton, where the format leaves a choice: a name, or a YAML file
         axes: of recordings: what the axes of your arrays are: T frames, M people, V joints, C coordinates
         unit: of recordings: of 3D coordinates (default: m)

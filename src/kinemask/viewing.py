@@ -13,7 +13,8 @@ from kinemask.checks import among
 from kinemask.files import write_atomically
 from kinemask.player.pages import render
 from kinemask.player.scene import RATE, Moving, fps_of, show
-from kinemask.preparation.reading import name_item, open_source
+from kinemask.preparation.detection import detect
+from kinemask.preparation.reading import Source, name_item
 from kinemask.readers.base import Item
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
@@ -21,16 +22,6 @@ from kinemask.store.opening import open_store
 
 FEW = 4  # clips that are shown where none is named
 KINDS = (".html", ".gif", ".mp4")
-ONLY = {".bvh": "bvh", ".skeleton": "ntu60", ".pkl": "pyskl"}  # suffixes of one format
-SEVERAL = {
-    ".json": ("mediapipe", "openpose", "coco17", "kinetics-skeleton", "nw-ucla"),
-    ".jsonl": ("mediapipe", "coco17"),
-    ".csv": ("arrays", "mediapipe"),
-    ".npy": ("arrays", "st-gcn"),
-    ".npz": ("arrays", "st-gcn"),
-    ".mat": ("utd-mhad", "penn-action"),
-    ".txt": ("sbu",),
-}
 
 
 def view(
@@ -45,8 +36,8 @@ def view(
     """Write clips of a store, a file or a folder as a page or a film; returns its path.
 
     clips: their names; by default the first few of recordings, of a store one of each of a few classes. save: .html,
-    .gif or .mp4, by default NAME-view.html here. format: of recordings, as `prepare` calls it. fps: frames a second,
-    instead of what the clips say. options: further ones of `open_source`. Raises ValueError for clips that are not
+    .gif or .mp4, by default NAME-view.html here. format: of recordings, where looking does not tell. fps: frames a
+    second, instead of what the clips say. options: further ones of `detect`. Raises ValueError for clips that are not
     there, for recordings that cannot be read, and where a film cannot be made.
     """
     source = Path(source)
@@ -59,8 +50,11 @@ def view(
         if named:
             raise ValueError(f"{source} is a store, so {named[0]} has no effect")
         layout, found = of_store(source, clips)
+        read = f"a store, {layout.name}"
     else:
-        layout, found = of_recordings(source, format or find_format(source), clips, options or {})
+        detected = detect(source, format=format, **(options or {}))
+        layout, found = of_recordings(detected.source, clips)
+        read = f"read as {detected}"
     if fps is not None:
         found = [replace(clip, fps=fps) for clip in found]
     name = found[0].name if len(found) == 1 else source.resolve().stem
@@ -71,7 +65,7 @@ def view(
 
         film(found, layout, out)
         return out
-    page = render("view.html", title=name, layout=layout.name, rate=f"{RATE:g}", shown=show(found, layout))
+    page = render("view.html", title=name, read=read, rate=f"{RATE:g}", shown=show(found, layout))
     write_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
     return out
 
@@ -85,14 +79,11 @@ def of_store(path: Path, names: Sequence[str]) -> tuple[Layout, list[Moving]]:
     return store.layout, [store[name].moving for name in names] or [store[i].moving for i in store.examples(FEW)]
 
 
-def of_recordings(
-    path: Path, format: str, names: Sequence[str], options: Mapping[str, Any]
-) -> tuple[Layout, list[Moving]]:
+def of_recordings(source: Source, names: Sequence[str]) -> tuple[Layout, list[Moving]]:
     """Clips of recordings by their names, or the first few that can be read.
 
     Raises ValueError for a name that is not there, and where nothing can be read, with the reader's reason.
     """
-    source = open_source(path, format, **options)
     scan = source.scan
     within = [item for item in scan.items if any(_may_hold(item, name) for name in names)]
     reasons: list[str] = []
@@ -108,26 +99,11 @@ def of_recordings(
         by_name = {clip.name: clip for clip in read if clip.name in names}
         if unknown := [name for name in names if name not in by_name]:
             why = f"; {reasons[0]}" if within and reasons else among(unknown[0], [item.name for item in scan.items])
-            raise ValueError(f"{path} has no clip {unknown[0]!r}{why}")
+            raise ValueError(f"{source.path} has no clip {unknown[0]!r}{why}")
         found = [by_name[name] for name in names]
     if not found:
-        raise ValueError(reasons[0] if reasons else f"{path} holds no clip")
+        raise ValueError(reasons[0] if reasons else f"{source.path} holds no clip")
     return source.layout, found
-
-
-def find_format(path: Path) -> str:
-    """The format of a file, or of a folder's files, whose suffix leaves no choice; else ValueError that lists those."""
-    if not path.exists():
-        raise ValueError(f"{path} does not exist")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name[:1] != ".")
-    suffixes = {file.suffix.lower() for file in files if file.name != "clips.csv"}
-    known = [suffix for suffix in (*ONLY, *SEVERAL) if suffix in suffixes]
-    if len(known) == 1 and known[0] in ONLY:
-        return ONLY[known[0]]
-    fitting = dict.fromkeys(name for suffix in known for name in (ONLY.get(suffix), *SEVERAL.get(suffix, ())) if name)
-    if not fitting:
-        raise ValueError(f"{path} is neither a store nor of a format that is known by its suffix; name it by --format")
-    raise ValueError(f"{path} may be of several formats; name it by --format: {', '.join(fitting)}")
 
 
 def _may_hold(item: Item, name: str) -> bool:

@@ -295,8 +295,7 @@ def test_print_config_shows_every_setting(capsys):
         ("report {own}", "run"),
         ("view {store} --clip take99", "no clip 'take99'; did you mean take"),
         ("view {store} --format arrays", "format has no effect"),
-        ("view {own} --layout coco17", "by --format: arrays, st-gcn"),
-        ("view {own}/take0.npy --format arrays", "needs a layout"),
+        ("view {own} --format bvh", "bvh"),
         ("view {store} --save {new}/clip.avi", ".html, .gif, .mp4"),
     ],
 )

@@ -87,7 +87,7 @@ def test_few_frames_and_nothing_seen(frames):
 
 
 def page(shown) -> str:
-    return render("view.html", title=HOSTILE[0], layout=HOSTILE[1], rate="30", shown=shown)
+    return render("view.html", title=HOSTILE[0], read=HOSTILE[1], rate="30", shown=shown)
 
 
 def test_nothing_of_a_clip_reaches_a_page_raw():

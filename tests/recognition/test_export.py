@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,3 +260,13 @@ def test_packed_weights_are_the_weights(eight_bits):
         assert 0 < np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
     else:
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_pages_python_runs_the_file(written, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(written.path, "model.onnx")
+    np.save("take00.npy", people()[0])
+    exec(code, {})
+    assert capsys.readouterr().out.split()[0] in ("bow", "kick", "wave")

@@ -72,7 +72,7 @@ def run_onnx(model: bytes) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda clip: session.run(None, {"keypoints": clip[None]})[0][0]
+    return lambda clip: np.asarray(session.run(None, {"keypoints": clip[None]})[0])[0]
 
 
 def check_onnx() -> None:

@@ -73,9 +73,9 @@ class Tokens(nn.Module):
             )
         self.encoder, self.layout, self.sampling = model.encoder, model.layout, model.sampling
         self.readout, self.views = model.readout, views
-        pooled = isinstance(self.readout, Pooling)
-        assert pooled or self.readout is mean_of_tokens
-        self.pair = self.sampling.align == "pair" or (pooled and self.readout.settings.bodies == "pair")
+        assert isinstance(self.readout, Pooling) or self.readout is mean_of_tokens
+        pooled_in_pairs = isinstance(self.readout, Pooling) and self.readout.settings.bodies == "pair"
+        self.pair = self.sampling.align == "pair" or pooled_in_pairs
 
     def forward(self, bodies: Bodies) -> Tensor:
         views = [self._of_view(bodies, number) for number in range(self.views)]
