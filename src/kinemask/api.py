@@ -592,7 +592,8 @@ def export(source: str | Path, out: str | Path, *, data: str | Path | None = Non
 
     Args:
         source: a recogniser's folder or file; or a run, or an encoder file
-        out: the file to write: .onnx (onnxruntime, browsers), or .pt2 (torch.export)
+        out: the file to write: .onnx (onnxruntime, browsers), .pt2 (torch.export), or .html: a page with a recogniser
+            in it, which shows the skeleton and the label of a pose file
         data: a store on whose clips the outputs are compared, and the accuracy is told (default: made-up clips)
         quantize: weights of eight bits: a smaller file that is a little less exact, and says how much
     """

@@ -16,11 +16,12 @@ from kinemask.recognition.files import is_recogniser, read_recogniser
 from kinemask.recognition.onnx_weights import pack
 from kinemask.recognition.programs import Run, check_onnx, run_onnx, run_program, save_program, to_onnx, trace
 from kinemask.recognition.whole import Whole, WholeEncoder, WholeRecogniser
+from kinemask.reports.browser import browser_page
 from kinemask.skeleton import Layout
 from kinemask.store.opening import open_store
 from kinemask.version import __version__
 
-SUFFIXES = (".onnx", ".pt2")
+SUFFIXES = (".onnx", ".html", ".pt2")
 MOST = 1e-4  # difference from PyTorch, of numbers about 1
 CLIPS = 100  # of a store, that are compared
 MADE = ((1, 1), (1, 2), (1, 17), (2, 40), (3, 64), (1, 300))  # people and frames of clips that are made up
@@ -79,19 +80,21 @@ def export(source: str | Path, out: str | Path, data: str | Path | None = None, 
     """Write a model with everything inside; `api.export` describes the parameters."""
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{out}: a model is written as {' or '.join(SUFFIXES)}")
-    as_onnx = out.suffix.lower() == ".onnx"
-    if quantize and not as_onnx:
-        raise ValueError(f"{out}: weights of eight bits are for .onnx")
-    if as_onnx:
+        raise ValueError(f"{out}: a model is written as {', '.join(SUFFIXES)}")
+    as_program, as_page = (out.suffix.lower() == suffix for suffix in (".pt2", ".html"))
+    if quantize and as_program:
+        raise ValueError(f"{out}: weights of eight bits are for .onnx and .html")
+    if not as_program:
         check_onnx()
     model = read_model(source)
+    if as_page and not model.classes:
+        raise ValueError(f"{out}: a page shows labels, and {source} is no recogniser")
     clips, labels = _made(model.whole.layout), None
     if data is not None:
         clips, labels = _of_store(data, model)
     expected = model.expected(clips)
     program = trace(model.whole)
-    if not as_onnx:
+    if as_program:
         found = _compared(run_program(program), clips, expected, out)
         write: Callable[[Path], object] = lambda path: save_program(program, path, model.about)
     else:
@@ -101,6 +104,9 @@ def export(source: str | Path, out: str | Path, data: str | Path | None = None, 
         if quantize:
             content = pack(graph, eight_bits=True)
             found = _outputs(run_onnx(content), clips)
+        if as_page:
+            about = model.whole.layout, model.about["units"], model.classes
+            content = browser_page(source.resolve().stem, content, *about).encode()
         write = lambda path: path.write_bytes(content)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, write)

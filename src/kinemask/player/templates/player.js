@@ -27,7 +27,7 @@
       this.T = clip.T;
       this.rate = clip.rate;
       this.bodies = clip.bodies.map((b) => ({
-        x: unpack(b.positions, clip.unit),
+        x: b.x ?? unpack(b.positions, clip.unit),
         seen: b.seen,
         state: b.state ?? "",
         true: b.true && unpack(b.true, clip.arrow),
@@ -414,16 +414,7 @@
 
   document.querySelectorAll(".help").forEach((text) => (text.hidden = false));
   readColours();
-  const scenes = {};
   const players = new Map();
-  for (const figure of document.querySelectorAll(".player")) {
-    const { scene } = figure.dataset;
-    scenes[scene] ??= JSON.parse(document.getElementById(scene).textContent);
-    const player = new Player(figure, scenes[scene]);
-    players.set(figure, player);
-    player.draw();
-    new ResizeObserver(() => player.draw()).observe(figure);
-  }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     readColours();
     players.forEach((player) => player.draw());
@@ -436,5 +427,19 @@
       else if (!isIntersecting && player.playing) player.pause(true);
     }
   });
-  players.forEach((_, figure) => watcher.observe(figure));
+  const start = (figure, scene) => {
+    const player = new Player(figure, scene);
+    players.set(figure, player);
+    player.draw();
+    new ResizeObserver(() => player.draw()).observe(figure);
+    watcher.observe(figure);
+  };
+
+  const scenes = {};
+  for (const figure of document.querySelectorAll(".player")) {
+    const { scene } = figure.dataset;
+    scenes[scene] ??= JSON.parse(document.getElementById(scene).textContent);
+    start(figure, scenes[scene]);
+  }
+  window.kinemask = { start }; // for pages that make players while they are open
 })();
