@@ -182,14 +182,16 @@ def test_an_encoder_as_onnx(kind, tmp_path):
 @pytest.mark.parametrize(
     "names, told",
     [
-        (("recogniser", "model.h5"), r"\.onnx or \.pt2"),
-        (("recogniser", "model.pt2", "quantize"), "eight bits are for .onnx"),
+        (("recogniser", "model.h5"), r"\.onnx, \.html, \.pt2"),
+        (("encoder", "page.html"), "is no recogniser"),
+        (("recogniser", "model.pt2", "quantize"), r"eight bits are for \.onnx and \.html"),
         (("store", "model.onnx"), "neither a recogniser nor a run"),
         (("away", "model.onnx"), "no encoder at"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(names, told, recogniser, store, tmp_path):
-    source = {"recogniser": recogniser, "store": store, "away": tmp_path / "away"}[names[0]]
+def test_mistakes_are_told_before_anything_is_written(names, told, recogniser, encoder, store, tmp_path):
+    sources = {"recogniser": recogniser, "encoder": encoder, "store": store, "away": tmp_path / "away"}
+    source = sources[names[0]]
     with pytest.raises(ValueError, match=told):
         kinemask.export(source, tmp_path / "out" / names[1], quantize="quantize" in names)
     assert not (tmp_path / "out").exists()
