@@ -8,7 +8,7 @@ OLDEST := .venv-oldest
 QUIET := pip install --quiet --disable-pip-version-check
 PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test quick kill lint smoke oldest docs clean
+.PHONY: demo test quick kill browser lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -22,6 +22,14 @@ quick: $(READY)
 # 200 processes killed at one of their file operations, drawn by a seed
 kill: $(READY)
 	KINEMASK_KILLS=200 $(BIN)/pytest tests/kill
+
+# a recogniser's page in headless Chromium, with onnxruntime-web from npm
+browser: $(READY) .ort-web/package
+	KINEMASK_ORT_WEB=.ort-web/package/dist $(BIN)/pytest tests/recognition/test_browser.py
+
+.ort-web/package:
+	mkdir -p .ort-web
+	cd .ort-web && npm pack --silent onnxruntime-web@1.30.0 && tar xzf onnxruntime-web-1.30.0.tgz
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -66,4 +74,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(MINIMAL) $(OLDEST) build kinemask-demo site
+	rm -rf $(VENV) $(MINIMAL) $(OLDEST) .ort-web build kinemask-demo site

@@ -16,7 +16,20 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-EXTRAS = ("pandas", "tensorboard", "submitit", "matplotlib", "mkdocs", "pytest", "hypothesis", "jaxtyping", "beartype")
+EXTRAS = (
+    "pandas",
+    "tensorboard",
+    "submitit",
+    "matplotlib",
+    "PIL",
+    "onnx",
+    "onnxruntime",
+    "mkdocs",
+    "pytest",
+    "hypothesis",
+    "jaxtyping",
+    "beartype",
+)
 NETWORK = {
     "encoder.layers": 1,
     "encoder.width": 16,
@@ -57,6 +70,8 @@ def main() -> None:
         summary = kinemask.prepare("synthetic", folder / "recordings", folder / "store", progress=False)
         print(summary)
         assert kinemask.info(folder / "store")["clips"] > 0
+        assert kinemask.view(folder / "store", save=folder / "view.html").stat().st_size > 0
+        assert kinemask.open_store(folder / "store")[0]._repr_html_()
         run = kinemask.pretrain("hacm-demo", folder / "store", "xsub", folder / "run", quiet=True, **NETWORK)
         for protocol, settings in (("knn", {}), ("linear", {"epochs": 2, "views": 1})):
             results = kinemask.evaluate(protocol, run, **settings)

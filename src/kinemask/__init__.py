@@ -8,19 +8,35 @@ from typing import TYPE_CHECKING, Any
 from kinemask.version import __version__
 
 if TYPE_CHECKING:
-    from kinemask.api import compare, embed, ensemble, evaluate, info, predict, prepare, pretrain, report, train
+    from kinemask.api import (
+        compare,
+        embed,
+        ensemble,
+        evaluate,
+        export,
+        info,
+        predict,
+        prepare,
+        pretrain,
+        report,
+        train,
+        view,
+    )
     from kinemask.models.classifiers import load_classifier
     from kinemask.models.encoders import load_encoder
     from kinemask.recognition.recogniser import Recogniser
     from kinemask.skeleton import layout, layouts
     from kinemask.store.opening import open_store
+    from kinemask.windows.window import Window
 
 _HOME = {
     "Recogniser": "recognition.recogniser",
+    "Window": "windows.window",
     "compare": "api",
     "embed": "api",
     "ensemble": "api",
     "evaluate": "api",
+    "export": "api",
     "info": "api",
     "layout": "skeleton",
     "layouts": "skeleton",
@@ -32,14 +48,17 @@ _HOME = {
     "pretrain": "api",
     "report": "api",
     "train": "api",
+    "view": "api",
 }
 __all__ = [
     "Recogniser",
+    "Window",
     "__version__",
     "compare",
     "embed",
     "ensemble",
     "evaluate",
+    "export",
     "info",
     "layout",
     "layouts",
@@ -51,6 +70,7 @@ __all__ = [
     "pretrain",
     "report",
     "train",
+    "view",
 ]
 
 

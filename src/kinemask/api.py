@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kinemask.comparison.table import Line
     from kinemask.nn.settings import ReadoutSettings
     from kinemask.preparation.prepare import Summary
+    from kinemask.recognition.export import Exported
     from kinemask.recognition.output import Features
     from kinemask.recognition.recogniser import Recogniser
     from kinemask.recognition.segments import Segment
@@ -535,3 +536,67 @@ def _tell(said: Sequence[str], failed: Sequence[str], quiet: bool) -> None:
             warnings.warn(line, stacklevel=3)
         else:
             print(f"not read: {line}", file=sys.stderr)
+
+
+def view(
+    source: str | Path,
+    *,
+    clip: str | Sequence[str] = (),
+    save: str | Path | None = None,
+    open: bool = False,
+    format: str | None = None,
+    layout: str | Path | Layout | None = None,
+    axes: str = "",
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    fps: float | None = None,
+) -> Path:
+    """Show clips of a store or of recordings as moving skeletons, side by side.
+
+    Writes a page that needs nothing else, or a film, and returns its path. Raises ValueError for clips that are not
+    there, for recordings that cannot be read, and where a film cannot be made, saying what is lacking.
+
+    Args:
+        source: a store, or a file or folder of recordings
+        clip: names of clips, one or several (default: four, of a store's labelled clips of four classes)
+        save: the file to write: .html, .gif or .mp4 (default: NAME-view.html in this folder)
+        open: show it in the browser
+        format: of recordings: a name that kinemask datasets lists, where looking at them does not tell
+        layout: of recordings: the skeleton, where the format leaves a choice: a name, or a YAML file
+        axes: of recordings: what the axes of your arrays are: T frames, M people, V joints, C coordinates
+        unit: of recordings: of 3D coordinates (default: m)
+        up: of recordings: the axis that points up (default: y in 3D, -y in images)
+        fps: frames a second (default: what the clips say, or else 30)
+    """
+    from kinemask.viewing import view as run
+
+    options = {"layout": layout, "axes": axes, "unit": unit, "up": up}
+    given = {name: value for name, value in options.items() if value}
+    out = run(source, [clip] if isinstance(clip, str) else clip, save, format=format, fps=fps, options=given)
+    if open:
+        import webbrowser
+
+        if not webbrowser.open(out.resolve().as_uri()):
+            raise ValueError(f"{out} is written, but no browser could be started here")
+    return out
+
+
+def export(source: str | Path, out: str | Path, *, data: str | Path | None = None, quantize: bool = False) -> Exported:
+    """Write a recogniser or an encoder with everything inside, from raw keypoints to probabilities or features.
+
+    The model takes keypoints (1, M, T, V, C) of any number of people M and frames T, in a store's units and axes, NaN
+    where missing: it moves, fills, turns and resamples them itself. It is run on clips before it is written. Returns
+    how it compares with PyTorch; raises ValueError for what is neither a recogniser nor an encoder, for an encoder with
+    random test windows, and for packages that are not there; FloatingPointError where the outputs differ from
+    PyTorch's by more than 1e-4.
+
+    Args:
+        source: a recogniser's folder or file; or a run, or an encoder file
+        out: the file to write: .onnx (onnxruntime, browsers), .pt2 (torch.export), or .html: a page with a recogniser
+            in it, which shows the skeleton and the label of a pose file
+        data: a store on whose clips the outputs are compared, and the accuracy is told (default: made-up clips)
+        quantize: weights of eight bits: a smaller file that is a little less exact, and says how much
+    """
+    from kinemask.recognition.export import export as run
+
+    return run(source, out, data, quantize)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -22,6 +22,12 @@ def closest(name: str, known: Iterable[str], shown: Callable[[str], str] = str) 
     same = [k for k in known if "." in k and k.rpartition(".")[2] == last]
     found = same or get_close_matches(name, known, 1, cutoff=0.7)
     return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
+
+
+def among(name: str, known: Sequence[str], few: int = 8) -> str:
+    """As `meant`, of names that may be many: where none resembles the unknown one, a few of them."""
+    shown = [*known[:few], *(["..."] if len(known) > few else [])]
+    return closest(name, known) or f"; it has: {', '.join(shown)}"
 
 
 def check_positive(section: str, settings: Any, *names: str) -> None:

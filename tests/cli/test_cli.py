@@ -293,6 +293,10 @@ def test_print_config_shows_every_setting(capsys):
         ("evaluate knn --run {run} --data {store} --split nope", "default"),
         ("evaluate knn --run {run} --data {tiny} --split xsub", "coco17"),
         ("report {own}", "run"),
+        ("view {store} --clip take99", "no clip 'take99'; did you mean take"),
+        ("view {store} --format arrays", "format has no effect"),
+        ("view {own} --format bvh", "bvh"),
+        ("view {store} --save {new}/clip.avi", ".html, .gif, .mp4"),
     ],
 )
 def test_mistakes_are_told(command, told, own, made, tiny, tmp_path, capsys):

@@ -163,6 +163,8 @@ def dry(monkeypatch):
         ("kinemask.recognition.train.train", "train"),
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.embed.embed", "embed"),
+        ("kinemask.viewing.view", "view"),
+        ("kinemask.recognition.export.export", "export"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)

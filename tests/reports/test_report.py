@@ -60,7 +60,7 @@ def test_a_page_has_every_section_and_escapes_what_data_says(make, store, name):
     assert re.search(r"\d ± \d", page)  # two seeds
     assert "No published numbers" in page
     views = 2 if scene_of(page)["kind"] != "features" else 1  # features cannot be drawn
-    assert page.count("<canvas") == views * 3  # three classes
+    assert page.count('<div class="view"') == views * 3  # three classes
     again = report(run).read_text()
     assert again == page
 
@@ -83,13 +83,15 @@ def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind, c
     assert ("acceleration of masked joints" in page) == (kind == "acceleration")
     assert scene["kind"] == kind
     assert (scene["deviation"] > 1e-6) == (name == "hacm")  # its target is a mapping of the motion
-    T, S, V, C = scene["T"], scene["S"], scene["joints"], scene["dims"]
+    S, V, C = scene["S"], scene["joints"], scene["dims"]
     encoder = layout("sbu15").kept(Run(run).config["encoder"]["joints"])
     for clip in scene["clips"]:
         i = store.names.index(clip["name"])
         assert clip["label"] == store.classes[store.labels[i]]
         assert len(clip["bodies"]) == store.bodies[i]
         assert 0 <= clip["masked"] <= 1
+        T = clip["T"]
+        assert clip["rate"] == pytest.approx(30 * T / store.lengths[i])  # in real time
         for body in clip["bodies"]:
             x = unpack(body["positions"], clip["unit"]).reshape(T, V, C)
             state = np.array([*body["state"]]).reshape(T // S, V)
@@ -117,7 +119,7 @@ def test_a_task_without_drawable_predictions_still_shows_its_clips(make, monkeyp
     body = scene["clips"][0]["bodies"][0]
     assert "true" not in body
     assert ("state" in body) == (what == "features")
-    assert page.count("<canvas") == 3
+    assert page.count('<div class="view"') == 3
     assert ("predicts features" in page) == (what == "features")
 
 
@@ -133,7 +135,7 @@ def test_two_dimensions(tmp_path, name):
     check_alone(page, tmp_path)
     assert scene_of(page)["dims"] == 2
     assert len(scene_of(page)["clips"]) == 4  # unlabelled clips are shown too
-    assert "Drag to turn" not in page
+    assert "Drag to move" in page
     assert "labelled test clips" in page  # why there is no t-SNE
 
 

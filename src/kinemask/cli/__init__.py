@@ -183,6 +183,22 @@ def report(words: Words) -> None:
     print(api.report(**given))
 
 
+def view(words: Words) -> None:
+    """moving skeletons of a store or of recordings: STORE|FILE [--clip NAME ...] [--save clip.html|gif|mp4]"""
+    given = _read("view", words)
+    from kinemask import api
+
+    print(api.view(**given))
+
+
+def export(words: Words) -> None:
+    """a recogniser or encoder with everything inside, for other programs and browsers: DIR|RUN model.onnx|model.pt2"""
+    given = _read("export", words)
+    from kinemask import api
+
+    print(api.export(**given))
+
+
 def recipes(words: Words) -> None:
     """list the recipes"""
     _read("recipes", words)
@@ -231,6 +247,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         ensemble,
         compare,
         report,
+        view,
+        export,
         recipes,
         datasets,
         layouts,

@@ -150,6 +150,18 @@ def report(words: Words) -> Parser:
     return _of("report", api.report)
 
 
+def view(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("view", api.view)
+
+
+def export(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("export", api.export)
+
+
 def recipes(words: Words) -> Parser:
     return Parser("recipes", "List the recipes.")
 

@@ -142,11 +142,13 @@ class RandomConvolutions(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Windows (N, channels, T) -> features (N, 2·kernels): shares of positive values, then maxima."""
-        share, highest = x.new_empty(2, len(x), self.kernels)
+        return torch.cat([self._answers(rows) for rows in x.split(_AT_ONCE)])
+
+    def _answers(self, x: Tensor) -> Tensor:
+        share, highest = [], []
         for group in self._groups():
-            for first in range(0, len(x), _AT_ONCE):
-                rows = slice(first, first + _AT_ONCE)
-                y = group(x[rows])
-                share[rows, group.index] = (y > 0).float().mean(-1)
-                highest[rows, group.index] = y.amax(-1)
-        return torch.cat([share, highest], 1)
+            y = group(x)
+            share.append((y > 0).float().mean(-1))
+            highest.append(y.amax(-1))
+        order = torch.cat([group.index for group in self._groups()]).argsort()
+        return torch.cat([torch.cat(answers, 1)[:, order] for answers in (share, highest)], 1)

@@ -56,13 +56,19 @@ class Pooling:
 
     def __call__(self, encoded: Tensor, clip_index: Tensor, clips: int, x: Tensor) -> Tensor:
         """(B, P, V, D) -> (N, features)"""
-        grouped = torch.stack([encoded.float()[:, :, joints].mean(2) for joints in self.groups], 2)
-        bodies = pyramid(grouped, self.settings.pieces, self.settings.statistics)
+        bodies = self.of_bodies(encoded)
         if self.settings.bodies == "mean":
             return mean_by(bodies, clip_index, clips)
-        return self._pairs(
-            bodies, pyramid(x[:, :, [self.root]].float(), self.settings.pieces, ["mean"]), clip_index, clips
-        )
+        return self._pairs(bodies, self.of_roots(x), clip_index, clips)
+
+    def of_bodies(self, encoded: Tensor) -> Tensor:
+        """Features of each body by itself: (B, P, V, D) -> (B, features)."""
+        grouped = torch.stack([encoded.float()[:, :, joints].mean(2) for joints in self.groups], 2)
+        return pyramid(grouped, self.settings.pieces, self.settings.statistics)
+
+    def of_roots(self, x: Tensor) -> Tensor:
+        """Where the root of each body is, by pieces: (B, T, V', C) -> (B, pieces·C)."""
+        return pyramid(x[:, :, [self.root]].float(), self.settings.pieces, ["mean"])
 
     def _pairs(self, bodies: Tensor, roots: Tensor, clip_index: Tensor, clips: int) -> Tensor:
         """Two bodies side by side, 0 for one that is not there, and from the first root to the second, by pieces."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kinemask.models.encoders import load_encoder
+from kinemask.player.scene import Bone, Pane, Player
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.protocols.features import placed
 from kinemask.reports import charts
@@ -24,6 +25,7 @@ from kinemask.training.settings import Settings
 
 _NOT_CURVES = ("step", "epoch", "seconds", "tracks_per_second", "clips_per_second")
 _SCHEDULE = "lr"
+DRAWN = ("motion", "acceleration", "coordinates")  # targets that can be
 
 
 def curves(run: Shown) -> list[charts.Line] | Note:
@@ -144,6 +146,7 @@ class Clip:
     frames: int
     masked: float | None
     explained: float | None
+    player: Player
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +164,7 @@ class Scene:
     stream: str
     turns: bool
     unused: bool
-
-    @property
-    def drawn(self) -> bool:
-        return self.kind in ("motion", "acceleration", "coordinates")
+    drawn: bool
 
 
 def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note:
@@ -174,20 +174,19 @@ def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note
         config = Settings.from_dict(run.run.config)
         task = load_task(run.run.path, config, store.layout)
         split = test_split(run, store)
-        scene = scenes(task, config, store, choose_clips(store, split))
+        scene, stills = scenes(task, config, store, choose_clips(store, split))
     except ValueError as error:
         return Note(f"No skeletons: {_said(error, run, given)}")
     bodies = [body for clip in scene["clips"] for body in clip["bodies"]]
-    names = ("name", "label", "frames")
+    drawn = scene["kind"] in DRAWN
+    shows = {"seen": "input", "predicted": "prediction"} if drawn else {"seen": "input"}
     return Scene(
         name=f"scene{number}",
         data=scene,
-        clips=[
-            Clip(*(clip[k] for k in names), masked=clip.get("masked"), explained=clip.get("explained"))
-            for clip in scene["clips"]
-        ],
-        frames=scene["T"],
+        clips=[_clip(clip, i, f"scene{number}", shows, stills[i], scene) for i, clip in enumerate(scene["clips"])],
+        frames=config.sampling.frames,
         kind=scene["kind"],
+        drawn=drawn,
         stride=scene.get("stride", 1),
         normalised=scene.get("normalised", False),
         deviation=scene.get("deviation", 0.0),
@@ -195,6 +194,15 @@ def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note
         turns=scene["dims"] == 3,
         unused=any("2" in body.get("state", "") for body in bodies),
     )
+
+
+def _clip(
+    clip: dict[str, Any], i: int, name: str, shows: dict[str, str], still: list[Bone], scene: dict[str, Any]
+) -> Clip:
+    panes = [Pane(i, kind, "", title, f"{clip['name']}, {title}", still) for kind, title in shows.items()]
+    player = Player(name, f"{clip['label']} {clip['name']}".strip(), scene["dims"] == 3, panes)
+    known = {key: clip[key] for key in ("name", "label", "frames")}
+    return Clip(**known, masked=clip.get("masked"), explained=clip.get("explained"), player=player)
 
 
 def _device() -> str:

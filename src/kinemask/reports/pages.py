@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
+
+from kinemask.player.pages import environment
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,13 @@ class Table:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of a template in `templates`."""
+    """A page of a template in `templates`, here or of the player."""
     return _environment().get_template(template).render(values) + "\n"
 
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
-        loader=PackageLoader(__package__ or ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    found.filters |= {"px": lambda value: f"{value:.1f}", "slug": lambda title: title.lower().replace(" ", "-")}
+    found = environment(__package__ or "")
+    found.filters["slug"] = lambda title: title.lower().replace(" ", "-")
     found.tests["note"] = lambda value: isinstance(value, Note)
-    found.globals["source"] = _source
     return found
-
-
-def _source(name: str) -> Markup:
-    """A style sheet or script of `templates`, as it is."""
-    return Markup((files(__package__ or "") / "templates" / name).read_text(encoding="utf-8"))

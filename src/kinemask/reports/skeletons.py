@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from kinemask.draws import Draws, key
 from kinemask.nn.decoder import gather
+from kinemask.player.scene import RATE, Bone, about, digits, fps_of, pack, still, unit_of
 from kinemask.pretext import method
 from kinemask.pretext.base import MaskedPrediction, Pretext, Target
 from kinemask.pretext.mixed import first_task
@@ -45,14 +45,9 @@ def load_task(run: Path, settings: Settings, layout: Layout) -> Pretext:
 
 
 def choose_clips(store: Store, split: str, count: int = CLIPS) -> np.ndarray:
-    """The first test clip of each of `count` classes spread evenly over those present; without labels, any clips."""
+    """Test clips of several classes; any clips where there is no such split."""
     pool = store.split(split)[1] if split in store.splits else np.arange(len(store))
-    labels = store.labels[pool]
-    if not (labels >= 0).any():
-        return pool[np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]
-    present = np.unique(labels[labels >= 0])
-    picked = present[np.linspace(0, len(present) - 1, min(count, len(present))).round().astype(int)]
-    return np.array([pool[np.flatnonzero(labels == label)[0]] for label in picked])
+    return store.examples(count, pool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +117,12 @@ def plain(x: Tensor, target: Target) -> Tensor:
             return x
 
 
-def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -> dict[str, Any]:
+def scenes(
+    task: Pretext, settings: Settings, store: Store, clips: np.ndarray
+) -> tuple[dict[str, Any], list[list[Bone]]]:
     """Everything the player needs of some clips: whole clips as the model's window, without augmentation.
+
+    Returns the data of its script, and the still picture of each clip.
 
     positions, true and predicted are 16-bit numbers in base64, in units of `unit` and, where a body has them, of
     `arrow`; state has a digit per (segment, joint), seen per (frame, joint) where some are missing.
@@ -137,10 +136,10 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
     batch.draws = Draws(key("report", "mask"), len(track))
     done = predict(task, batch) if isinstance(task, MaskedPrediction) else None
     positions, seen = joint.x.float().numpy(), joint.valid.numpy()
-    out = []
+    out, stills = [], []
     for i, c in enumerate(clips):
         rows = (clip_index == i).numpy()
-        unit = float(np.abs(positions[rows]).max()) / 32000 or 1.0
+        unit = unit_of(positions[rows])
         bodies = [
             {"positions": pack(p, unit), "seen": digits(s)} for p, s in zip(positions[rows], seen[rows], strict=True)
         ]
@@ -148,23 +147,25 @@ def scenes(task: Pretext, settings: Settings, store: Store, clips: np.ndarray) -
             "name": store.names[c],
             "label": store.classes[store.labels[c]] if store.labels[c] >= 0 else "",
             "frames": int(store.lengths[c]),
+            "T": whole.frames,
+            "rate": float(whole.frames / store.lengths[c] * (fps_of(store[c].fields) or RATE)),
             "unit": unit,
             "bodies": bodies,
         }
         if isinstance(task, MaskedPrediction) and done is not None:
             clip |= _predicted(done, task.encoder.joints, rows, bodies)
         out.append(clip)
+        stills.append(still(positions[rows], store.layout.edges, ["middle"] * store.layout.num_joints))
     segment_frames = task.encoder.settings.segment_frames if isinstance(task, MaskedPrediction) else 1
-    about = {"dims": store.layout.dims, "edges": store.layout.edges, "joints": store.layout.num_joints}
     names = ("kind", "stride", "deviation", "normalised")
     kind = {name: getattr(done, name) for name in names} if done else {"kind": ""}
-    return about | kind | {"T": whole.frames, "S": segment_frames, "clips": out}
+    return about(store.layout) | kind | {"filled": True, "S": segment_frames, "clips": out}, stills
 
 
 def _predicted(done: Drawn, joints: Tensor, rows: np.ndarray, bodies: list[dict]) -> dict[str, Any]:
     """Adds states and predictions to the bodies of one clip; returns what is common to them."""
     true, guess = done.true[rows].numpy(), done.predicted[rows].numpy()
-    size = float(max(np.abs(true).max(), np.abs(guess).max())) / 32000 or 1.0
+    size = unit_of(np.stack([true, guess]))
     masked, explained = done.masked[rows].numpy(), done.explained[rows]
     V = true.shape[2]
     for body, m, t, g in zip(bodies, masked, true, guess, strict=True):
@@ -176,14 +177,3 @@ def _predicted(done: Drawn, joints: Tensor, rows: np.ndarray, bodies: list[dict]
     length = np.linalg.norm(true, axis=-1)
     typical = float(np.quantile(length[length > 0], 0.95)) if (length > 0).any() else 0.0
     return {"arrow": size, "typical": typical, "masked": float(masked.mean()), "explained": float(explained.mean())}
-
-
-def pack(values: np.ndarray, unit: float) -> str:
-    """Numbers as little-endian 16-bit integers in units of `unit`, in base64."""
-    return base64.b64encode(np.rint(values / unit).clip(-32767, 32767).astype("<i2").tobytes()).decode()
-
-
-def digits(values: np.ndarray) -> str:
-    """Small integers, one character each; nothing where all are 1 (every joint seen)."""
-    flat = np.asarray(values).astype(int).ravel()
-    return "" if (flat == 1).all() else "".join(map(str, flat))

@@ -12,17 +12,23 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from kinemask.checks import among
 from kinemask.errors import shorten
 from kinemask.plain_file import read_json
 from kinemask.skeleton import Layout
-from kinemask.store.format import COLUMNS, DTYPES, FORMAT, SCORES, SPLIT, VERSION, digest, sha256
+from kinemask.store.clips import StoredClip
+from kinemask.store.format import COLUMNS, DTYPES, EVERY, FORMAT, SCORES, SPLIT, VERSION, digest, sha256
+
+if TYPE_CHECKING:
+    from kinemask.store.dataset import ClipDataset
 
 _KINDS = {str: "text", dict: "mapping"}
 _MOST = 1 << 31  # frames or bodies of a clip; the product of two is an int64
@@ -31,9 +37,9 @@ _SPARSEST = 64
 _META = {"layout": dict, "classes": list, "splits": dict, "dtype": str, "sha256": dict}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Store:
-    """An open store of N clips; made by `open_store`.
+    """An open store of N clips; made by `open_store`. `store[0]`, `store["take00"]` and iterating give `StoredClip`s.
 
     frames: memory-mapped (rows, V, C); body m, frame t of clip i is row `offsets[i] + m * lengths[i] + t`.
     labels: (N,) int64, -1 where unlabelled. lengths, bodies, offsets: (N,) int64, each clip's frames T,
@@ -56,6 +62,84 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @overload
+    def __getitem__(self, which: int | str) -> StoredClip: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[StoredClip]: ...
+
+    def __getitem__(self, which: int | str | slice) -> StoredClip | list[StoredClip]:
+        """A clip by its number, from the end where negative, or by its name; a list of clips by a slice.
+
+        Raises IndexError for a number, KeyError for a name that the store does not have.
+        """
+        if isinstance(which, slice):
+            return [self[i] for i in range(*which.indices(len(self)))]
+        if isinstance(which, str):
+            if which not in self._places:
+                raise KeyError(f"store {self.path} has no clip {which!r}{among(which, self.names)}")
+            i = self._places[which]
+        else:
+            i = range(len(self))[which]  # a whole number of any type; IndexError beyond
+        label = int(self.labels[i])
+        return StoredClip(
+            name=self.names[i],
+            data=self.clip(i),
+            label=label if label >= 0 else None,
+            class_name=self.classes[label] if label >= 0 else "",
+            fields={key: str(column[i]) for key, column in self.fields.items()},
+            layout=self.layout,
+            score=self.score(i),
+        )
+
+    def __iter__(self) -> Iterator[StoredClip]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def __repr__(self) -> str:
+        words = [f"{len(self):,} clips", f"{len(self.classes)} classes", self.layout.name]
+        return f"<store {str(self.path)!r}: {', '.join(words)}; splits {', '.join(self.splits) or 'none'}>"
+
+    def _repr_html_(self) -> str:
+        """What the store is, and clips of two classes as moving skeletons."""
+        from kinemask.player.notebook import cell
+
+        return cell([self[i].moving for i in self.examples(2)], self.layout, repr(self).strip("<>"))
+
+    def to_frame(self) -> Any:
+        """A DataFrame of clips.csv, a row per clip, labels by their names. Needs pandas (extra `tables`)."""
+        try:
+            import pandas
+        except ImportError:
+            raise ValueError("to_frame needs pandas: pip install 'kinemask[tables]'") from None
+        names = np.array([*self.classes, None], object)[self.labels]  # -1 is the last
+        columns = {"name": self.names, "label": names, "frames": self.lengths, "bodies": self.bodies}
+        return pandas.DataFrame(columns | self.fields)
+
+    def dataset(
+        self,
+        split: str = EVERY,
+        side: Literal["train", "test"] | None = None,
+        transform: Callable[..., Any] | None = None,
+    ) -> ClipDataset:
+        """The clips of one side of a split, or all of them, as a PyTorch Dataset of pairs (clip, label).
+
+        transform: what becomes of each clip, a tensor (M, T, V, C); `kinemask.Window` gives all one shape. Raises
+        ValueError for an unknown split, and for a split without a side.
+        """
+        from kinemask.store.dataset import ClipDataset
+
+        if (side is None) != (split == EVERY) or side not in (None, "train", "test"):
+            raise ValueError(f"a data set is of all clips, or of a split and its side, train or test; not of {side!r}")
+        chosen = np.arange(len(self)) if side is None else self.split(split)[side == "test"]
+        return ClipDataset(self, chosen, transform)
 
     def clip(self, i: int) -> np.ndarray:
         """Clip i as a read-only view (M, T, V, C)."""
@@ -94,6 +178,19 @@ class Store:
             raise ValueError(f"store {self.path} has no split {name!r}; it has: {known}")
         side = self.fields[SPLIT + name]
         return np.flatnonzero(side == "train"), np.flatnonzero(side == "test")
+
+    def examples(self, count: int, among: np.ndarray | None = None) -> np.ndarray:
+        """The first clip of each of `count` classes spread evenly over those present; without labels, any clips.
+
+        among: clip indices to choose from, all by default. Returns clip indices; fewer where there are fewer classes.
+        """
+        pool = np.arange(len(self)) if among is None else among
+        spread = lambda n: np.linspace(0, n - 1, min(count, n)).round().astype(int)
+        labels = self.labels[pool]
+        present = np.unique(labels[labels >= 0])
+        if not len(present):
+            return pool[spread(len(pool))]
+        return pool[[np.flatnonzero(labels == label)[0] for label in present[spread(len(present))]]]
 
     def duplicates(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Which test clips are exact copies (same shape, same bytes) of a training clip: (len(test),) bool.

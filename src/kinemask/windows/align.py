@@ -15,7 +15,7 @@ from kinemask.skeleton import Layout
 from kinemask.windows.settings import Align
 from kinemask.windows.tracks import Tracks
 
-_FIRST_FRAMES = 10  # of those that tell a direction: what comes later is the action
+FIRST_FRAMES = 10  # of those that tell a direction: what comes later is the action
 
 
 def turns(tracks: Tracks, align: Align) -> Tensor:
@@ -65,7 +65,7 @@ def _by_clip(tracks: Tracks, chosen: Tensor, vectors: Tensor) -> Tensor:
     vectors, clip = vectors[use], clip[use]
     count = torch.bincount(clip, minlength=clips)
     place = torch.arange(len(clip), device=clip.device) - (count.cumsum(0) - count)[clip]
-    early = place < _FIRST_FRAMES
+    early = place < FIRST_FRAMES
     return vectors.new_zeros(clips, 2).index_add_(0, clip[early], vectors[early])
 
 

@@ -1,0 +1,1 @@
+"""Moving skeletons: the player of pages, its first picture without a script, and films of it."""
