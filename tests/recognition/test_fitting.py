@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from kinemask.nn import random_convolutions
+from kinemask.recognition import choice
 from kinemask.recognition.arrays import as_recordings
 from kinemask.recognition.bank import Bank, block_weights
 from kinemask.recognition.choice import Asked, Choice, asked, blends
@@ -98,6 +100,10 @@ def test_kinds_count_as_their_shares_say():
     size = [float(len(block.T) * weight**2) for block, weight in zip(blocks, weights, strict=True)]
     assert size[0] / size[1] == pytest.approx(3)
     assert sum(size) == pytest.approx(404)
+
+
+def test_there_are_as_many_kernels_as_usual():
+    assert choice.KERNELS == random_convolutions.KERNELS
 
 
 def test_the_order_of_kinds_does_not_matter():

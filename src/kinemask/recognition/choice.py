@@ -14,6 +14,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 ALIGNMENTS: tuple[Align, ...] = get_args(Align)
 
 FILE = "recogniser.safetensors"  # in the folder of a recogniser
+KERNELS = 2000  # as of `nn.random_convolutions`, which PyTorch comes with
 FRAMES = 64  # of a clip's window
 MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features
@@ -55,7 +56,7 @@ class Asked:
     kinds: tuple[Kind, ...] = ()
     align: Align | None = None
     mirrored: bool | None = None
-    kernels: int = 2000
+    kernels: int = KERNELS
 
 
 def asked(features: Sequence[str] | str, align: str, mirrored: bool | str, kernels: int, has_encoder: bool) -> Asked:
