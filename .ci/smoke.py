@@ -16,18 +16,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-EXTRAS = (
-    "pandas",
-    "pyarrow",
-    "tensorboard",
-    "submitit",
-    "matplotlib",
-    "mkdocs",
-    "pytest",
-    "hypothesis",
-    "jaxtyping",
-    "beartype",
-)
+EXTRAS = ("pandas", "pyarrow", "tensorboard", "submitit", "matplotlib", "mkdocs", "pytest", "hypothesis", "jaxtyping")
+EXTRAS += ("beartype",)
 NETWORK = {
     "encoder.layers": 1,
     "encoder.width": 16,

@@ -47,7 +47,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         seed: of the random convolutions
         device: auto takes CUDA where there is one
 
-    Attributes, once fitted: classes_ (the labels, sorted), layout_, choice_ (what it looks at), tried_ (the candidates
+    Attributes, once fitted: classes_ (the labels, sorted unless `kinemask.train` made it), layout_, choice_ (what it looks at), tried_ (the candidates
     with their accuracy on clips left out), model_ (a torch module).
     """
 
