@@ -18,6 +18,7 @@ from pathlib import Path
 
 EXTRAS = (
     "pandas",
+    "pyarrow",
     "tensorboard",
     "submitit",
     "matplotlib",

@@ -248,7 +248,7 @@ def test_inputs_without_a_layout_take_the_first_ones(new):
 
 def test_features_in_every_kind_of_file(made, new, tmp_path):
     found = embed(made, [new], out=tmp_path / "f.npz")
-    assert found.features.shape == (6, 400)
+    assert found.features.shape == (6, 400 + 28 * 90)  # of 200 kernels, and of 90 channels
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["names"].tolist() == [f"n{i}" for i in range(6)]
         assert arrays["labels"].tolist() == [""] * 6

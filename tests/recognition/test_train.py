@@ -217,6 +217,10 @@ def test_where_it_is_written(tmp_path):
     with pytest.raises(ValueError, match="holds a recogniser already; --overwrite"):
         train(store.path, tmp_path / "out", kernels=30)
     train(store.path, tmp_path / "out", kernels=30, overwrite=True)
+    with pytest.raises(ValueError, match="no encoder at"):
+        train(tmp_path / "absent", tmp_path / "out4", encoder=tmp_path / "none")
+    with pytest.raises(ValueError, match="tokens are an encoder's"):  # before anything is read
+        train(tmp_path / "absent", tmp_path / "out4", features=["tokens"])
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
         train(store.path, tmp_path / "file")

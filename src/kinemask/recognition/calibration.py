@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cautious_temperature(left_out: Tensor, labels: Tensor) -> float:
-    """The temperature of the least log loss on clips left out and on one more, which is taken for its runner-up.
+def calibrate(left_out: Tensor, labels: Tensor) -> tuple[float, float]:
+    """The temperature of the least log loss on clips left out and on one more, its label the runner-up; and that loss.
 
     left_out (N, classes): decision values; labels (N,). The runner-up is the most probable of the other classes, and
     the further clip a mean of all N. Without it a few clips, all of them right, would make it sure of everything; with
@@ -26,4 +26,4 @@ def cautious_temperature(left_out: Tensor, labels: Tensor) -> float:
         return F.cross_entropy(logits, labels, reduction="sum").item() + F.cross_entropy(logits, runner_up).item()
 
     found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return math.exp(found.x)  # type: ignore[attr-defined]
+    return math.exp(found.x), float(found.fun) / (len(labels) + 1)  # type: ignore[attr-defined]

@@ -14,9 +14,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 ALIGNMENTS: tuple[Align, ...] = get_args(Align)
 
 FILE = "recogniser.safetensors"  # in the folder of a recogniser
+KERNELS = 2000  # as of `nn.random_convolutions`, which PyTorch comes with
 FRAMES = 64  # of a clip's window
 MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features
+USUAL = (0.8, 0.2)  # of convolutions and statistics side by side
+
+Blend = tuple[tuple[Kind, ...], tuple[float, ...]]  # kinds of features and their shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +49,6 @@ class Choice:
         return f"{' beside '.join(each)}, clips {turned[self.align]}{', mirrored copies too' * self.mirrored}"
 
 
-def equally(*features: Kind) -> tuple[tuple[Kind, ...], tuple[float, ...]]:
-    return features, (1 / len(features),) * len(features)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What the caller settles of a choice; None, and () for kinds, where it is to be found out."""
@@ -56,7 +56,7 @@ class Asked:
     kinds: tuple[Kind, ...] = ()
     align: Align | None = None
     mirrored: bool | None = None
-    kernels: int = 2000
+    kernels: int = KERNELS
 
 
 def asked(features: Sequence[str] | str, align: str, mirrored: bool | str, kernels: int, has_encoder: bool) -> Asked:
@@ -92,12 +92,31 @@ def alignments(layout: Layout, two_bodies: bool) -> tuple[Align, ...]:
     return ("none", "heading", "pair") if two_bodies else ("none", "heading")
 
 
-def blends(kinds: Sequence[Kind]) -> list[tuple[tuple[Kind, ...], tuple[float, ...]]]:
-    """Ways to put kinds of features side by side: tokens with several shares, the others sharing the rest equally.
+def blends(kinds: Sequence[Kind]) -> list[Blend]:
+    """Ways to put kinds of features side by side: as usual, or with several shares of tokens.
 
     kinds: in the order of `KINDS`, in which tokens come last.
     """
-    others = tuple(kinds[:-1])
-    if kinds[-1] != "tokens" or not others:
-        return [equally(*kinds)]
-    return [((*others, kinds[-1]), (*[(1 - share) / len(others)] * len(others), share)) for share in SHARES]
+    others = without_tokens(kinds)
+    shares = USUAL if len(others) > 1 else (1.0,)
+    if "tokens" not in kinds:
+        return [(others, shares)]
+    if not others:
+        return [(("tokens",), (1.0,))]
+    both: tuple[Kind, ...] = (*others, "tokens")
+    return [(both, (*((1 - share) * own for own in shares), share)) for share in SHARES]
+
+
+def without_tokens(kinds: Sequence[Kind]) -> tuple[Kind, ...]:
+    found: list[Kind] = [kind for kind in kinds if kind != "tokens"]
+    return tuple(found)
+
+
+def others(has_tokens: bool) -> list[Blend]:
+    """What may be better than what is usual: a kind alone, or others in other shares."""
+    found: list[Blend] = [
+        (("convolutions",), (1.0,)),
+        (("convolutions", "statistics"), (0.5, 0.5)),
+        (("statistics",), (1.0,)),
+    ]
+    return [*found, (("tokens",), (1.0,))] if has_tokens else found

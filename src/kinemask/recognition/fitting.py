@@ -6,7 +6,7 @@ likewise for cameras and whatever else groups the clips; ridge has these in clos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from kinemask.protocols.ridge import Dual, fit_dual, fit_ridge
 from kinemask.recognition.bank import Bank, block_weights
-from kinemask.recognition.calibration import cautious_temperature
-from kinemask.recognition.choice import FRAMES, MOST_CHOOSING, Asked, Choice, Kind, blends
+from kinemask.recognition.calibration import calibrate
+from kinemask.recognition.choice import FRAMES, MOST_CHOOSING, Asked, Choice, Kind, blends, others, without_tokens
 from kinemask.recognition.model import ClipModel, Probe, Window
 from kinemask.windows.settings import Align
 
@@ -64,7 +64,7 @@ def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
         Window(frames=FRAMES, bodies=bank.bodies),
         choice,
         [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
-        Probe.of(ridge, cautious_temperature(ridge.left_out, bank.labels)),
+        Probe.of(ridge, calibrate(ridge.left_out, bank.labels)[0]),
         bank.encoder if "tokens" in choice.features else None,
     )
     return model.eval(), chosen
@@ -76,16 +76,20 @@ def predict_held_out(bank: Bank, train: np.ndarray, test: np.ndarray, classes: i
     fitted = _dual(bank, train, classes, choice, asked.kernels, next(iter(_groups(bank, train)), None))
     gram, _ = bank.gram(choice, asked.kernels)
     products = gram[torch.from_numpy(test)][:, _rows(bank, train, choice)]
-    temperature = cautious_temperature(fitted.left_out, bank.labels[torch.from_numpy(train)])
+    temperature, _ = calibrate(fitted.left_out, bank.labels[torch.from_numpy(train)])
     return (fitted.scores(products) / temperature).softmax(1)
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
-    """The candidate of the least log loss: first how clips are turned, then mirrored copies, then kinds of features."""
+    """The candidate of the least log loss: first how clips are turned, then mirrored copies, then kinds of features.
+
+    Turning and mirroring are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
+    """
     has_tokens = bank.encoder is not None
-    usual: tuple[Kind, ...] = ("convolutions", "tokens") if has_tokens else ("convolutions",)
+    usual: tuple[Kind, ...] = ("convolutions", "statistics", "tokens") if has_tokens else ("convolutions", "statistics")
     kinds = asked.kinds or usual
-    features, shares = blends(kinds)[len(blends(kinds)) // 2]
+    wanted = blends(kinds)
+    features, shares = wanted[len(wanted) // 2]
     aligns: list[Align] = [asked.align] if asked.align is not None else list(bank.alignments)
     best = Choice(features=features, shares=shares, align=aligns[-1], mirrored=bool(asked.mirrored))
     chosen = _subset(bank, positions)
@@ -103,26 +107,19 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
             found = one if one.loss < _BETTER * found.loss else found
         return found
 
-    plain = Choice(features=("convolutions",), shares=(1.0,)) if "convolutions" in kinds else best
-    at = try_out([replace(plain, align=align, mirrored=bool(asked.mirrored)) for align in aligns[::-1]]).choice
+    quick = without_tokens(kinds) or kinds
+    first, counts = blends(quick)[0]
+    plain = Choice(features=first, shares=counts, mirrored=bool(asked.mirrored))
+    at = try_out([replace(plain, align=align) for align in aligns[::-1]]).choice
     if asked.mirrored is None and bank.layout.pairs:
         at = try_out([replace(at, mirrored=True)]).choice
-    options = [*blends(kinds)]
-    if not asked.kinds:
-        options += [blend for one in _others(has_tokens) for blend in blends(one)]
-    options = [blend for blend in options if blend != (at.features, at.shares)]
-    if asked.kinds and plain.features != kinds:
-        tried.clear()  # convolutions alone were not asked for
+    if asked.kinds and quick != kinds:
+        tried.clear()  # the encoder was asked for
+    options = [*wanted, *([] if asked.kinds else others(has_tokens))]
+    options = [one for one in options if tried == [] or one != (at.features, at.shares)]
     if options:
         at = try_out([replace(at, features=one, shares=share) for one, share in options]).choice
     return Chosen(at, tuple(tried))
-
-
-def _others(has_tokens: bool) -> Iterator[tuple[Kind, ...]]:
-    yield ("statistics",)
-    yield ("convolutions", "statistics")
-    if has_tokens:
-        yield ("tokens",)
 
 
 def _subset(bank: Bank, positions: np.ndarray) -> np.ndarray:
@@ -152,7 +149,8 @@ def _try(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernel
     found = [_dual(bank, positions, classes, choice, kernels, groups) for groups in _groups(bank, positions) or [None]]
     labels = bank.labels[torch.from_numpy(positions)]
     right = [float((one.left_out.argmax(1) == labels).float().mean()) for one in found]
-    return Tried(choice, sum(one.log_loss for one in found) / len(found), 100 * sum(right) / len(right))
+    losses = [calibrate(one.left_out, labels)[1] for one in found]
+    return Tried(choice, sum(losses) / len(losses), 100 * sum(right) / len(right))
 
 
 def _dual(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int, groups: Tensor | None) -> Dual:

@@ -47,8 +47,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         seed: of the random convolutions
         device: auto takes CUDA where there is one
 
-    Attributes, once fitted: classes_ (the labels, sorted), layout_, choice_ (what it looks at), tried_ (the candidates
-    with their accuracy on clips left out), model_ (a torch module).
+    Attributes, once fitted: classes_ (the labels, in the order of probabilities), layout_, choice_ (what it looks at),
+    tried_ (the candidates with their accuracy on clips left out), model_ (a torch module).
     """
 
     classes_: np.ndarray

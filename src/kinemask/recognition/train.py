@@ -13,7 +13,7 @@ from typing import Any
 from kinemask.errors import shorten
 from kinemask.preparation.detection import detect
 from kinemask.preparation.prepare import prepare
-from kinemask.recognition.choice import FILE
+from kinemask.recognition.choice import FILE, KERNELS, asked
 from kinemask.recognition.labels import find_labelled
 from kinemask.skeleton import Layout
 from kinemask.store.opening import Store, open_store
@@ -57,7 +57,7 @@ def train(
     align: str = "auto",
     mirrored: str | bool = "auto",
     readout: Any = None,
-    kernels: int | None = None,
+    kernels: int = KERNELS,
     seed: int = 0,
     device: str = "auto",
     store: str | Path | None = None,
@@ -69,11 +69,13 @@ def train(
     start, out = time.monotonic(), Path(out)
     say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     _check_out(out, overwrite)
+    asked(features, align, mirrored, kernels, encoder is not None)
+    if encoder is not None and not Path(encoder).exists():
+        raise ValueError(f"no encoder at {encoder}; expected a run's folder or an encoder file")
     with _opened(Path(data), format, layout, store, reading, say) as (opened, read):
         labelled = find_labelled(opened, split)
         for line in labelled.said:
             say(line)
-        from kinemask.nn.random_convolutions import KERNELS
         from kinemask.recognition.learning import learn
         from kinemask.recognition.recogniser import Recogniser
 
@@ -83,7 +85,7 @@ def train(
             mirrored=mirrored,  # type: ignore[arg-type]
             encoder=encoder,
             readout=readout,
-            kernels=KERNELS if kernels is None else kernels,
+            kernels=kernels,
             seed=seed,
             device=device,  # type: ignore[arg-type]
         )
