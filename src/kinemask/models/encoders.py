@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kinemask.budget import check_holes
 from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
@@ -115,6 +116,7 @@ def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
 def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metadata and weights of a file of `write_weights`; ValueError for any other file. what: "an encoder"."""
     try:
+        check_holes(path)
         with safe_open(path, "pt") as f:
             about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
             weights = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)

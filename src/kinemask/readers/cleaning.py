@@ -1,6 +1,6 @@
 """From raw joints to a store's convention: missing data, origin, scale.
 
-Every function here is pure: arrays in, new arrays out. M bodies, T frames, V joints, C channels.
+Every function here is pure: no array that is given changes. M bodies, T frames, V joints, C channels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def mark_missing(data: np.ndarray) -> np.ndarray:
     float32.
     """
     data = np.array(data, np.float64)
-    if (large := np.abs(data) > LARGEST).any():
+    if (large := (data > LARGEST) | (data < -LARGEST)).any():
         where = tuple(int(i) for i in np.argwhere(large)[0])
         raise ValueError(f"coordinate {data[where]} at index {where} (shape {data.shape}) is not a finite length")
     data[np.isnan(data).any(-1) | (data == 0).all(-1)] = np.nan
@@ -42,7 +42,7 @@ def drop_unseen(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if not seen.any():
         raise Rejected("no joint is seen in any frame")
     notes = tuple(f"dropped body {m + 1}: no joint is seen in any frame" for m in np.flatnonzero(~seen))
-    return data[seen], notes
+    return data if seen.all() else data[seen], notes
 
 
 def cut_empty_frames(data: np.ndarray) -> np.ndarray:
@@ -106,7 +106,8 @@ def clean_3d(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, .
     """
     data, unseen = drop_unseen(data)
     origin, notes = find_origin(data, layout.origin)
-    return (data - origin).astype(np.float32), unseen + notes
+    placed = np.empty(data.shape, np.float32)
+    return np.subtract(data, origin, out=placed, casting="same_kind"), unseen + notes  # in float64, block by block
 
 
 def clean_2d(

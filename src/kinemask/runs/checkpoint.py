@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict, cast
@@ -12,6 +13,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from kinemask.budget import check_holes
 from kinemask.files import write_atomically
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -66,6 +68,7 @@ def load_checkpoint(
             continue
         with path.open("rb") as file:
             try:
+                _check_size(path)
                 state = _checked(torch.load(file, map_location="cpu", weights_only=True))
                 check(state)
             except Exception as error:  # whatever torch makes of damaged bytes
@@ -81,6 +84,16 @@ def load_checkpoint(
     if damaged:
         raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
     return None
+
+
+def _check_size(path: Path) -> None:
+    """ValueError where a file would take more memory than it has bytes: torch packs nothing."""
+    check_holes(path)
+    with zipfile.ZipFile(path) as pack:
+        packed = next((info.filename for info in pack.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
+        size = sum(info.file_size for info in pack.infolist())
+    if packed is not None or size > path.stat().st_size:
+        raise ValueError(f"its parts would unpack to {size:,} bytes, where torch packs none")
 
 
 def _checked(content: Any) -> State:
