@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINIMAL := .venv-minimal
 OLDEST := .venv-oldest
+SEED ?= 0
 QUIET := pip install --quiet --disable-pip-version-check
 PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test quick kill lint smoke oldest docs clean
+.PHONY: demo test quick kill fuzz lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -22,6 +23,10 @@ quick: $(READY)
 # 200 processes killed at one of their file operations, drawn by a seed
 kill: $(READY)
 	KINEMASK_KILLS=200 $(BIN)/pytest tests/kill
+
+# a million damaged files, drawn by a seed
+fuzz: $(READY)
+	KINEMASK_FUZZ=1000000 KINEMASK_FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

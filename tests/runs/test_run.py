@@ -213,9 +213,7 @@ def test_a_packed_checkpoint_is_refused_before_it_is_unpacked(folder):
         for name, content in parts.items():
             pack.writestr(name, bytes(1 << 28) if name.endswith("data/0") else content)
     assert (folder / "last.pt").stat().st_size < 1 << 20
-    with pytest.raises(
-        ValueError, match=r"last\.pt: its parts would unpack to 268,\d+,\d+ bytes, where"
-    ):
+    with pytest.raises(ValueError, match=r"last\.pt: its parts would unpack to 268,\d+,\d+ bytes, where"):
         load_checkpoint(folder)
     (folder / "last.pt").write_bytes(b"no zip")
     with pytest.raises(ValueError, match=r"last\.pt: damaged, BadZipFile"):

@@ -102,12 +102,15 @@ def clean_3d(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, .
     """A 3D clip in the store's convention: origin at the first body's root.
 
     data: (M, T, V, 3), metres, y up, missing joints NaN (`mark_missing`). Returns float32 of the same shape,
-    less bodies that are never seen, and notes. Raises Rejected where nothing is seen.
+    less bodies that are never seen, and notes. Raises Rejected where nothing is seen, ValueError where a coordinate is
+    not finite.
     """
     data, unseen = drop_unseen(data)
     origin, notes = find_origin(data, layout.origin)
     placed = np.empty(data.shape, np.float32)
-    return np.subtract(data, origin, out=placed, casting="same_kind"), unseen + notes  # in float64, block by block
+    with np.errstate(over="ignore"):
+        np.subtract(data, origin, out=placed, casting="same_kind")  # in float64, block by block
+    return _finite(placed), unseen + notes
 
 
 def clean_2d(
@@ -118,7 +121,7 @@ def clean_2d(
     data: (M, T, V, 2) image coordinates, y down, missing joints NaN (`mark_missing`). image_height: in the
     same units; where None, the unit is the clip's median torso length or, where the torso is never seen, what the
     shoulders tell of it. Returns float32 data, the unit (in the source's units) and notes. Raises Rejected where
-    nothing is seen, or nothing gives a unit.
+    nothing is seen, or nothing gives a unit, ValueError where a coordinate is not finite.
     """
     data, unseen = drop_unseen(data)
     unit = torso_length(data, layout) if image_height is None else image_height / 2
@@ -133,4 +136,13 @@ def clean_2d(
             " column image_height to clips.csv"
         )
     origin, notes = find_origin(data, layout.origin)
-    return ((data - origin) * (1, -1) / unit).astype(np.float32), unit, unseen + notes
+    with np.errstate(over="ignore"):
+        placed = ((data - origin) * (1, -1) / unit).astype(np.float32)
+    return _finite(placed), unit, unseen + notes
+
+
+def _finite(placed: np.ndarray) -> np.ndarray:
+    """The array itself; ValueError where a coordinate that is there does not fit into float32."""
+    if np.isinf(placed).any():
+        raise ValueError("a coordinate is not a finite length, in its units or from the origin")
+    return placed

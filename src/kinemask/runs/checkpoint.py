@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from kinemask.budget import check_holes
+from kinemask.errors import shorten
 from kinemask.files import write_atomically
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -74,7 +75,7 @@ def load_checkpoint(
             except Exception as error:  # whatever torch makes of damaged bytes
                 reason = str(error).partition("\n")[0]
                 kind = "" if isinstance(error, ValueError) else f"damaged, {type(error).__name__}: "
-                damaged.append(f"{path}: {kind}{reason}"[:400])
+                damaged.append(f"{path}: {kind}{shorten(reason, 150)}")
                 continue
         if damaged:
             warnings.warn(f"resuming from {path}, because {damaged[0]}", stacklevel=2)
@@ -82,7 +83,7 @@ def load_checkpoint(
                 (run / "last.pt").unlink(missing_ok=True)
         return state
     if damaged:
-        raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
+        raise ValueError(shorten(f"no readable checkpoint: {'; '.join(damaged)}; move {run} away to start afresh"))
     return None
 
 
