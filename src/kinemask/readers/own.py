@@ -80,7 +80,10 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
             raise ValueError(f"{where}: the clip is not named")
         if len(clip) > _LONGEST:
             raise ValueError(f"{where}: the clip's name has {len(clip):,} letters; a path has at most {_LONGEST:,}")
-        path, video, person = _find_part(clip, listing.parent, locate, what, where)
+        try:
+            path, video, person = _find_part(clip, listing.parent, locate, what, where)
+        except OSError as error:  # a name that no file system takes
+            raise ValueError(f"{where}: clip {clip[:60]}: {error.strerror}") from None
         whole = clip_name(path, listing.parent)
         part = Part(whole, video, person) if video or person else None
         name = "".join((whole, f"/{video}" if video else "", f"#{person}" if person else ""))
