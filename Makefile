@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINIMAL := .venv-minimal
 OLDEST := .venv-oldest
+SEED ?= 0
 QUIET := pip install --quiet --disable-pip-version-check
 PIP := $(QUIET) --constraint constraints.txt
 
-.PHONY: demo test quick kill browser lint smoke oldest docs clean
+.PHONY: demo test quick kill fuzz browser lint smoke oldest docs clean
 
 demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
@@ -30,6 +31,10 @@ browser: $(READY) .ort-web/package
 .ort-web/package:
 	mkdir -p .ort-web
 	cd .ort-web && npm pack --silent onnxruntime-web@1.30.0 && tar xzf onnxruntime-web-1.30.0.tgz
+
+# a million damaged files, drawn by a seed
+fuzz: $(READY)
+	KINEMASK_FUZZ=1000000 KINEMASK_FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

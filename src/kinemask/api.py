@@ -57,7 +57,7 @@ def prepare(
 
     Args:
         dataset: which data set SRC holds, or the format of its files (kinemask datasets)
-        src: the folder (or file) in the original layout
+        src: the folder (or file) in the original layout; a file may take 2 GB of memory, or KINEMASK_FILE_GB
         store: the folder to write
         layout: the skeleton, where the data set leaves a choice: a name (kinemask layouts) or a YAML file
         exclude: text file of clips to leave out, one name per line

@@ -67,6 +67,7 @@ class TestArrays:
             ("clip,label\n,a\n", "line 2: the clip is not named"),
             ("clip\n../one.npy\n", "line 2: clip ../one.npy lies outside"),
             ("clip\none.txt\n", "line 2: .* no such file"),
+            (f"clip\n{'n' * 900}\n", "line 2: clip n{60}: File name too long"),
             ('clip\n"one\n' + "two\n" * 50_000, "field larger than field limit.*is a quote left open"),
         ],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -226,6 +228,7 @@ def test_a_store(tmp_path):
         (lambda text: text.replace("}", "", 1), "expected ROOT, JOINT, End Site"),
         (lambda text: text.rstrip("\n")[:-9] + " nan\n", "a value is not finite"),
         (lambda text: text.rstrip("\n")[:-3] + " x\n", "expected numbers only"),
+        (lambda text: re.sub("(Frame Time: .*\n)\\S+", r"\g<1>1e308", text), "a coordinate is not a finite length"),
         (lambda text: "HIERARCHY\n" + "JOINT a\n{\n" * 3, "expected ROOT"),
     ],
 )

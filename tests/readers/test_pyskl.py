@@ -13,9 +13,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from kinemask.budget import VARIABLE
 from kinemask.preparation.info import info
 from kinemask.preparation.prepare import prepare
-from kinemask.readers import Failure, ReadOptions, pickle_file, reader
+from kinemask.readers import Failure, ReadOptions, reader
 from kinemask.readers.pickle_file import PickledArray, read_pickle
 from kinemask.skeleton import layout
 from kinemask.store.opening import open_store
@@ -301,11 +302,11 @@ class TestHostile:
         ids=["lists", "dicts", "marks", "nothings", "memo", "gets", "copies", "tuples", "numbers"],
     )
     def test_what_would_grow_is_stopped(self, steps, tmp_path, monkeypatch):
-        monkeypatch.setattr(pickle_file, "_SPARE", 0)
+        monkeypatch.setenv(VARIABLE, "1e-9")
         path = write(tmp_path, b"\x80\x04" + steps + b".")
         tracemalloc.start()
         try:
-            with pytest.raises(ValueError, match=f"{path}.*more than three times its size and a gigabyte"):
+            with pytest.raises(ValueError, match=f"{path}.*more than three times its size and 1e-09 GB"):
                 read_pickle(path)
             assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size + 200_000
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import torch
 import yaml
 
 from kinemask.files import partial_path, try_lock, write_atomically
+from kinemask.models.encoders import read_weights
 from kinemask.runs.checkpoint import load_checkpoint, save_checkpoint
+from kinemask.runs.log import read_metrics
 from kinemask.runs.run import Run, differences
 from kinemask.store.format import sha256
 from made_results import keep, made_result
@@ -199,6 +202,32 @@ def test_a_checkpoint_of_wrong_contents_is_refused(changes, told, folder):
     with pytest.warns(UserWarning, match=told):
         assert load_checkpoint(folder, drop_damaged=True)["step"] == STATE["step"]
     assert not (folder / "last.pt").exists()
+
+
+def test_a_packed_checkpoint_is_refused_before_it_is_unpacked(folder):
+    """A megabyte that would be a gigabyte: torch itself packs nothing, but unpacks."""
+    save_checkpoint(folder, STATE)
+    with zipfile.ZipFile(folder / "last.pt") as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(folder / "last.pt", "w", zipfile.ZIP_DEFLATED) as pack:
+        for name, content in parts.items():
+            pack.writestr(name, bytes(1 << 28) if name.endswith("data/0") else content)
+    assert (folder / "last.pt").stat().st_size < 1 << 20
+    with pytest.raises(ValueError, match=r"last\.pt: its parts would unpack to 268,\d+,\d+ bytes, where"):
+        load_checkpoint(folder)
+    (folder / "last.pt").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"last\.pt: damaged, BadZipFile"):
+        load_checkpoint(folder)
+
+
+def test_files_of_holes_are_refused(folder):
+    for name in ("last.pt", "metrics.jsonl", "encoder.safetensors"):
+        with (folder / name).open("wb") as file:
+            file.write(b"{}")
+            file.truncate(1 << 34)
+    for read in (load_checkpoint, read_metrics, lambda run: read_weights(run / "encoder.safetensors", "an encoder")):
+        with pytest.raises(ValueError, match=rf"{folder}.*17,179,869,184 bytes, of which \d+,?\d* are there"):
+            read(folder)
 
 
 def test_a_checkpoint_of_before_the_log_is_read(folder):

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kinemask.budget import check_holes
 from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
@@ -133,6 +134,7 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What kinemask wrote into a safetensors file's metadata, and its tensors, finite; ValueError for another file."""
     try:
+        check_holes(path)
         with safe_open(path, "pt") as f:
             about = parse_json((f.metadata() or {})["kinemask"], "its metadata")
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)

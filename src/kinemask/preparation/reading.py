@@ -13,6 +13,7 @@ from kinemask.preparation.folders import label_by_folder
 from kinemask.preparation.shaping import ShapedRead, Shaping, Unit, Up
 from kinemask.preparation.workers import reading
 from kinemask.readers import Failure, Item, Reader, ReadOptions, Scan, reader
+from kinemask.readers.files import naming_file
 from kinemask.skeleton import Layout
 from kinemask.skeleton import layout as find_layout
 from kinemask.store.format import Clip
@@ -94,7 +95,8 @@ def open_source(
     scan = list_items(found, src)
     if by_folder:
         scan = label_by_folder(scan, src)
-    chosen = found.choose_layout(layout or scan.layout)
+    with naming_file(src):
+        chosen = found.choose_layout(layout or scan.layout)
     shaping.check(chosen)
     return Source(src, found, scan, chosen, min_score, axes, shaping)
 
@@ -106,9 +108,10 @@ def list_items(chosen: Reader, src: Path) -> Scan:
     except OSError:
         raise
     except ValueError as error:
-        raise error if str(src) in str(error) else ValueError(f"{src}: {error}") from None
+        said = str(error)
     except Exception as error:  # damaged files have libraries raise errors of any type
-        raise ValueError(f"{src} cannot be read ({type(error).__name__}: {error})") from error
+        said = f"{src} cannot be read ({type(error).__name__}: {error})"
+    raise ValueError(shorten(said if str(src) in said else f"{src}: {said}"))
 
 
 def read_clips(

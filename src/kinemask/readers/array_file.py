@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
@@ -15,10 +16,14 @@ from typing import IO, TypeVar
 
 import numpy as np
 
+from kinemask.budget import bytes_on_disk, check_numbers
+
 T = TypeVar("T")
 
-_LARGE = 1 << 28  # bytes of an array that no check of its packing is worth
-_PACKED = 50  # times that what is packed may unpack to, beyond that
+_HEADERS = {(1, 0): 2, (2, 0): 4}  # bytes of the header's length, by the format's version
+_LONGEST_HEADER = 1 << 16
+_LARGEST = 1 << 60  # numbers of an array, were its empty axes not
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy uses no others, and LZMA takes what its header asks for
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class ArrayFile:
     """A number array in a file: its shape and type, as its header tells, and how to come by its content.
 
     member: its name in a .npz file, "" for a .npy file. start: of the content, in bytes.
-    packed: bytes that it takes in a .npz file.
+    held: bytes that it takes in the file.
     """
 
     path: Path
@@ -35,22 +40,30 @@ class ArrayFile:
     dtype: np.dtype
     fortran: bool
     start: int
-    packed: int
+    held: int
 
     def load(self) -> np.ndarray:
-        """The whole array; ValueError where little would unpack to much."""
-        size = prod(self.shape) * self.dtype.itemsize
-        if self.member and size > max(_LARGE, _PACKED * self.packed):
-            raise ValueError(f"{self.path}: {self.packed:,} bytes of {self.member} would unpack to {size:,}")
-        (array,) = self._blocks(1, self.shape) if prod(self.shape) else (np.zeros(self.shape, self.dtype),)
+        """The whole array, read-only, of a .npy file memory-mapped; ValueError where it takes too much."""
+        check_numbers(self._where, prod(self.shape), self.held)
+        if not prod(self.shape):
+            return np.zeros(self.shape, self.dtype)
+        if not self.member:
+            order = "F" if self.fortran else "C"
+            return np.asarray(np.memmap(self.path, self.dtype, "r", self.start, self.shape, order))
+        (array,) = self._blocks(1, self.shape)
         return array
 
     def entries(self) -> Iterator[np.ndarray]:
-        """Its entries along the first axis, one in memory at a time."""
+        """Its entries along the first axis, one in memory at a time; ValueError where one takes too much."""
         if self.fortran and len(self.shape) > 1:
             yield from self.load()
         elif self.shape and prod(self.shape):
+            check_numbers(self._where, prod(self.shape[1:]), self.held)
             yield from self._blocks(self.shape[0], self.shape[1:])
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path}, {self.member}" if self.member else str(self.path)
 
     def _blocks(self, count: int, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
         size = prod(shape) * self.dtype.itemsize
@@ -72,7 +85,8 @@ class ArrayFile:
 def open_array(path: Path) -> ArrayFile:
     """The array of a .npy file; ValueError for what is none of numbers, or shorter than its header says."""
     with path.open("rb") as file:
-        return _reading(path, lambda: _parse(path, "", file, os.fstat(file.fileno()).st_size, 0))
+        size = os.fstat(file.fileno()).st_size
+        return _reading(path, lambda: _parse(path, "", file, size, bytes_on_disk(path)))
 
 
 def open_arrays(path: Path) -> dict[str, ArrayFile]:
@@ -83,6 +97,8 @@ def open_arrays(path: Path) -> dict[str, ArrayFile]:
         with zipfile.ZipFile(path) as pack:
             for entry in pack.infolist():
                 if entry.filename.endswith(".npy"):
+                    if entry.compress_type not in _METHODS:
+                        raise ValueError(f"{entry.filename[:60]} is packed by a method that NumPy does not use")
                     with pack.open(entry) as file:
                         found = _parse(path, entry.filename, file, entry.file_size, entry.compress_size)
                     arrays[entry.filename.removesuffix(".npy")] = found
@@ -91,20 +107,31 @@ def open_arrays(path: Path) -> dict[str, ArrayFile]:
     return _reading(path, parse)
 
 
-def _parse(path: Path, member: str, file: IO[bytes], size: int, packed: int) -> ArrayFile:
-    """An array's header, checked against the bytes that are there: `size` of them, `packed` where they are packed."""
+def _parse(path: Path, member: str, file: IO[bytes], size: int, held: int) -> ArrayFile:
+    """An array's header, checked against the bytes that are there: `size` of them, of which the file has `held`."""
     version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
+    if version not in _HEADERS:
         raise ValueError(f"a version of the array format, {version}, that is not known")
-    shape, fortran, dtype = read(file)
+    told = file.read(_HEADERS[version])
+    if (length := int.from_bytes(told, "little")) > _LONGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes")
+    header = BytesIO(told + file.read(length))
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(header)
     start = file.tell()
     if dtype.kind not in "fiub":
-        raise ValueError(f"an array of {dtype}, not of numbers")
+        what = "Python objects" if dtype.hasobject else str(dtype)[:60]
+        raise ValueError(f"expected numbers, found an array of {what}; save plain number arrays with numpy.save")
+    start = file.tell()
+    if dtype.kind not in "fiub":
+        what = "Python objects" if dtype.hasobject else str(dtype)[:60]
+        raise ValueError(f"expected numbers, found an array of {what}; save plain number arrays with numpy.save")
+    if min(shape, default=0) < 0 or prod(n for n in shape if n) >= _LARGEST:
+        raise ValueError(f"an array of the shape {str(shape)[:60]}")
     length = prod(shape) * dtype.itemsize
     if length > size - start:
         raise ValueError(f"its header promises {length:,} bytes, of which {size - start:,} are there")
-    return ArrayFile(path, member, shape, dtype, fortran, start, packed)
+    return ArrayFile(path, member, shape, dtype, fortran, start, held)
 
 
 def _reading(path: Path, parse: Callable[[], T]) -> T:

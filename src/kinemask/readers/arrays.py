@@ -63,7 +63,7 @@ def read(item: Item, options: ReadOptions) -> Clip:
     poses = load_poses(path, layout) if is_table else load_arrays(path, layout, options.axes)
     data, score = poses.data, poses.score
     if score is not None:
-        data[~(score > options.min_score)] = np.nan
+        data = np.where((score > options.min_score)[..., None], data, np.nan)
     with naming_file(path):
         data, centred = _mark_missing(data, layout)
         people = tuple(name for name, body in zip(poses.people, data, strict=False) if not np.isnan(body).all())

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from kinemask.budget import check_memory, check_numbers
 from kinemask.readers.sheets import decode
 
 _AXES = "XYZ"
+_PLACED = 12  # numbers of a joint's place and turn in a frame
+_WORD = 66  # bytes of a number's text in memory
 _CHANNELS = {f"{axis}{kind}".lower(): (kind, v) for kind in ("position", "rotation") for v, axis in enumerate(_AXES)}
 
 
@@ -99,6 +102,7 @@ def parse_bvh(path: Path) -> Bvh:
     (seconds,) = lines.numbers(words[2:], 1)
     channels = sum(len(joint.channels) for joint in joints)
     first, body = lines.line + 1, lines.rest()
+    check_memory(path, _WORD * sum(map(body.count, " \t\n")))
     try:
         values = np.array(body.split(), np.float64)
     except ValueError as error:
@@ -108,6 +112,7 @@ def parse_bvh(path: Path) -> Bvh:
             f"{path}, from line {first}: {frames} frames of {channels} channels are {frames * channels} numbers, found"
             f" {values.size}"
         )
+    check_numbers(path, frames * _PLACED * len(joints))
     if not np.isfinite(values).all():
         raise ValueError(f"{path}, from line {first}: a value is not finite")
     return Bvh(tuple(joints), values.reshape(frames, channels), seconds)

@@ -1,6 +1,6 @@
 """From raw joints to a store's convention: missing data, origin, scale.
 
-Every function here is pure: arrays in, new arrays out. M bodies, T frames, V joints, C channels.
+Every function here is pure: no array that is given changes. M bodies, T frames, V joints, C channels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def mark_missing(data: np.ndarray) -> np.ndarray:
     float32.
     """
     data = np.array(data, np.float64)
-    if (large := np.abs(data) > LARGEST).any():
+    if (large := (data > LARGEST) | (data < -LARGEST)).any():
         where = tuple(int(i) for i in np.argwhere(large)[0])
         raise ValueError(f"coordinate {data[where]} at index {where} (shape {data.shape}) is not a finite length")
     data[np.isnan(data).any(-1) | (data == 0).all(-1)] = np.nan
@@ -42,7 +42,7 @@ def drop_unseen(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if not seen.any():
         raise Rejected("no joint is seen in any frame")
     notes = tuple(f"dropped body {m + 1}: no joint is seen in any frame" for m in np.flatnonzero(~seen))
-    return data[seen], notes
+    return data if seen.all() else data[seen], notes
 
 
 def cut_empty_frames(data: np.ndarray) -> np.ndarray:
@@ -102,11 +102,15 @@ def clean_3d(data: np.ndarray, layout: Layout) -> tuple[np.ndarray, tuple[str, .
     """A 3D clip in the store's convention: origin at the first body's root.
 
     data: (M, T, V, 3), metres, y up, missing joints NaN (`mark_missing`). Returns float32 of the same shape,
-    less bodies that are never seen, and notes. Raises Rejected where nothing is seen.
+    less bodies that are never seen, and notes. Raises Rejected where nothing is seen, ValueError where a coordinate is
+    not finite.
     """
     data, unseen = drop_unseen(data)
     origin, notes = find_origin(data, layout.origin)
-    return (data - origin).astype(np.float32), unseen + notes
+    placed = np.empty(data.shape, np.float32)
+    with np.errstate(over="ignore"):
+        np.subtract(data, origin, out=placed, casting="same_kind")  # in float64, block by block
+    return _finite(placed), unseen + notes
 
 
 def clean_2d(
@@ -117,7 +121,7 @@ def clean_2d(
     data: (M, T, V, 2) image coordinates, y down, missing joints NaN (`mark_missing`). image_height: in the
     same units; where None, the unit is the clip's median torso length or, where the torso is never seen, what the
     shoulders tell of it. Returns float32 data, the unit (in the source's units) and notes. Raises Rejected where
-    nothing is seen, or nothing gives a unit.
+    nothing is seen, or nothing gives a unit, ValueError where a coordinate is not finite.
     """
     data, unseen = drop_unseen(data)
     unit = torso_length(data, layout) if image_height is None else image_height / 2
@@ -132,4 +136,13 @@ def clean_2d(
             " column image_height to clips.csv"
         )
     origin, notes = find_origin(data, layout.origin)
-    return ((data - origin) * (1, -1) / unit).astype(np.float32), unit, unseen + notes
+    with np.errstate(over="ignore"):
+        placed = ((data - origin) * (1, -1) / unit).astype(np.float32)
+    return _finite(placed), unit, unseen + notes
+
+
+def _finite(placed: np.ndarray) -> np.ndarray:
+    """The array itself; ValueError where a coordinate that is there does not fit into float32."""
+    if np.isinf(placed).any():
+        raise ValueError("a coordinate is not a finite length, in its units or from the origin")
+    return placed

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from kinemask.budget import read_bytes
 from kinemask.readers.base import Failure, Item, Reader, ReadOptions, Scan
 from kinemask.readers.crowds import CROWDS, people_of, usual
 from kinemask.readers.detections import Detections, followed
@@ -99,7 +100,7 @@ def _other_layout(path: Path) -> Layout | None:
     """The layout of a file that names its joints, where that is another than COCO's 17 and they are not among them."""
     if path.is_dir():
         return None
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     if b'"meta_info"' not in raw and b'"categories"' not in raw:
         return None
     try:

@@ -12,7 +12,7 @@ from kinemask.readers.base import Item
 from kinemask.readers.cleaning import Rejected, mark_missing
 from kinemask.readers.frames import as_whole, close_steps, find_value
 from kinemask.readers.own import make_clip
-from kinemask.readers.tables import SPARSE
+from kinemask.readers.tables import SPARSE, check_spread
 from kinemask.readers.tracking import REACH, follow, join, twins
 from kinemask.skeleton import Layout
 from kinemask.store.format import Clip
@@ -120,7 +120,7 @@ def followed(
         raise ValueError(
             f"{len(kept)} people in {found.length} frames are seen {len(seen)} times only: expected consecutive frames"
         )
-
+    check_spread((len(kept), found.length, joints.shape[1]), len(seen) * joints.shape[1], layout.dims)
     data = np.full((len(kept), found.length, *joints.shape[1:]), np.nan)
     score = np.full(data.shape[:3], np.nan)
     for m, i in enumerate(kept):

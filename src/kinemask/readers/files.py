@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from kinemask.budget import check_memory, check_numbers, read_bytes
 from kinemask.readers.cleaning import Rejected
 from kinemask.readers.mat_file import parse_mat
+
+_JSON = {b",": 32, b":": 56, b"[": 88, b"{": 96}  # bytes in memory of what each mark tells: an item, a key, a container
 
 
 def find_files(src: Path, pattern: str | tuple[str, ...], what: str) -> list[Path]:
@@ -57,7 +60,7 @@ def match_name(path: Path, pattern: re.Pattern[str], shape: str) -> re.Match[str
 def read_text(path: Path) -> str:
     """A UTF-8 text file, with or without a byte order mark; ValueError for anything else."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
     if "\0" in text:
@@ -68,10 +71,17 @@ def read_text(path: Path) -> str:
 
 def parse_json(path: Path) -> Any:
     """The value of a JSON file; ValueError with the place where it is none."""
+    raw = read_bytes(path)
+    _check_values(path, raw)
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(raw)
     except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
         raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def _check_values(path: Path, raw: bytes) -> None:
+    """ValueError where the values of a JSON text would take more memory than a file may."""
+    check_memory(path, sum(raw.count(mark) * size for mark, size in _JSON.items()))
 
 
 def parse_json_lines(path: Path) -> Any:
@@ -79,7 +89,7 @@ def parse_json_lines(path: Path) -> Any:
     try:
         return parse_json(path)
     except ValueError:
-        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        lines = [line for line in read_bytes(path).splitlines() if line.strip()]
         if len(lines) < 2:
             raise
         try:
@@ -99,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray | str]:
     """The named variables of a MATLAB file (versions 4 to 7.2); ValueError naming what is wrong."""
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     if raw[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
         raise ValueError(f"{path}: a MATLAB 7.3 file; save it again with -v7")
     try:
@@ -126,14 +136,21 @@ def _read_version_4(raw: bytes, keys: tuple[str, ...]) -> dict[str, np.ndarray |
 
 
 def as_numbers(value: Any, where: str) -> np.ndarray:
-    """`value` as a float64 array; ValueError beginning with `where` if it is ragged or not all numbers."""
+    """`value` as a float64 array, perhaps read-only; ValueError beginning with `where` if it is ragged, too large, or
+    not all numbers."""
     try:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{where}: expected an array of numbers, found lists of unequal lengths") from None
+    check_numbers(where, array.size)
+    return check_kind(array, where).astype(np.float64, copy=False)
+
+
+def check_kind(array: np.ndarray, where: str) -> np.ndarray:
+    """The array itself; ValueError beginning with `where` if it is not of numbers."""
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{where}: expected numbers, found {array.dtype}")
-    return array.astype(np.float64)
+    return array
 
 
 def brief(value: Any) -> str:

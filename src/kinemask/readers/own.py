@@ -26,6 +26,7 @@ from kinemask.store.format import SPLIT, Clip
 
 LIST = "clips.csv"
 UNITS = "metres in 3D; in 2D half image heights, or torso lengths where the image's height is unknown"
+_LONGEST = 1000  # letters of a clip's path
 TINY = 2.0  # no image has so few pixels
 _TAKEN = ("name", "label", "frames", "bodies", "offset", "scale")  # a store's own columns
 _KNOWN = ("clip", "label", "subject", "camera", "setup", "split", "image_height", "image_width")
@@ -77,7 +78,12 @@ def read_list(listing: Path, locate: Callable[[Path], list[Path]], what: str) ->
         clip = fields.pop("clip")
         if not clip:
             raise ValueError(f"{where}: the clip is not named")
-        path, video, person = _find_part(clip, listing.parent, locate, what, where)
+        if len(clip) > _LONGEST:
+            raise ValueError(f"{where}: the clip's name has {len(clip):,} letters; a path has at most {_LONGEST:,}")
+        try:
+            path, video, person = _find_part(clip, listing.parent, locate, what, where)
+        except OSError as error:  # a name that no file system takes
+            raise ValueError(f"{where}: clip {clip[:60]}: {error.strerror}") from None
         whole = clip_name(path, listing.parent)
         part = Part(whole, video, person) if video or person else None
         name = "".join((whole, f"/{video}" if video else "", f"#{person}" if person else ""))

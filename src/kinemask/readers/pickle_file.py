@@ -14,13 +14,13 @@ from pathlib import Path
 from sys import getsizeof
 from typing import Any, BinaryIO
 
+from kinemask.budget import budget
 from kinemask.readers.pickled_arrays import NAMES, Name, PickledArray, PickledDType, Refused, Span
 
 __all__ = ["PickledArray", "read_pickle"]
 
 _SHORT = 1 << 12  # bytes of the longest text that is read at once; longer ones are contents of arrays
 _LINE = 1 << 24  # bytes of the longest line, in protocol 0
-_SPARE = 1 << 30  # bytes that a pickle may take beyond three times its size, as clips whose keypoints lie elsewhere do
 
 
 def read_pickle(path: Path) -> Any:
@@ -40,7 +40,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: list[Any] = []
-        self.budget = 3 * self.size + _SPARE
+        self.budget = 3 * self.size + budget()  # the latter for clips whose keypoints lie elsewhere
 
     def run(self) -> Any:
         at = 0
@@ -79,7 +79,7 @@ class _Machine:
     def spend(self, size: int) -> None:
         self.budget -= size
         if self.budget < 0:
-            raise Refused("what takes more than three times its size and a gigabyte in memory")
+            raise Refused(f"what takes more than three times its size and {budget() / 1e9:g} GB in memory")
 
     def push(self, value: Any) -> None:
         self.spend(getsizeof(value) + 8)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kinemask.budget import PARSED, read_bytes
 from kinemask.readers.base import Complete, Failure, Item, Reader, ReadOptions, Scan
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import find_files, name_file, read_text, unique_names
@@ -35,6 +36,7 @@ CLASSES = (
     "use a fan (with hand or paper)/feeling warm", "wear jacket", "wear on glasses", "wipe face", "writing",
 )
 # fmt: on
+_OVERLAP = 20  # clips that a frame is in, on average; beyond, a small list of labels would fill a disk
 _BODIES, _JOINTS = 2, 25
 _NUMBERS = _BODIES * _JOINTS * 3
 _VIEWS = "LMR"
@@ -85,6 +87,9 @@ def read(item: Item, options: ReadOptions) -> Iterator[Clip | Failure]:
         raise ValueError(f"{path}: no label file {path.name} in a folder whose name says label")
     actions = _parse_labels(item.content)
     video = _parse_video(path)
+    labelled = sum(min(abs(end - start), video.shape[1]) for _, start, end in actions.values())
+    if labelled > _OVERLAP * video.shape[1]:
+        raise ValueError(f"{item.content}: {labelled:,} frames are labelled, of a video of {video.shape[1]:,}")
     recording, view = path.stem.rsplit("-", 1)
     for line, (label, start, end) in actions.items():
         name = f"{path.stem}_{line:02d}"
@@ -129,7 +134,7 @@ def _parse_labels(path: Path) -> dict[int, tuple[int, int, int]]:
 
 def _parse_video(path: Path) -> np.ndarray:
     """Joints (2, T, 25, 3) of all frames."""
-    lines = path.read_bytes().rstrip().split(b"\n")
+    lines = read_bytes(path, PARSED).rstrip().split(b"\n")
     rows: list[list[float]] = []
     for at, line in enumerate(lines, 1):
         try:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from kinemask.readers.files import naming_file
 from kinemask.readers.frames import NUMBERS, TIMES, as_whole, close_steps, number_frames, plain
 from kinemask.readers.joint_names import listed, plain_name
 from kinemask.readers.sheets import Sheet, is_unnamed, number, read_sheet
-from kinemask.readers.tables import SPARSE, Poses
+from kinemask.readers.tables import SPARSE, Poses, check_spread
 from kinemask.readers.tracking import join_bodies
 from kinemask.skeleton import Layout
 
@@ -47,8 +47,6 @@ _COUNTERS = {
     "l",
 }
 _WORLD = "world"
-_LARGE = 1 << 22  # joints of a table that no check is worth
-_SPREAD = 10  # joints' places for each that is given, beyond that
 _OTHERS = {"face", "hand", "hands", "lefthand", "righthand"}  # parts that MediaPipe Holistic numbers apart
 
 
@@ -115,10 +113,8 @@ def load_poses(path: Path, layout: Layout) -> Poses:
         )
     shape = (len(bodies), int(last - first + 1), layout.num_joints)
     held = len(rows) if joint is not None else len(rows) * layout.num_joints
-    if prod(shape) > max(_LARGE, _SPREAD * held):
-        raise ValueError(
-            f"{path}: {held:,} joints would spread over {shape[0]} bodies in {shape[1]:,} frames: too sparse"
-        )
+    with naming_file(path):
+        check_spread(shape, held, layout.dims)
     data, score = np.full((*shape, layout.dims), np.nan), np.full(shape, np.nan)
     place = (np.array(body), numbers - first) + ((np.array(joint),) if joint is not None else ())
     data[place] = values

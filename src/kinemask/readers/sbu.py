@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kinemask.budget import PARSED, read_bytes
 from kinemask.readers.base import Complete, Item, Reader, ReadOptions, Scan, Side, SplitRule
 from kinemask.readers.cleaning import clean_3d, mark_missing
 from kinemask.readers.files import find_files, naming_file
@@ -63,7 +64,7 @@ def read(item: Item, options: ReadOptions) -> Clip:
 def _parse(path: Path) -> np.ndarray:
     """Numbers of all frames (T, 90), without the frame number."""
     rows: list[list[float]] = []
-    lines = path.read_bytes().rstrip().split(b"\n")
+    lines = read_bytes(path, PARSED).rstrip().split(b"\n")
     for at, line in enumerate(lines, 1):
         tokens = line.strip().split(b",")
         try:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinemask.budget import check_memory, read_bytes
+
 _SEPARATORS = ",;\t|"
+_FIELD = 64  # bytes of a field's text in memory
 _MARKS = (  # the longer first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -72,6 +75,7 @@ def read_sheet(path: Path) -> Sheet:
     bare = re.sub(r'"[^"]*"', "", head)
     separator = told[1] if told else max(_SEPARATORS, key=bare.count)  # the first where none is there
     columns = next(iter(csv.reader([head], delimiter=separator, skipinitialspace=True)), [])
+    check_memory(path, _FIELD * text.count(separator))
     columns = tuple(column.strip() for column in columns)
     while columns and not columns[-1]:  # empty columns at the right
         columns = columns[:-1]
@@ -80,7 +84,7 @@ def read_sheet(path: Path) -> Sheet:
 
 def decode(path: Path) -> tuple[str, tuple[str, ...]]:
     """A text file, and a note where its encoding had to be guessed; ValueError where it is no text."""
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "")
     if not encoding and raw[:200].count(0) >= len(raw[:200]) // 3 > 0:  # UTF-16 without its mark
         encoding = "utf-16-le" if raw[1:200:2].count(0) > raw[0:200:2].count(0) else "utf-16-be"

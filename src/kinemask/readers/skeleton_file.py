@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kinemask.budget import PARSED, read_bytes
+
 JOINTS = 25
 BODY_FIELDS = 10
 JOINT_FIELDS = 12
@@ -46,7 +48,7 @@ class _Parser:
 
     def __init__(self, path: Path):
         self.path = path
-        self.lines = path.read_bytes().split(b"\n")
+        self.lines = read_bytes(path, PARSED).split(b"\n")
         self.at = 0  # lines read, so the number of the last one, counted from 1
 
     def read(self) -> Observations:

@@ -37,6 +37,7 @@ _SPLITS = {"cs": "xsub", "csub": "xsub", "xsub": "xsub", "cv": "xview", "cview":
 _SPLITS |= {"cset": "xset", "csetup": "xset", "xset": "xset", "xsetup": "xset"}
 _MOST_CLASSES = 100_000
 _MOST_BODIES = 20
+_MOST_CLIPS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _with_pickle(path: Path, name: str) -> tuple[_Part, list[str]]:
             f"{path}: expected clips × channels × frames × joints × bodies, found the shape {array.shape}; for clips of"
             " one's own, a file each, see the reader arrays"
         )
+    _check_count(path, array)
     part = _part(name)
     file = path.with_name(f"{name}_label.pkl" if name else "label.pkl")
     split = _split(path.parent.name)
@@ -184,6 +186,7 @@ def _pack_parts(path: Path) -> list[_Part]:
             continue
         if len(array.shape) not in (3, 5):
             raise ValueError(f"{path}: {key} should be clips × frames × numbers, found the shape {array.shape}")
+        _check_count(path, array)
         count, part = array.shape[0], match["part"]
         labels: tuple[int | None, ...] = (None,) * count
         if (told := arrays.get(f"y_{part}")) is not None:
@@ -195,6 +198,11 @@ def _pack_parts(path: Path) -> list[_Part]:
     if not parts:
         raise ValueError(f"{path}: expected the keys x_train, y_train, x_test, y_test, found {', '.join(arrays)}")
     return parts
+
+
+def _check_count(path: Path, array: ArrayFile) -> None:
+    if not 0 < array.shape[0] <= _MOST_CLIPS or 0 in array.shape:
+        raise ValueError(f"{path}: expected from 1 to {_MOST_CLIPS:,} clips, found the shape {array.shape}")
 
 
 def _number(name: str, count: int) -> tuple[str, ...]:

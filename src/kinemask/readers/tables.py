@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import tokenize
-from collections.abc import Callable
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from kinemask.readers.array_file import open_arrays
-from kinemask.readers.files import as_numbers
+from kinemask.budget import check_numbers
+from kinemask.readers.array_file import open_array, open_arrays
+from kinemask.readers.files import as_numbers, check_kind
 from kinemask.skeleton import Layout
 
 SPARSE = 100  # numbered frames per frame given, beyond which the numbers are no frame numbers
+_ROOM = 1 << 22  # joints' places of a clip that no check of how few are given is worth
+_SPREAD = 10  # joints' places for each that is given, beyond that
 SMOOTH = 4  # times as far as from one frame to the next are the bodies of one frame apart
-_BROKEN = (  # what numpy and zipfile raise for damaged files
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-)
 
 
 class Poses(NamedTuple):
-    """What a file holds. data: (M, T, V, C), NaN where missing. score: (M, T, V), None where it has none.
+    """What a file holds. data: (M, T, V, C), NaN where missing, of any type of numbers, perhaps read-only and still in
+    the file. score: (M, T, V), None where it has none.
 
     notes: what was taken for what. doubts: what may not be as it was taken. people: what the file calls the M bodies,
     () where it does not.
@@ -40,6 +32,15 @@ class Poses(NamedTuple):
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
+
+
+def check_spread(shape: tuple[int, int, int], given: int, dims: int) -> None:
+    """ValueError where clips of this shape (M, T, V) have a place for far more joints than are given, or than a file's
+    budget allows."""
+    places = prod(shape)
+    if places > max(_ROOM, _SPREAD * given):
+        raise ValueError(f"{given:,} joints would spread over {shape[0]} bodies in {shape[1]:,} frames: too sparse")
+    check_numbers("its clip", places * (dims + 1))
 
 
 def load_arrays(path: Path, layout: Layout, axes: str = "") -> Poses:
@@ -54,8 +55,8 @@ def load_arrays(path: Path, layout: Layout, axes: str = "") -> Poses:
     if path.suffix.lower() == ".npz":
         data, score, notes = _load_npz(path)
     else:
-        data = _open(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
-    data = as_numbers(data, str(path))
+        data = open_array(path).load()
+    data = check_kind(data, str(path))
     given = data.shape
     if score is not None:
         score = as_numbers(score, f"{path}: score")
@@ -70,7 +71,7 @@ def load_arrays(path: Path, layout: Layout, axes: str = "") -> Poses:
     if not data.size:
         raise ValueError(f"{path}: {_other_shape(given, layout, axes)}")
     if data.shape[-1] == dims + 1:
-        data, score = _split_score(data, score, layout, path), data[..., -1]
+        data, score = _split_score(data, score, layout, path), data[..., -1].astype(np.float64)
     if score is not None and score.shape != data.shape[:-1]:
         score = score.reshape(data.shape[:-1]) if _only_ones_apart(score.shape, data.shape[:-1]) else score
         if score.shape != data.shape[:-1]:
@@ -166,7 +167,7 @@ def _frames_first(data: np.ndarray) -> bool:
         return True
     if bodies <= 5 or frames < 2:
         return False
-    marked = np.where((data == 0).all(-1, keepdims=True), np.nan, data)
+    marked = np.where((data == 0).all(-1, keepdims=True), np.nan, data).astype(np.float64, copy=False)
     steps = [np.abs(np.diff(marked, axis=axis)) for axis in (0, 1)]
     between, along = (np.median(step[~np.isnan(step)]) if not np.isnan(step).all() else np.nan for step in steps)
     return bool(SMOOTH * between < along)
@@ -190,16 +191,3 @@ def _load_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...
     if rest := [key for key in content if key not in (main, score)]:
         notes += (f"keys that are not read: {', '.join(rest[:20])}",)
     return content[main].load(), None if score is None else content[score].load(), notes
-
-
-def _open(path: Path, load: Callable[[], Any]) -> Any:
-    """What `load` returns, with one kind of error for the many that broken files cause."""
-    try:
-        with np.errstate(over="raise"):  # a header may promise more bytes than an int64 counts
-            return load()
-    except _BROKEN as error:
-        if "Object arrays" in str(error) or "pickled" in str(error):
-            what = "holds Python objects or is no array file; save plain number arrays with numpy.save"
-        else:
-            what = f"not a whole {path.suffix} file ({type(error).__name__}: {error})"
-        raise ValueError(f"{path}: {what}") from None

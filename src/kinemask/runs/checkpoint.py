@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict, cast
@@ -12,6 +13,8 @@ import msgspec
 import torch
 from torch import Tensor
 
+from kinemask.budget import check_holes
+from kinemask.errors import shorten
 from kinemask.files import write_atomically
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -66,12 +69,13 @@ def load_checkpoint(
             continue
         with path.open("rb") as file:
             try:
+                _check_size(path)
                 state = _checked(torch.load(file, map_location="cpu", weights_only=True))
                 check(state)
             except Exception as error:  # whatever torch makes of damaged bytes
                 reason = str(error).partition("\n")[0]
                 kind = "" if isinstance(error, ValueError) else f"damaged, {type(error).__name__}: "
-                damaged.append(f"{path}: {kind}{reason}"[:400])
+                damaged.append(f"{path}: {kind}{shorten(reason, 150)}")
                 continue
         if damaged:
             warnings.warn(f"resuming from {path}, because {damaged[0]}", stacklevel=2)
@@ -79,8 +83,18 @@ def load_checkpoint(
                 (run / "last.pt").unlink(missing_ok=True)
         return state
     if damaged:
-        raise ValueError("no readable checkpoint: " + "; ".join(damaged) + f"; move {run} away to start afresh")
+        raise ValueError(shorten(f"no readable checkpoint: {'; '.join(damaged)}; move {run} away to start afresh"))
     return None
+
+
+def _check_size(path: Path) -> None:
+    """ValueError where a file would take more memory than it has bytes: torch packs nothing."""
+    check_holes(path)
+    with zipfile.ZipFile(path) as pack:
+        packed = next((info.filename for info in pack.infolist() if info.compress_type != zipfile.ZIP_STORED), None)
+        size = sum(info.file_size for info in pack.infolist())
+    if packed is not None or size > path.stat().st_size:
+        raise ValueError(f"its parts would unpack to {size:,} bytes, where torch packs none")
 
 
 def _checked(content: Any) -> State:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kinemask.budget import PARSED, read_bytes
 from kinemask.files import naming, write_atomically
 
 LARGEST = 10**15  # whole number in the log
@@ -48,7 +49,7 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     out: list[dict[str, float]] = []
-    written = path.read_bytes().splitlines()
+    written = read_bytes(path, PARSED).splitlines()
     for number, line in enumerate(written, 1):
         try:
             values = json.loads(line)

@@ -350,13 +350,13 @@ def read_scores(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             found = dict(arrays)
     except Exception as error:  # zip, zlib and numpy each have errors of their own for damaged files
-        raise ValueError(f"the scores of this evaluation, {path}, are damaged: {error}") from None
+        raise ValueError(shorten(f"the scores of this evaluation, {path}, are damaged: {error}")) from None
     if not {"scores", "labels", "names", "unseen"} <= found.keys():
         raise ValueError(f"the scores of this evaluation, {path}, lack scores, labels, names or unseen")
-    clips = found["scores"].shape[:1]
     kinds = {"scores": ("f", 2), "labels": ("i", 1), "names": ("U", 1), "unseen": ("b", 1)}
+    clips = np.shape(found["scores"])[:1]
     for name, (kind, axes) in kinds.items():
-        array = found[name]
+        array = np.asarray(found[name])  # a part of the file that is no array is bytes
         if array.dtype.kind != kind or array.ndim != axes or array.shape[:1] != clips:
             held = shorten(f"{array.dtype} {array.shape}", 100)
             raise ValueError(f"the scores of this evaluation, {path}, are damaged: {name} is {held}")
