@@ -33,6 +33,7 @@ RECIPES = {  # method -> its recipe at the paper's size, and the layout of that 
     "skeleton2vec": ("skeleton2vec-ntu60", "ntu25"),
     "masksem": ("masksem-ntu60", "ntu25"),
     "skeletonmae": ("skeletonmae-ntu2d", "coco17"),
+    "mosaic": ("mosaic-ntu60", "ntu25"),
 }
 HEAD = (
     "recipe",

@@ -36,11 +36,11 @@ class Components:
         convolve = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels).to(x.device)
         features = convolve((x - channel_mean) / channel_scale)
         mean, scale = _moments(features, (0,))
-        z = ((features - mean) / scale).squeeze(0).double()
+        z = ((features - mean) / scale).double()
         gram = z.T @ z / len(z) if len(z) >= z.shape[1] else z @ z.T / len(z)
         power, axes = torch.linalg.eigh(gram)
         power, axes = (v.flip(-1)[..., : min(count, len(z) // _TRACKS_A_COMPONENT)] for v in (power, axes))
-        kept = power > power[0] * 1e-6
+        kept = power > power[:1] * 1e-6
         power, axes = power[kept], axes[:, kept]
         if len(z) < z.shape[1]:
             axes = z.T @ axes / (power * len(z)).sqrt()
