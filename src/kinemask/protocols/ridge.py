@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -225,7 +226,7 @@ def fit_temperature(scores: Tensor, labels: Tensor) -> tuple[float, float]:
 
     scores, labels = scores.cpu().double(), labels.cpu()
     loss = lambda log: F.cross_entropy(scores / math.exp(log), labels).item()
-    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    found: Any = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
     return math.exp(found.x), float(found.fun)
 
 

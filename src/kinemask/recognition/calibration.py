@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,5 +26,5 @@ def calibrate(left_out: Tensor, labels: Tensor) -> tuple[float, float]:
         logits = scores / math.exp(log)
         return F.cross_entropy(logits, labels, reduction="sum").item() + F.cross_entropy(logits, runner_up).item()
 
-    found = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return math.exp(found.x), float(found.fun) / (len(labels) + 1)  # type: ignore[attr-defined]
+    found: Any = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    return math.exp(found.x), float(found.fun) / (len(labels) + 1)
