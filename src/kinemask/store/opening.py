@@ -206,7 +206,7 @@ class Store:
         shapes = np.stack([self.bodies, self.lengths], -1)
         first = np.ascontiguousarray(self.frames[self.offsets]).reshape(len(self), -1).view(np.uint8)
         looks = np.concatenate([shapes.view(np.uint8), first], -1)  # those that differ in this are no copies
-        _, look, count = np.unique(as_bytes(looks), return_inverse=True, return_counts=True)
+        _, look, count = np.unique(_as_bytes(looks), return_inverse=True, return_counts=True)
         numbers: dict[bytes, int] = {}
         found = look.astype(np.int64)
         for i in np.flatnonzero(count[look] > 1).tolist():
@@ -219,13 +219,13 @@ class Store:
             _check_sha256(self.path / name, self.meta)
 
 
-def as_bytes(rows: np.ndarray) -> np.ndarray:
+def _as_bytes(rows: np.ndarray) -> np.ndarray:
     """Rows (N, bytes) of uint8 as (N,) values that compare by their bytes."""
     return np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0]
 
 
 def release(frames: np.ndarray) -> None:
-    """Give the memory of a memory-mapped array back; what is read again comes from the disk. Others stay as they are."""
+    """Give the memory of a memory-mapped array back; what is read again comes from the disk. No effect on others."""
     mapped = getattr(frames, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise"):
         mapped.madvise(mmap.MADV_DONTNEED)
