@@ -181,7 +181,10 @@ def _common_layout(stores: Sequence[Store | Recordings]) -> Layout:
 
 
 def _chunks(store: Store | Recordings, clips: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Copies of the bodies of clips, about `_CHUNK_ROWS` rows at once: values (rows, V, C), length, first row (bodies,)."""
+    """Copies of the bodies of clips, about `_CHUNK_ROWS` rows at once.
+
+    values (rows, V, C); per body, its length and its first row in the store (bodies,).
+    """
     bodies = store.bodies[clips]
     clip = np.repeat(clips, bodies)
     length = store.lengths[clip]
