@@ -211,7 +211,7 @@ READERS: dict[str, Subject] = {
     "ctr-gcn": Subject(ctr_gcn, partial(read, reader="st-gcn")),
     "bvh": Subject(bvh, partial(read, reader="bvh")),
     "any-json": Subject(openpose, detect),
-    "any-table": Subject(wide_table, detect),
+    "any-table": Subject(wide_table, partial(detect, format="mediapipe")),
     "any-array": Subject(ctr_gcn, detect),
 }
 
