@@ -22,10 +22,12 @@ from helpers import recordings
 from kinemask.models.classifiers import TrainedClassifier, build_classifier, load_classifier, save_classifier
 from kinemask.models.encoders import build_encoder, load_encoder, save_encoder
 from kinemask.nn.settings import EncoderSettings, HeadSettings
+from kinemask.preparation.detection import detect
 from kinemask.preparation.info import info
 from kinemask.preparation.reading import name_item, open_source
 from kinemask.readers import Failure
 from kinemask.recipes import load_recipe
+from kinemask.recognition.recogniser import Recogniser
 from kinemask.runs.checkpoint import load_checkpoint, save_checkpoint
 from kinemask.runs.log import read_metrics
 from kinemask.runs.result import read_result, read_scores, scores_path
@@ -36,6 +38,7 @@ from kinemask.store.writer import write_store
 from kinemask.windows.settings import SamplingSettings
 from made_results import full_result, keep
 from readers.samples import FORMATS
+from recognition_clips import clips
 
 SBU = layout("sbu15")
 FRAMES = 3
@@ -207,6 +210,9 @@ READERS: dict[str, Subject] = {
     "st-gcn": Subject(st_gcn, partial(read, reader="st-gcn")),
     "ctr-gcn": Subject(ctr_gcn, partial(read, reader="st-gcn")),
     "bvh": Subject(bvh, partial(read, reader="bvh")),
+    "any-json": Subject(openpose, detect),
+    "any-table": Subject(wide_table, partial(detect, format="mediapipe")),
+    "any-array": Subject(ctr_gcn, detect),
 }
 
 
@@ -256,6 +262,12 @@ def classifier(folder: Path) -> None:
     save_classifier(folder / "classifier.safetensors", TrainedClassifier(around, SAMPLING, ["a", "b"], ABOUT["record"]))
 
 
+def recogniser(folder: Path) -> None:
+    x, y, people = clips(12)
+    made = Recogniser("sbu15", kernels=20, features=["statistics", "convolutions"])
+    made.fit(x, y, people).save(folder)
+
+
 STATE = {
     "step": 2,
     "task": {"w": torch.ones(3)},
@@ -302,6 +314,7 @@ FILES: dict[str, Subject] = {
     "store": Subject(store, use_store, mend=hash_again),
     "encoder": Subject(encoder, load_encoder, mutate_safetensors),
     "classifier": Subject(classifier, load_classifier, mutate_safetensors),
+    "recogniser": Subject(recogniser, Recogniser.load, mutate_safetensors),
     "checkpoint": Subject(lambda folder: save_checkpoint(folder, STATE), load_checkpoint),
     "result": Subject(result, use_result),
     "metrics": Subject(metrics, read_metrics),

@@ -83,10 +83,12 @@ def detect(
     found, reasons = _try_readers(src, layout, options)
     if len(found) > 1:
         each = "; ".join(f"{name}: {', '.join(source.layout.name for source in found[name])}" for name in found)
-        raise ValueError(f"{src} may be of several formats ({each}); say which: --format {next(iter(found))}")
+        said = f"{src} may be of several formats ({shorten(each, 250)}); say which: --format {next(iter(found))}"
+        raise ValueError(shorten(said))
     if not found:
         said = "; ".join(f"{name}: {shorten(reason, 110)}" for name, reason in list(reasons.items())[:4])
-        raise ValueError(f"no reader takes {src}{f' ({said})' if said else ': it has no file of a known kind'}")
+        why = f" ({said})" if said else ": it has no file of a known kind"
+        raise ValueError(shorten(f"no reader takes {src}{why}"))
     (name, sources), *_ = found.items()
     if len(sources) > 1:
         known = ", ".join(source.layout.name for source in sources)

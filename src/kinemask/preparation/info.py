@@ -11,7 +11,6 @@ import numpy as np
 
 from kinemask.preparation.shaping import TORSO, doubt_gravity, stance
 from kinemask.readers.cleaning import torso_length
-from kinemask.store.format import digest
 from kinemask.store.opening import Store, open_store
 
 LOOKED_AT = 2000  # clips, evenly spaced, whose bodies are measured
@@ -108,11 +107,9 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
 
 def _duplicates(store: Store) -> dict[str, Any]:
     """Clips that are exact copies of an earlier one, in all and within each part of each split."""
-    shapes = Counter(zip(store.bodies.tolist(), store.lengths.tolist(), strict=True))
-    groups: dict[bytes, list[int]] = {}
-    for i, shape in enumerate(zip(store.bodies.tolist(), store.lengths.tolist(), strict=True)):
-        if shapes[shape] > 1:
-            groups.setdefault(digest(store.clip(i)), []).append(i)
+    groups: dict[int, list[int]] = {}
+    for i, content in enumerate(store.contents.tolist()):
+        groups.setdefault(content, []).append(i)
     copies = [group for group in groups.values() if len(group) > 1]
     extra = lambda chosen: sum(max(0, len(chosen.intersection(group)) - 1) for group in copies)
     parts = {name: store.split(name) for name in store.splits}

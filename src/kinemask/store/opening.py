@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -197,15 +198,37 @@ class Store:
 
         train, test: clip indices. A clip's name, label and fields do not count.
         """
-        shapes = list(zip(self.bodies.tolist(), self.lengths.tolist(), strict=True))
-        common = {shapes[i] for i in train} & {shapes[i] for i in test}
-        known = {digest(self.clip(i)) for i in train if shapes[i] in common}
-        return np.array([shapes[i] in common and digest(self.clip(i)) in known for i in test], bool)
+        return np.isin(self.contents[test], self.contents[train])
+
+    @cached_property
+    def contents(self) -> np.ndarray:
+        """(N,) int64: the same number for clips that are exact copies of each other, and for no others."""
+        shapes = np.stack([self.bodies, self.lengths], -1)
+        first = np.ascontiguousarray(self.frames[self.offsets]).reshape(len(self), -1).view(np.uint8)
+        looks = np.concatenate([shapes.view(np.uint8), first], -1)  # those that differ in this are no copies
+        _, look, count = np.unique(_as_bytes(looks), return_inverse=True, return_counts=True)
+        numbers: dict[bytes, int] = {}
+        found = look.astype(np.int64)
+        for i in np.flatnonzero(count[look] > 1).tolist():
+            found[i] = len(self) + numbers.setdefault(digest(self.clip(i)), len(numbers))
+        return found
 
     def verify(self) -> None:
         """ValueError where an array is no longer the one that was written (its SHA-256 differs)."""
         for name in ("frames.npy", "scores.npy") if self.scores is not None else ("frames.npy",):
             _check_sha256(self.path / name, self.meta)
+
+
+def _as_bytes(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, bytes) of uint8 as (N,) values that compare by their bytes."""
+    return np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0]
+
+
+def release(frames: np.ndarray) -> None:
+    """Give the memory of a memory-mapped array back; what is read again comes from the disk. No effect on others."""
+    mapped = getattr(frames, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_store(path: str | Path, verify: bool = False) -> Store:

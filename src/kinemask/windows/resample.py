@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kinemask.windows.mapped import MappedFrames
 from kinemask.windows.settings import SamplingSettings
 
 
@@ -53,7 +54,9 @@ def uniform_positions(n: Tensor, u: Tensor) -> Tensor:
     return torch.where(n >= 2 * T, spread, torch.where(n >= T, subset.to(spread.dtype), wrapped))
 
 
-def interpolate(frames: Tensor, seen: Tensor, start: Tensor, n: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+def interpolate(
+    frames: Tensor | MappedFrames, seen: Tensor, start: Tensor, n: Tensor, position: Tensor
+) -> tuple[Tensor, Tensor]:
     """Values of tracks at positions, linear between frames: x (B, T, V, C) float32, valid (B, T, V).
 
     frames (rows, V, C), filled; seen (rows, V) bool; start (B,): each track's first row. Valid is what was seen in

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_NAN = 0x7FC00000  # the bits of a NaN without sign
+
 
 def torso_scale(values: Tensor, starts: Tensor, ends: Sequence[Sequence[int]]) -> Tensor:
     """1 / median torso length of each track: (tracks,) float32; 1 where the torso is never seen or has no length.
@@ -19,8 +21,9 @@ def torso_scale(values: Tensor, starts: Tensor, ends: Sequence[Sequence[int]]) -
     length = (upper - lower).square().sum(-1).double().sqrt().float()
     rows = torch.diff(starts, append=starts.new_tensor([len(values)]))
     track = torch.arange(len(starts), device=starts.device).repeat_interleave(rows)
-    order = length.argsort()
-    ordered = length[order[track[order].argsort(stable=True)]]  # by track, then by length; NaN last within a track
+    # by track, then by length, NaN last, in one sort: the bits of numbers that are not negative are in their order
+    bits = length.view(torch.int32).masked_fill(length.isnan(), _NAN)
+    ordered = (track << 32 | bits).sort().values.to(torch.int32).view(torch.float32)
     known = torch.bincount(track[length.isfinite()], minlength=len(starts))
     middle = (ordered[starts + (known - 1).clamp_min(0) // 2] + ordered[starts + known // 2 * (known > 0)]) / 2
     return torch.where((known > 0) & (middle > 1e-6), 1 / middle, 1.0)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
-from kinemask.store.opening import Store
+from kinemask.store.opening import Store, release
 from kinemask.windows.fill import fill
+from kinemask.windows.mapped import MappedFrames, finite, fits
 from kinemask.windows.scale import torso_scale
 
-_CHUNK_ROWS = 200_000
+_CHUNK_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Tracks:
 
     source: a store, of which `clips` are chosen (default: all), or a list of (store, clip indices).
 
-    frames (rows, V, C) in the stores' precision, filled; seen (rows, V) bool; per track: start (first row), length
+    frames (rows, V, C) in the stores' precision, filled, which stay in the stores where they are too large for memory
+    (`MappedFrames`; nothing but speed depends on it); seen (rows, V) bool; per track: start (first row), length
     (frames), clip (position among the chosen clips), scale (1 / median torso length). A body that is missing
     throughout its clip is no track. Per chosen clip: clips (its index in its store) and store_of (that store's
     position in `stores`). ValueError for stores of several layouts, without chosen clips, or with a clip of no body.
@@ -83,20 +85,35 @@ class Tracks:
         self.device = torch.device(device)
         rows = sum(int((store.bodies * store.lengths)[chosen].sum()) for store, chosen in parts)
         dtype = torch.from_numpy(np.empty(0, np.result_type(*(store.frames.dtype for store in self.stores)))).dtype
+        joints, dims = self.layout.num_joints, self.layout.dims
+        maps = self.device.type == "cpu" and all(isinstance(store.frames, np.memmap) for store in self.stores)
+        maps = maps and not fits(rows * joints * (dims * dtype.itemsize + 1))
         # written in place, chunk by chunk: pieces put together at the end would need the memory twice
-        frames = torch.empty(rows, self.layout.num_joints, self.layout.dims, dtype=dtype, device=device)
-        seen = torch.empty(rows, self.layout.num_joints, dtype=torch.bool, device=device)
+        frames = torch.empty(0 if maps else rows, joints, dims, dtype=dtype, device=device)
+        seen = torch.empty(rows, joints, dtype=torch.bool, device=device)
         counts, lengths, scales, used = [], [], [], 0
-        for store, chosen in parts:
+        firsts, numbers, gaps, fillings = [], [], [], []  # where they are mapped: a track's place, and what fills it
+        for number, (store, chosen) in enumerate(parts):
             if not len(chosen):
                 raise ValueError(f"no clips were chosen from the store {store.path}")
             clip, present = np.repeat(np.arange(len(chosen)), store.bodies[chosen]), []
-            for values, length in _chunks(store, chosen):
+            for values, length, first in _chunks(store, chosen):
                 length = length.to(device)
+                whole = finite(values) if maps else None
                 filled, here, scale, exists = _prepare(values.to(device), length, self.layout, missing)
-                stay = exists.repeat_interleave(length)
-                kept = slice(used, used := used + int(stay.sum()))
-                frames[kept], seen[kept] = filled[stay], here[stay]
+                if not exists.all():
+                    stay = exists.repeat_interleave(length)
+                    filled, here = filled[stay], here[stay]
+                    whole = None if whole is None else whole[stay]
+                if whole is None:
+                    frames[used : used + len(filled)] = filled
+                else:
+                    row, joint = torch.nonzero(~whole, as_tuple=True)
+                    gaps.append((used + row) * joints + joint)
+                    fillings.append(filled[row, joint].to(dtype))
+                    firsts.append(first[exists])
+                    numbers.append(torch.full_like(firsts[-1], number))
+                seen[used : (used := used + len(filled))] = here
                 lengths.append(length[exists])
                 scales.append(scale[exists])
                 present.append(exists.cpu().numpy())
@@ -106,9 +123,13 @@ class Tracks:
                 raise ValueError(
                     f"clip {name} of the store {store.path} is missing throughout; prepare the store again"
                 )
-        self.frames, self.seen = frames[:used], seen[:used]
         self.length = torch.cat(lengths)
         self.start = self.length.cumsum(0) - self.length
+        self.seen, self.frames = seen[:used], frames[:used]
+        if maps:
+            places = torch.cat(numbers), torch.cat(firsts), self.start
+            sources = [store.frames for store in self.stores]
+            self.frames = MappedFrames(sources, *places, torch.cat(gaps), torch.cat(fillings), used)
         self._count = torch.from_numpy(np.concatenate(counts)).to(device)
         self._first = self._count.cumsum(0) - self._count
         self.clip = torch.arange(len(self.clips), device=device).repeat_interleave(self._count)
@@ -139,8 +160,8 @@ def _prepare(
 
     Returns filled values, seen (rows, V), scale (bodies,) and which bodies are seen at all (bodies,). Changes `values`.
     """
-    seen = values.isfinite().all(-1)
-    values[~seen] = torch.nan
+    seen = finite(values)
+    values[torch.nonzero(~seen, as_tuple=True)] = torch.nan
     starts = length.cumsum(0) - length
     body = torch.arange(len(length), device=length.device).repeat_interleave(length)
     exists = torch.bincount(body[seen.any(-1)], minlength=len(length)) > 0
@@ -159,8 +180,11 @@ def _common_layout(stores: Sequence[Store | Recordings]) -> Layout:
     return layout
 
 
-def _chunks(store: Store | Recordings, clips: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-    """Copies of the bodies of clips, about `_CHUNK_ROWS` rows at once: values (rows, V, C), length (bodies,)."""
+def _chunks(store: Store | Recordings, clips: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Copies of the bodies of clips, about `_CHUNK_ROWS` rows at once.
+
+    values (rows, V, C); per body, its length and its first row in the store (bodies,).
+    """
     bodies = store.bodies[clips]
     clip = np.repeat(clips, bodies)
     length = store.lengths[clip]
@@ -171,4 +195,5 @@ def _chunks(store: Store | Recordings, clips: np.ndarray) -> Iterator[tuple[Tens
     for a, b in zip([0, *edges], [*edges, len(length)], strict=True):
         n = length[a:b]
         rows = np.arange(n.sum()) + np.repeat(source[a:b] - (np.cumsum(n) - n), n)
-        yield torch.from_numpy(np.asarray(store.frames[rows])), torch.from_numpy(n)
+        yield torch.from_numpy(np.asarray(store.frames[rows])), torch.from_numpy(n), torch.from_numpy(source[a:b])
+        release(store.frames)
