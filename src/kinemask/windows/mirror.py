@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 
+import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
@@ -21,5 +22,6 @@ def mirror_windows(windows: Tensor, layout: Layout) -> Tensor:
 def mirror_tracks(tracks: Tracks) -> Tracks:
     """The same body tracks, mirrored."""
     made, joints = copy(tracks), Anatomy.of(tracks.layout, tracks.device).mirrored
-    made.frames, made.seen = mirror_windows(tracks.frames, tracks.layout), tracks.seen[:, joints]
+    everything = torch.arange(len(tracks.frames), device=tracks.device)  # in memory, whatever the tracks' own are
+    made.frames, made.seen = mirror_windows(tracks.frames[everything], tracks.layout), tracks.seen[:, joints]
     return made
