@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kinemask.skeleton import Layout
 from kinemask.windows.anatomy import Anatomy
+from kinemask.windows.mapped import MappedFrames
 from kinemask.windows.tracks import Tracks
 
 
@@ -21,5 +22,8 @@ def mirror_windows(windows: Tensor, layout: Layout) -> Tensor:
 def mirror_tracks(tracks: Tracks) -> Tracks:
     """The same body tracks, mirrored."""
     made, joints = copy(tracks), Anatomy.of(tracks.layout, tracks.device).mirrored
-    made.frames, made.seen = mirror_windows(tracks.frames, tracks.layout), tracks.seen[:, joints]
+    mirror = lambda frames: mirror_windows(frames, tracks.layout)
+    frames = tracks.frames
+    made.frames = frames.changed(mirror) if isinstance(frames, MappedFrames) else mirror(frames)
+    made.seen = tracks.seen[:, joints]
     return made
