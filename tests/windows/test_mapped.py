@@ -18,6 +18,7 @@ from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows import tracks
 from kinemask.windows.mapped import MappedFrames, finite, memory_left
+from kinemask.windows.mirror import mirror_tracks
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
@@ -72,6 +73,14 @@ def test_windows_are_the_same(window, align, stores, monkeypatch):
     assert torch.equal(samples[0].x, samples[1].x)
     assert torch.equal(samples[0].valid, samples[1].valid)
     assert torch.equal(*(sampler.test_view(track) for sampler in ways))
+
+
+def test_mirrored_tracks_are_the_same(stores, monkeypatch):
+    held, mapped = (mirror_tracks(found) for found in both(monkeypatch, stores[0]))
+    rows = torch.arange(len(held.frames))
+    assert torch.equal(mapped.frames[rows], held.frames)
+    assert torch.equal(mapped.frames[:, [3, 1]], held.frames[:, [3, 1]])
+    assert torch.equal(mapped.seen, held.seen)
 
 
 def test_pre_training_is_the_same(tiny, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def detect(
         said = f"{src} may be of several formats ({shorten(each, 250)}); say which: --format {next(iter(found))}"
         raise ValueError(shorten(said))
     if not found:
-        said = "; ".join(f"{name}: {shorten(reason, 110)}" for name, reason in list(reasons.items())[:4])
+        said = "; ".join(f"{name}: {shorten(reason, 80)}" for name, reason in list(reasons.items())[:4])
         why = f" ({said})" if said else ": it has no file of a known kind"
         raise ValueError(shorten(f"no reader takes {src}{why}"))
     (name, sources), *_ = found.items()
@@ -111,7 +111,7 @@ def _try_readers(
         try:
             found[name] = _try(src, name, layout, options)
         except (ValueError, OSError) as error:
-            reasons[name] = str(error).removeprefix(f"{src}: ")
+            reasons[name] = str(error).removeprefix(f"{src}: ").replace(f"{src}/", "")
     if {"openpose", "coco17"} <= found.keys():  # each reads what the other's files hold
         del found["coco17" if src.match(_OPENPOSE) or any(src.rglob(_OPENPOSE)) else "openpose"]
     return found, reasons

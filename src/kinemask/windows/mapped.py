@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,13 @@ class MappedFrames:
     ):
         self._sources, self._store, self._first, self._start = sources, store, first, start
         self._gaps, self._filled, self._rows = gaps, filled, rows
+        self._change: Callable[[Tensor], Tensor] = lambda frames: frames
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> MappedFrames:
+        """The same rows, of which `change` makes others (..., V, C) when they are read."""
+        made = copy(self)
+        made._change = lambda frames: change(self._change(frames))
+        return made
 
     def __len__(self) -> int:
         return self._rows
@@ -81,4 +89,4 @@ class MappedFrames:
             out[here] = torch.from_numpy(np.asarray(source[places[here].numpy()])).to(out.dtype)
         row, joint = torch.nonzero(~finite(out), as_tuple=True)
         out[row, joint] = self._filled[torch.searchsorted(self._gaps, rows[row] * shape[0] + joint)]
-        return out.reshape(*index.shape, *shape)
+        return self._change(out.reshape(*index.shape, *shape))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from copy import copy
 
-import torch
 from torch import Tensor
 
 from kinemask.skeleton import Layout
 from kinemask.windows.anatomy import Anatomy
+from kinemask.windows.mapped import MappedFrames
 from kinemask.windows.tracks import Tracks
 
 
@@ -22,6 +22,8 @@ def mirror_windows(windows: Tensor, layout: Layout) -> Tensor:
 def mirror_tracks(tracks: Tracks) -> Tracks:
     """The same body tracks, mirrored."""
     made, joints = copy(tracks), Anatomy.of(tracks.layout, tracks.device).mirrored
-    everything = torch.arange(len(tracks.frames), device=tracks.device)  # in memory, whatever the tracks' own are
-    made.frames, made.seen = mirror_windows(tracks.frames[everything], tracks.layout), tracks.seen[:, joints]
+    mirror = lambda frames: mirror_windows(frames, tracks.layout)
+    frames = tracks.frames
+    made.frames = frames.changed(mirror) if isinstance(frames, MappedFrames) else mirror(frames)
+    made.seen = tracks.seen[:, joints]
     return made
