@@ -30,7 +30,7 @@ class Decoder(Positioned):
         kept = self.embed(encoded)
         full = self.mask_token.to(kept.dtype).expand(len(kept), keep.shape[1] + masked.shape[1], -1)
         full = full.scatter(1, keep.unsqueeze(-1).expand_as(kept), kept)
-        x = full + self.positions().flatten(0, 1)
+        x = full + (self.temporal_position + self.of_joints()).flatten(0, 1)
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(gather(x, masked)))

@@ -129,11 +129,11 @@ class Positioned(nn.Module):
             assert weight is not None
             nn.init.trunc_normal_(weight, std=0.02)
 
-    def positions(self) -> Tensor:
-        """(P, V, D)"""
+    def of_joints(self) -> Tensor:
+        """Positions of joints: (1, V, D)."""
         spatial = self.spatial_position if self.place_map is None else self.place_map(self.places).unsqueeze(0)
         assert spatial is not None
-        return self.temporal_position + spatial
+        return spatial
 
 
 class PositionEmbedding(Positioned, Embedding):
@@ -145,7 +145,7 @@ class PositionEmbedding(Positioned, Embedding):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, V, C) -> (B, P, V, D)"""
-        return super().forward(x) + self.positions()
+        return super().forward(x) + self.temporal_position + self.of_joints()
 
     def adopt(self, before: Embedding) -> list[str]:
         """Spatial positions by the joints' names; temporal ones resampled where the number of segments changes.
