@@ -39,6 +39,7 @@ ONCE_WRONG = (  # seed, subject, number
     (0, "result", 56),  # a part of scores that is no array
     (1, "pyskl-old", 669),  # no file's name
     (1, "bvh", 600),  # 1e308, stored as infinity
+    (7, "any-table", 209),  # no file's name
 )
 
 

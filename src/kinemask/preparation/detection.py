@@ -10,7 +10,7 @@ from typing import Any
 
 from kinemask.errors import shorten
 from kinemask.preparation.folders import class_folders, label_by_folder
-from kinemask.preparation.reading import Source, open_source
+from kinemask.preparation.reading import Source, name_item, open_source
 from kinemask.readers import NAMES, Failure, Item, reader, registered
 from kinemask.readers.own import LIST
 from kinemask.skeleton import Layout, layouts
@@ -166,7 +166,7 @@ def _failures(source: Source, items: Sequence[Item]) -> Iterator[str]:
         with source.reading([item]) as results:
             first = next((result for _, result in results), Failure("it holds no clip"))
         if isinstance(first, Failure):
-            yield first.reason
+            yield name_item(item, first)
 
 
 def _likeliest(sources: list[Source]) -> list[Source]:
