@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from helpers import make_settings
-from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder, placed
 from kinemask.nn.readouts import mean_by
-from kinemask.protocols.features import Features, placed
+from kinemask.protocols.features import Features
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
@@ -141,4 +141,4 @@ def test_another_layout_is_told(run, tmp_path):
     clip = Clip("one", np.random.default_rng(0).normal(size=(1, 9, 20, 3)), 0, {"split:x": "train"})
     store = write_store(tmp_path / "other", [clip], of, ["a"])
     with pytest.raises(ValueError, match=r"sbu15 \(15 joints\).*utd20 \(20 joints\)"):
-        placed(load_encoder(run), store, run)
+        placed(load_encoder(run), store.layout, run, "the store")

@@ -28,8 +28,7 @@ QUICK = {"epochs": 5, "batch_size": 16, "views": 2}
 class Given:
     """Features that are given: what a protocol needs, without an encoder. views: (number, N, D)."""
 
-    beside = None
-    neighbours = Features.neighbours
+    beside, neighbours = Features.beside, Features.neighbours
 
     def __init__(self, views, labels, test, test_labels):
         side = lambda labels: SimpleNamespace(labels=labels, tracks=object())
@@ -103,11 +102,12 @@ def test_similarity_is_the_mean_of_both_kinds_of_features(run, settings):
     assert accuracy(run(given, 3, settings, 0).scores, labels) < 60
     other = SimpleNamespace(gallery=x, features=lambda tracks: 100 * x, test=SimpleNamespace(tracks=None))
     asked = []
-    given.beside = lambda labelled, seed: asked.append((labelled, seed)) or other
-    gallery, queries = given.neighbours(0)
+    plain = SimpleNamespace(convolutions=lambda labelled, seed: asked.append((labelled, seed)) or other)
+    given.baselines = lambda: plain
+    gallery, queries = given.neighbours("convolutions", 0)
     cosine = lambda a, b: F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
     torch.testing.assert_close(cosine(queries, gallery), (cosine(noise.flip(0), noise) + cosine(x, x)) / 2)
-    assert accuracy(run(given, 3, settings, 7).scores, labels) > 90
+    assert accuracy(run(given, 3, replace(settings, beside="convolutions"), 7).scores, labels) > 90
     assert asked[-1] == (given.train, 7)
 
 

@@ -196,6 +196,23 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
     return model.to(device).eval()
 
 
+def placed(model: TrainedEncoder, layout: Layout, source: Path | str, whose: str) -> TrainedEncoder:
+    """The encoder for a layout: itself, or, where its positions follow from joints' names, moved there.
+
+    Raises ValueError, which says where it comes from and whose layout this is, where it knows its own layout alone.
+    """
+    own = model.layout
+    if own.to_dict() == layout.to_dict():
+        return model
+    if not model.encoder.knows(layout):
+        raise ValueError(
+            f"{source} was trained on layout {own.name} ({own.num_joints} joints), "
+            f"but {whose} has layout {layout.name} ({layout.num_joints} joints)"
+        )
+    moved, _ = model.encoder.transfer(layout, model.encoder.frames)
+    return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout)
+
+
 def find(path: Path, kind: str) -> Path:
     """The file itself, or KIND.safetensors in a run's folder; ValueError where it is absent."""
     path = path / f"{kind}.safetensors" if path.is_dir() else path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from kinemask.nn.random_convolutions import RandomConvolutions
-from kinemask.skeleton import Layout
 from kinemask.windows.bodies import channels
 
 _PIECES = (1, 2, 4)  # of a clip, for its statistics
@@ -15,31 +16,38 @@ _PIECES = (1, 2, 4)  # of a clip, for its statistics
 class Convolved(nn.Module):
     """Random convolutions of standardised channels: windows (N, M, T, V, C) -> (N, 2·kernels).
 
-    mean, scale: each channel's, (1, channels, 1).
+    mean, scale: each channel's, (1, channels, 1). origin, joints: as `channels` takes them.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, layout: Layout, convolutions: RandomConvolutions, mean: Tensor, scale: Tensor):
+    def __init__(
+        self,
+        origin: int,
+        convolutions: RandomConvolutions,
+        mean: Tensor,
+        scale: Tensor,
+        joints: Sequence[int] | None = None,
+    ):
         super().__init__()
-        self.layout, self.convolutions = layout, convolutions
+        self.origin, self.joints, self.convolutions = origin, joints, convolutions
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
 
     def forward(self, windows: Tensor) -> Tensor:
-        return self.convolutions((channels(windows, self.layout.root) - self.mean) / self.scale)
+        return self.convolutions((channels(windows, self.origin, self.joints) - self.mean) / self.scale)
 
 
 class Statistics(nn.Module):
-    """Statistics of channels: windows (N, M, T, V, C) -> (N, 28·channels)."""
+    """Statistics of channels, seen from the joint `origin`: windows (N, M, T, V, C) -> (N, 28·channels)."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, origin: int):
         super().__init__()
-        self.layout = layout
+        self.origin = origin
 
     def forward(self, windows: Tensor) -> Tensor:
-        return statistics(channels(windows, self.layout.root))
+        return statistics(channels(windows, self.origin))
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kinemask.nn.channel_features import Convolved, moments
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.windows.bodies import channels
 
@@ -17,12 +18,9 @@ _TRACKS_A_COMPONENT = 2  # at least: more components than that would be noise ma
 
 @dataclass(frozen=True)
 class Components:
-    """Standardised channels, their random convolutions, standardised again, on principal axes of variance 1."""
+    """Random convolutions of standardised channels, standardised again, on principal axes of variance 1."""
 
-    joints: list[int]
-    channel_mean: Tensor  # (1, channels, 1), as the next
-    channel_scale: Tensor
-    kernels: RandomConvolutions
+    convolve: Convolved
     mean: Tensor  # (features,), as the next
     scale: Tensor
     axes: Tensor  # (features, components)
@@ -32,10 +30,9 @@ class Components:
     def of(cls, windows: Tensor, joints: list[int], kernels: int, count: int, seed: int) -> Components:
         """Made for windows (N, T, V, C), of these joints seen from joint 0."""
         x = channels(windows.unsqueeze(1), 0, joints)
-        channel_mean, channel_scale = _moments(x, (0, 2))
-        convolve = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels).to(x.device)
-        features = convolve((x - channel_mean) / channel_scale)
-        mean, scale = _moments(features, (0,))
+        convolve = Convolved(0, RandomConvolutions(x.shape[1], x.shape[2], seed, kernels), *moments(x), joints)
+        features = convolve.to(x.device)(windows.unsqueeze(1))
+        mean, scale = (value.flatten() for value in moments(features.unsqueeze(-1)))
         z = ((features - mean) / scale).double()
         gram = z.T @ z / len(z) if len(z) >= z.shape[1] else z @ z.T / len(z)
         power, axes = torch.linalg.eigh(gram)
@@ -45,14 +42,8 @@ class Components:
         if len(z) < z.shape[1]:
             axes = z.T @ axes / (power * len(z)).sqrt()
         axes = F.pad((axes / power.sqrt()).float(), (0, count - len(power)))  # components that are not there are 0
-        return cls(joints, channel_mean, channel_scale, convolve, mean.squeeze(0), scale.squeeze(0), axes)
+        return cls(convolve, mean, scale, axes)
 
     def __call__(self, windows: Tensor) -> Tensor:
         """(N, T, V, C) -> (N, components), near mean 0 and variance 1 over the windows that they were made for."""
-        x = (channels(windows.unsqueeze(1), 0, self.joints) - self.channel_mean) / self.channel_scale
-        return (self.kernels(x) - self.mean) / self.scale @ self.axes
-
-
-def _moments(x: Tensor, over: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    scale = x.std(over, keepdim=True, correction=0)
-    return x.mean(over, keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
+        return (self.convolve(windows.unsqueeze(1)) - self.mean) / self.scale @ self.axes

@@ -47,10 +47,9 @@ class Mosaic(MaskedPrediction):
         parts = PARTS if s.part_weight else ()
         self.part_heads = nn.ModuleList(_head(encoder.width, s.part_components) for _ in parts)
         self.average = MovingAverage(encoder)
-        self.clip_target: Tensor  # (tracks, components); made again when a run goes on
-        self.part_target: Tensor  # (tracks, parts, part_components)
-        self.register_buffer("clip_target", torch.empty(0, s.components), persistent=False)
-        self.register_buffer("part_target", torch.empty(0, len(PARTS), s.part_components), persistent=False)
+        # of every track, (tracks, components) and (tracks, parts, components), made by `prepare` whenever a run starts
+        # or goes on; no buffers, or processes would send each other these tables at every step
+        self.clip_target = self.part_target = torch.empty(0)
 
     def prepare(self, sampler: Sampler) -> None:
         self.prepare_together([self], [sampler])
@@ -82,15 +81,19 @@ class Mosaic(MaskedPrediction):
         return masks.split(score.flatten(1), self.kept, token_valid, "lowest")
 
     def target(self, batch: Batch) -> Target:
+        segment_frames = self.encoder.settings.segment_frames
+        if not self.settings.motion_weight:
+            nothing = batch.x.new_zeros(len(batch.x), self.encoder.tokens, segment_frames * batch.x.shape[-1])
+            return Target(nothing, nothing, torch.ones_like(nothing), "features")
         motion = difference(batch.x[:, :, self.encoder.joints])
-        normalised = targets.normalise(motion, self.encoder.settings.segment_frames, self.settings.target_norm)
-        return Target(*normalised, "motion" if self.settings.motion_weight else "features")
+        return Target(*targets.normalise(motion, segment_frames, self.settings.target_norm), "motion")
 
     def decode(self, encoded: Tensor, mask: masks.Mask) -> Tensor:
         """The motion at masked tokens; not asked for where it has no weight."""
         if self.settings.motion_weight:
             return super().decode(encoded, mask)
-        return encoded.new_zeros(*mask.masked.shape, self.encoder.settings.segment_frames * self.encoder.layout.dims)
+        S, C = self.encoder.settings.segment_frames, self.encoder.layout.dims
+        return encoded.new_zeros(*mask.masked.shape, S * C)
 
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         assert batch.track is not None

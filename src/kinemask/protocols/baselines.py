@@ -140,9 +140,9 @@ class Baselines:
         if kind == "coordinates":
             return windows.flatten(1)
         if kind == "statistics":
-            return Statistics(self.layout)(windows)
+            return Statistics(self.layout.root)(windows)
         mean, scale = self._moments(align)
-        return Convolved(self.layout, self._kernels(mean.shape[1], seed), mean, scale)(windows)
+        return Convolved(self.layout.root, self._kernels(mean.shape[1], seed), mean, scale)(windows)
 
     def _moments(self, align: Align) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel over the training part's clips, for clips turned so: (1, Ch, 1) each."""

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from kinemask.arguments import read_settings
-from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder, placed
 from kinemask.pretext import method
 from kinemask.protocols.case import Case, Done
 from kinemask.protocols.catalogue import Protocol, find_protocol
-from kinemask.protocols.features import placed
 from kinemask.protocols.finetune import seed_folder, trained_folder
 from kinemask.runs.measures import per_class
 from kinemask.runs.result import Key, Result, Results, Source, Trained, find_result, same_key, write_result
@@ -154,7 +153,7 @@ class Subject:
         assert split is not None
         store, model = open_store(data), load_encoder(file, world.device)
         if not protocol.trains:
-            model = placed(model, store, file)
+            model = placed(model, store.layout, file, f"the store {store.path}")
         return cls(protocol, source, file, source.config, model, store, split, world)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +11,8 @@ from torch import Tensor
 from kinemask.draws import Draws, key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
-from kinemask.protocols.baselines import Baseline
-from kinemask.store.opening import Store
+from kinemask.protocols.baselines import Baseline, Baselines
+from kinemask.protocols.settings import Beside
 from kinemask.training.loop import autocast
 from kinemask.training.settings import Precision
 from kinemask.windows.parts import Part
@@ -26,7 +25,7 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 class Features:
     """What a protocol on frozen features needs to know of an encoder and a split.
 
-    beside: labelled clips and a seed -> the baseline whose features stand beside the encoder's; None for those alone.
+    baselines: gives those of the same split, if asked: the features of one may stand beside the encoder's.
     """
 
     def __init__(
@@ -36,12 +35,12 @@ class Features:
         test: Part,
         quiet: bool = True,
         precision: Precision = "auto",
-        beside: Callable[[Part, int], Baseline] | None = None,
+        baselines: Callable[[], Baselines] | None = None,
     ):
         self.model, self.train, self.test = model.eval(), train, test
         self.quiet = quiet
         self.precision: Precision = precision
-        self.beside = beside
+        self.baselines = baselines
         self.device = train.device
         self._views: dict[int, Tensor] = {}
 
@@ -74,7 +73,14 @@ class Features:
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
 
-    def neighbours(self, seed: int) -> tuple[Tensor, Tensor]:
+    def beside(self, what: Beside, labelled: Part, seed: int) -> Baseline | None:
+        """The baseline whose features stand beside the encoder's, with these labelled clips; None for those alone."""
+        if what == "none":
+            return None
+        assert self.baselines is not None
+        return self.baselines().convolutions(labelled, seed)
+
+    def neighbours(self, beside: Beside, seed: int) -> tuple[Tensor, Tensor]:
         """Training and test features, of unit length, averaged over the test views: (G, D), (N, D).
 
         With those beside them, so that a cosine similarity is the mean of two. The seed decides only those.
@@ -83,24 +89,8 @@ class Features:
             torch.stack([F.normalize(x, dim=1) for x in self.test_views(part.tracks)]).mean(0)
             for part in (self.train, self.test)
         )
-        if self.beside is None:
+        other = self.beside(beside, self.train, seed)
+        if other is None:
             return gallery, queries
-        other = self.beside(self.train, seed)
         both = lambda x, y: torch.cat([F.normalize(x, dim=1), F.normalize(y, dim=1)], 1)
         return both(gallery, other.gallery), both(queries, other.features(other.test.tracks))
-
-
-def placed(model: TrainedEncoder, store: Store, source: Path | str) -> TrainedEncoder:
-    """The encoder for the store's layout: itself, or, where its positions follow from joints' names, moved there.
-
-    Raises ValueError where it knows its own layout alone.
-    """
-    if model.layout.to_dict() == store.layout.to_dict():
-        return model
-    if not model.encoder.knows(store.layout):
-        raise ValueError(
-            f"{source} was trained on layout {model.layout.name} ({model.layout.num_joints} joints), "
-            f"but the store {store.path} has layout {store.layout.name} ({store.layout.num_joints} joints)"
-        )
-    moved, _ = model.encoder.transfer(store.layout, model.encoder.frames)
-    return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout)

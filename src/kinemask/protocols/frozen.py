@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from statistics import fmean
 from typing import Any
 
@@ -31,7 +32,7 @@ def score(
     """A protocol's outcome for each seed; features are computed once. complete: what else it measures of a baseline."""
     assert case.run is not None
     start = time.monotonic()
-    plain = Baselines(case.train, case.test, len(case.store.classes))
+    plain = cache(partial(Baselines, case.train, case.test, len(case.store.classes)))  # made when first needed
     outcomes = _outcomes(case, case.model.encoder, settings, seeds, run, plain)
     seconds = (time.monotonic() - start) / len(seeds)
     found = _baselines(case, settings, seeds, run, complete, plain) if baselines else [{}] * len(seeds)
@@ -40,18 +41,17 @@ def score(
 
 
 def _outcomes(
-    case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run, plain: Baselines
+    case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run, plain: Callable[[], Baselines]
 ) -> list[Outcome]:
-    """For each seed, on features of an encoder, read out as the settings say, and what stands beside them."""
+    """For each seed, on features of an encoder, read out as the settings say."""
     readout = make_readout(settings.readout, encoder)
     model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
-    beside = plain.convolutions if getattr(settings, "beside", "none") == "convolutions" else None
-    features = Features(model, case.train, case.test, quiet=case.quiet, beside=beside)
+    features = Features(model, case.train, case.test, quiet=case.quiet, baselines=plain)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 
 
 def _baselines(
-    case: Case, settings: Any, seeds: Sequence[int], run: Run, complete: Complete | None, plain: Baselines
+    case: Case, settings: Any, seeds: Sequence[int], run: Run, complete: Complete | None, plain: Callable[[], Baselines]
 ) -> list[dict[str, Scored]]:
     """Per seed: the same protocol on untrained encoders (mean of three), and the baselines without an encoder."""
     model, untrained = case.model, []
@@ -63,7 +63,7 @@ def _baselines(
     out = []
     for i, seed in enumerate(seeds):
         scored = {"untrained_encoder": mean_scored([case.baseline(outcomes[i]) for outcomes in untrained])}
-        for name, baseline in plain.fit(case.train, seed).items():
+        for name, baseline in plain().fit(case.train, seed).items():
             outcome = Outcome(baseline.scores(baseline.test.tracks).cpu())
             if complete is not None:
                 outcome = complete(case, settings, seed, baseline, outcome)

@@ -13,7 +13,7 @@ from kinemask.protocols.settings import KNNSettings
 
 def knn(features: Features, classes: int, settings: KNNSettings, seed: int) -> Outcome:
     """Votes of the nearest training clips; features are averaged over test views."""
-    gallery, queries = features.neighbours(seed)
+    gallery, queries = features.neighbours(settings.beside, seed)
     return Outcome(vote(gallery, features.train.labels, queries, classes, settings.neighbours).cpu())
 
 

@@ -36,8 +36,8 @@ def probe(features: Features, classes: int, settings: ProbeSettings, seed: int) 
         labels, own = train.labels[positions], x[:, positions]
         if settings.kind == "ridge":
             blocks, asked, copies = [own.flatten(0, 1)], [queries], [len(own)]
-            if features.beside is not None:
-                other = features.beside(train.subset(positions), seed)
+            other = features.beside(settings.beside, train.subset(positions), seed)
+            if other is not None:
                 blocks.append(other.gallery)
                 asked.append(other.features(other.test.tracks))
                 copies.append(1)

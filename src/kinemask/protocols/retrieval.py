@@ -22,7 +22,7 @@ def retrieval(features: Features, classes: int, settings: RetrievalSettings, see
 
     Features are averaged over test views.
     """
-    gallery, queries = features.neighbours(seed)
+    gallery, queries = features.neighbours(settings.beside, seed)
     scores = vote(gallery, features.train.labels, queries, classes, 1).cpu()
     labels, truth = features.train.labels, features.test.labels
     return Outcome(scores, measures=mean_average_precision(gallery, labels, queries, truth))

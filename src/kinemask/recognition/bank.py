@@ -89,14 +89,14 @@ class Bank:
     def module(self, kind: Kind, align: Align, kernels: int) -> nn.Module:
         """What computes features of a kind from windows that are turned so."""
         if kind == "statistics":
-            return Statistics(self.layout)
+            return Statistics(self.layout.root)
         if align not in self._moments:
             self._moments[align] = moments(channels(self.windows(align), self.layout.root))
         mean, scale = self._moments[align]
         if kernels not in self._kernels:
             made = RandomConvolutions(mean.shape[1], FRAMES, self.seed, kernels)
             self._kernels[kernels] = made.to(mean.device)
-        return Convolved(self.layout, self._kernels[kernels], mean, scale)
+        return Convolved(self.layout.root, self._kernels[kernels], mean, scale)
 
     @torch.no_grad()
     def _of_side(self, kind: Kind, align: Align, mirrored: bool, kernels: int) -> Tensor:

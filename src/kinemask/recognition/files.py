@@ -162,14 +162,14 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 def _module(kind: str, layout: Layout, window: Window, tensors: Mapping[str, Tensor]) -> nn.Module:
     if kind == "statistics":
-        return Statistics(layout)
+        return Statistics(layout.root)
     kernels = Kernels(**{name: _tensor(tensors, f"kernels.{name}") for name in Kernels.__dataclass_fields__})
     mean, scale = _tensor(tensors, "channels.mean"), _tensor(tensors, "channels.scale")
     _check_kernels(kernels, channel_count(layout, window.bodies), window.frames)
     expected = (1, kernels.taken.shape[1], 1)
     if mean.shape != expected or scale.shape != expected or not (scale > 0).all():
         raise ValueError(f"mean and scale of channels have shapes {tuple(mean.shape)} and {tuple(scale.shape)}")
-    return Convolved(layout, RandomConvolutions.of_parts(kernels), mean, scale)
+    return Convolved(layout.root, RandomConvolutions.of_parts(kernels), mean, scale)
 
 
 def channel_count(layout: Layout, bodies: int) -> int:

@@ -20,7 +20,7 @@ from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
 from kinemask.recognition.fitting import Tried, fit
 from kinemask.recognition.labels import GROUPS
 from kinemask.recognition.model import ClipModel
-from kinemask.recognition.tokens import READOUT, check_layout, read_encoder
+from kinemask.recognition.tokens import READOUT, read_encoder
 from kinemask.skeleton import Layout
 from kinemask.store.opening import Store
 from kinemask.training.distributed import choose_device
@@ -166,8 +166,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
         encoder = None
         if self.encoder is not None:
-            encoder = read_encoder(self.encoder, self.readout or READOUT, device)
-            check_layout(encoder, source.layout, self.encoder)
+            encoder = read_encoder(self.encoder, self.readout or READOUT, device, source.layout)
         elif self.readout is not None:
             raise ValueError("a readout is an encoder's: give an encoder too")
         if isinstance(source, Store):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kinemask.models.encoders import TrainedEncoder, load_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder, placed
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import make_readout
 from kinemask.nn.settings import ReadoutSettings
@@ -31,25 +31,20 @@ class ReadEncoder(TrainedEncoder):
         self.settings = chosen
 
 
-def read_encoder(source: str | Path, readout: ReadoutSettings, device: torch.device | str = "cpu") -> ReadEncoder:
-    """The encoder of a run or file, read out as the settings say."""
-    return with_readout(load_encoder(source, device), readout)
+def read_encoder(
+    source: str | Path, readout: ReadoutSettings, device: torch.device | str = "cpu", layout: Layout | None = None
+) -> ReadEncoder:
+    """The encoder of a run or file, read out as the settings say, for its own layout or for one that it knows."""
+    model = load_encoder(source, device)
+    if layout is not None:
+        model = placed(model, layout, f"the encoder {source}", "what it is to read")
+    return with_readout(model, readout)
 
 
 def with_readout(model: TrainedEncoder, readout: ReadoutSettings) -> ReadEncoder:
     """The same encoder, read out as the settings say."""
     made = ReadEncoder(model.encoder, model.sampling, model.record, readout)
     return made.eval()
-
-
-def check_layout(model: TrainedEncoder, layout: Layout, source: str | Path) -> None:
-    """ValueError unless the encoder's layout is this one."""
-    own = model.layout
-    if own.to_dict() != layout.to_dict():
-        raise ValueError(
-            f"the encoder {source} was trained on layout {own.name} ({own.num_joints} joints); these recordings have "
-            f"{layout.name} ({layout.num_joints} joints)"
-        )
 
 
 @torch.no_grad()

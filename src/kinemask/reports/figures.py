@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kinemask.models.encoders import load_encoder
+from kinemask.models.encoders import load_encoder, placed
 from kinemask.player.scene import Bone, Pane, Player
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.protocols.features import placed
 from kinemask.reports import charts
 from kinemask.reports.embedding import embed_test_clips
 from kinemask.reports.pages import Note
@@ -129,7 +128,7 @@ def embedding(run: Shown, given: str | Path | None) -> Embedding | Note:
     try:
         store = open_data(run, given)
         model = load_encoder(run.run.path, _device())
-        model = placed(model, store, run.run.path)
+        model = placed(model, store.layout, run.run.path, f"the store {store.path}")
         split = test_split(run, store)
         points, labels = embed_test_clips(model, store, split)
     except ValueError as error:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kinemask.draws import Draws, key
-from kinemask.models.encoders import load_encoder, save_encoder
+from kinemask.models.encoders import load_encoder, placed, save_encoder
 from kinemask.nn.encoder import Encoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
@@ -151,10 +151,11 @@ class Pretraining(Job):
 
 
 def warm_start(encoder: Encoder, path: str) -> None:
-    """Give a fresh encoder the weights of another run's; ValueError unless layout, window and settings are the same."""
-    given = load_encoder(path).encoder
-    if given.layout.to_dict() != encoder.layout.to_dict():
-        raise ValueError(f"training.init_from {path} has layout {given.layout.name}, the store {encoder.layout.name}")
+    """Give a fresh encoder the weights of another run's; ValueError unless window and settings fit.
+
+    Of the same layout, or of any where positions follow from joints' names.
+    """
+    given = placed(load_encoder(path), encoder.layout, f"training.init_from {path}", "the store").encoder
     there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))
     differ = [f"{k} ({there.get(k)} there, {here.get(k)} here)" for k in there | here if there.get(k) != here.get(k)]
     if differ:
