@@ -174,7 +174,7 @@ def evaluate(
     not the encoder's, unless the protocol trains the encoder; and what training raises.
 
     Args:
-        protocol: linear, knn, finetune, semi, retrieval or robustness
+        protocol: linear, probe, knn, finetune, semi, retrieval or robustness
         run: folder of a run that pretrain wrote
         data: the store (default: the run's)
         split: a split of the store (default: the run's)

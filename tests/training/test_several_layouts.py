@@ -10,6 +10,7 @@ from helpers import CLASSES, make_settings, recordings, same, state, weights
 from kinemask.api import evaluate
 from kinemask.models.encoders import load_encoder
 from kinemask.pretext import NAMES, method
+from kinemask.recognition.recogniser import Recogniser
 from kinemask.reports.skeletons import load_task
 from kinemask.skeleton import layout
 from kinemask.store.writer import write_store
@@ -125,3 +126,23 @@ def test_mosaic_predicts_the_same_of_all_data_sets(tiny, ntu, tmp_path):
     assert targets.mean(0).abs().max() < 0.02
     spread = targets.var(0, correction=0)
     assert ((spread - 1).abs() < 0.02)[spread > 0].all()
+
+
+def test_what_learned_from_several_layouts_starts_any_other_run(tiny, ntu, tmp_path):
+    run = pretrain(both(tiny, ntu, training_epochs=1), tmp_path / "run", quiet=True)
+    on_another = make_settings(ntu, split="all", training_init_from=str(run), **NAMED)
+    for settings in (both(tiny, ntu, training_init_from=str(run)), on_another):
+        job = Pretraining(settings, ALONE)
+        assert same(dict(next(iter(job.task.encoders().values())).state_dict()), weights(run))
+    fixed = make_settings(ntu, split="all", training_init_from=str(run))
+    with pytest.raises(ValueError, match=r"encoder|positions"):
+        Pretraining(fixed, ALONE)
+
+
+def test_it_is_an_encoder_for_recognisers_of_either_layout(tiny, ntu, tmp_path):
+    run = pretrain(both(tiny, ntu, training_epochs=1), tmp_path / "run", quiet=True)
+    for store in (tiny, ntu):
+        made = Recogniser(features=["tokens"], encoder=run, device="cpu").fit(store)
+        assert made.model_.encoder.layout == store.layout
+        path = made.save(tmp_path / f"{store.layout.name}.safetensors")
+        assert np.array_equal(Recogniser.load(path, "cpu").predict_proba(store), made.predict_proba(store))
