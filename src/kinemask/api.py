@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -525,6 +525,78 @@ def embed(
     _tell(found.said, found.failed, quiet)
     write_features(out, found.found)
     return found.found
+
+
+def live(
+    recogniser: str | Path | Recogniser,
+    source: str | Path = "-",
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+    fps: float | None = None,
+    top: int = 1,
+    min_confidence: float = 0.0,
+    follow: bool = True,
+    layout: str | Path | Layout | None = None,
+    min_score: float | None = None,
+    unit: Literal["m", "cm", "mm", "in", "ft"] | None = None,
+    up: Literal["x", "y", "z", "-x", "-y", "-z"] | None = None,
+    bodies: int | None = None,
+    image_width: float | None = None,
+    image_height: float | None = None,
+    device: Device = "auto",
+    quiet: bool = True,
+) -> Iterator[Segment]:
+    """Label poses while they arrive: lines of JSON, a frame each, from standard input or a file that grows.
+
+    A line is {"keypoints": [[x, y, z], ...]} for one person or {"people": [[[x, y, z], ...], ...]}, with "time" in
+    seconds if it is known, or such a list alone; null is missing. Yields a segment at every hop at which somebody is
+    seen in the window, and one of what is left at the end. Lines that are no frames are left out; raises ValueError for
+    too many of them in a row, for other joints than the layout's, and for a stream without a frame.
+
+    Args:
+        recogniser: a folder that train wrote
+        source: a file to follow as it grows, or - for standard input
+        window: seconds of frames that are looked at (default: as many frames as the median clip of training)
+        hop: seconds from one label to the next (default: half a window)
+        fps: frames a second, where the lines have no time
+        top: name so many of the most probable classes
+        min_confidence: label unsure what is less probable than this
+        follow: wait for more where the file ends
+        layout: the skeleton of the lines, where it is not the recogniser's; joints are matched by name
+        min_score: treat joints at or below this confidence as missing (default: as in training)
+        unit: of your 3D coordinates (default: as in training)
+        up: the axis of your poses that points up (default: as in training)
+        bodies: keep this many people of a window, those most seen (default: as in training)
+        image_width: of 2D: the image's width, where coordinates are shares of it
+        image_height: of 2D: the image's height, where the recordings learned from told theirs
+        device: auto takes CUDA where there is one
+        quiet: do not say what looks wrong
+    """
+    from kinemask.recognition.live import LiveWindow
+    from kinemask.recognition.stream import live as run
+
+    say = (lambda line: None) if quiet else lambda line: print(line, file=sys.stderr, flush=True)
+    held = LiveWindow(
+        recogniser,
+        window=window,
+        hop=hop,
+        fps=fps,
+        top=top,
+        min_confidence=min_confidence,
+        layout=layout,
+        min_score=min_score,
+        unit=unit,
+        up=up,
+        bodies=bodies,
+        image_width=image_width,
+        image_height=image_height,
+        device=device,
+        name="live" if str(source) == "-" else Path(source).stem,
+        say=say,
+    )
+    say(f"waiting for poses of {held.layout.name}: {held.layout.num_joints} joints, {held.layout.dims}D")
+    return run(held, source, follow, say)
 
 
 def _tell(said: Sequence[str], failed: Sequence[str], quiet: bool) -> None:

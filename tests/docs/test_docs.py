@@ -162,6 +162,7 @@ def dry(monkeypatch):
         ("kinemask.reports.report", "report"),
         ("kinemask.recognition.train.train", "train"),
         ("kinemask.recognition.predict.predict", "predict"),
+        ("kinemask.recognition.live.LiveWindow", "live"),
         ("kinemask.recognition.embed.embed", "embed"),
         ("kinemask.viewing.view", "view"),
         ("kinemask.recognition.export.export", "export"),

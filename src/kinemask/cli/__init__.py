@@ -74,6 +74,19 @@ def predict(words: Words) -> None:
         print(f"{given['out']}: {len(found):,} labels of {clips:,} recordings{f', {unsure:,} unsure' * bool(unsure)}")
 
 
+def live(words: Words) -> None:
+    """label poses while they arrive, JSON lines on standard input or in a file that grows: DIR [--source FILE]"""
+    given = _read("live", words)
+    from kinemask import api
+    from kinemask.recognition.output import as_lines
+
+    try:
+        for one in api.live(**given, quiet=False):
+            print(as_lines([one]), end="", flush=True)
+    except BrokenPipeError:  # whoever reads the labels has left; what is not written cannot be, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def embed(words: Words) -> None:
     """write the features of recordings: DIR|RUN INPUT ... --out FILE.npz|csv|parquet"""
     given = _read("embed", words)
@@ -241,6 +254,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         info,
         train,
         predict,
+        live,
         embed,
         pretrain,
         evaluate,

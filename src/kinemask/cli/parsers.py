@@ -51,6 +51,12 @@ def predict(words: Words) -> Parser:
     return _of("predict", api.predict, skip={"quiet"})
 
 
+def live(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("live", api.live, skip={"quiet"})
+
+
 def embed(words: Words) -> Parser:
     from kinemask import api
     from kinemask.nn.settings import ReadoutSettings

@@ -88,7 +88,7 @@ class ShapedRead:
 
     def _shape(self, clip: Clip, item: Item, part: Part) -> Iterator[Clip | Failure]:
         try:
-            clip = keep_bodies(self._convert(clip), self.layout, self.shaping.bodies)
+            clip = keep_bodies(in_convention(clip, self.shaping, self.layout), self.layout, self.shaping.bodies)
             if part.person:
                 yield replace(pick(clip, self.layout, part.person), name=item.name)
             elif self.shaping.per_person:
@@ -99,21 +99,23 @@ class ShapedRead:
         except ValueError as error:
             yield Failure.of(error, item.name if part.person else clip.name if clip.name != item.name else "")
 
-    def _convert(self, clip: Clip) -> Clip:
-        unit, up = clip.fields.get("unit") or self.shaping.unit, self.shaping.up
-        data = clip.data
-        if self.layout.dims == 2:
-            return replace(clip, data=data * np.array([1, -1], np.float32)) if up == "y" else clip
-        if unit is not None and unit not in METRES:
-            raise ValueError(f"unit is {unit[:20]!r}; it should be one of {', '.join(METRES)}")
-        doubts = ()
-        if self.shaping.checked:
-            doubts = check_torso(torso_length(data, self.layout), unit)
-        if unit not in (None, "m"):
-            data = (data * METRES[unit]).astype(np.float32)
-        if up not in (None, "y"):
-            data = (data @ np.array(_TURNS[up], np.float64).T).astype(np.float32)
-        return replace(clip, data=data, doubts=clip.doubts + doubts)
+
+def in_convention(clip: Clip, shaping: Shaping, layout: Layout) -> Clip:
+    """A clip in metres and y up, from the unit and the axis up that a shaping tells."""
+    unit, up = clip.fields.get("unit") or shaping.unit, shaping.up
+    data = clip.data
+    if layout.dims == 2:
+        return replace(clip, data=data * np.array([1, -1], np.float32)) if up == "y" else clip
+    if unit is not None and unit not in METRES:
+        raise ValueError(f"unit is {unit[:20]!r}; it should be one of {', '.join(METRES)}")
+    doubts = ()
+    if shaping.checked:
+        doubts = check_torso(torso_length(data, layout), unit)
+    if unit not in (None, "m"):
+        data = (data * METRES[unit]).astype(np.float32)
+    if up not in (None, "y"):
+        data = (data @ np.array(_TURNS[up], np.float64).T).astype(np.float32)
+    return replace(clip, data=data, doubts=clip.doubts + doubts)
 
 
 def check_torso(length: float, unit: str | None) -> tuple[str, ...]:

@@ -126,15 +126,16 @@ class Inputs:
         picked, said = match_layouts(of, self.layout)
         self.said.append(f"{path}: {said}")
         wanted = self.layout
+        return lambda data: take_joints(data, picked, wanted)
 
-        def fit(data: np.ndarray) -> np.ndarray:
-            out = np.full((*data.shape[:2], wanted.num_joints, wanted.dims), np.nan, np.float32)
-            for v, at in enumerate(picked):
-                if at is not None:
-                    out[:, :, v] = data[:, :, at]
-            return out
 
-        return fit
+def take_joints(data: np.ndarray, picked: Sequence[int | None], wanted: Layout) -> np.ndarray:
+    """Joints of a layout (M, T, V, C) out of those of another, as `match_layouts` has picked them; NaN for none."""
+    out = np.full((*data.shape[:2], wanted.num_joints, wanted.dims), np.nan, np.float32)
+    for v, at in enumerate(picked):
+        if at is not None:
+            out[:, :, v] = data[:, :, at]
+    return out
 
 
 def match_layouts(of: Layout, to: Layout) -> tuple[list[int | None], str]:

@@ -45,7 +45,7 @@ def predict(
 ) -> Predicted:
     """Labels of everything in the inputs; `api.predict` describes the parameters."""
     made = recogniser if isinstance(recogniser, Recogniser) else Recogniser.load(recogniser, device)
-    _check(made, top, min_confidence, window, hop)
+    check_asked(top, min_confidence, window, hop)
     paths = [inputs] if isinstance(inputs, str | Path) else inputs
     source = open_inputs(made, paths, format, layout, fps, reading)
     recordings = (person for one in source for person in (people_of(one) if per_person else [one]))
@@ -62,12 +62,17 @@ def open_inputs(
     reading: dict[str, Any],
 ) -> Inputs:
     """Inputs as a recogniser takes them; files are read as those that it has learned from, unless told otherwise."""
+    return Inputs(paths, made.layout_, format, layout, fps, reading, carried(made))
+
+
+def carried(made: Recogniser) -> dict[str, Any]:
+    """Options of reading that the recordings which a recogniser has learned from were given."""
     before = made.record_.get("reading") or {}
-    usual = {name: before[name] for name in _CARRIED if name in before}
-    return Inputs(paths, made.layout_, format, layout, fps, reading, usual)
+    return {name: before[name] for name in _CARRIED if name in before}
 
 
-def _check(made: Recogniser, top: int, least: float, window: float | None, hop: float | None) -> None:
+def check_asked(top: int, least: float, window: float | None, hop: float | None) -> None:
+    """ValueError for a number of classes, a probability or seconds that are none."""
     if not top >= 1:
         raise ValueError(f"top is {top}; at least one class is named")
     if not 0 <= least <= 1:

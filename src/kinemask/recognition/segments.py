@@ -88,15 +88,30 @@ def segment(
 ) -> Segment:
     """The segment of frames [low, high), whose classes have these probabilities (classes,)."""
     per = 1.0 if recording.fps is None else recording.fps
+    start, end = (recording.first + low) / per, (recording.first + high) / per
+    return labelled(recording.name, start, end, recording.fps is not None, mean, classes, top, least)
+
+
+def labelled(
+    clip: str,
+    start: float,
+    end: float,
+    seconds: bool,
+    mean: np.ndarray,
+    classes: Sequence[str],
+    top: int,
+    least: float,
+) -> Segment:
+    """The segment from start to end, whose classes have these probabilities (classes,)."""
     order = np.argsort(-mean, kind="stable")[:top]
     return Segment(
-        clip=recording.name,
-        start=(recording.first + low) / per,
-        end=(recording.first + high) / per,
+        clip=clip,
+        start=start,
+        end=end,
         label=name_of(mean, classes, least),
         probability=float(mean.max()),
         ranking=tuple((str(classes[i]), float(mean[i])) for i in order),
-        seconds=recording.fps is not None,
+        seconds=seconds,
     )
 
 
