@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/live.py --out benchmarks/results/live.json
 
 The recogniser looks at 2,000 random convolutions beside statistics, as `kinemask train` chose on NW-UCLA, UTD-MHAD and
-SBU with all labels (`results/recognition.json`). It is not left to choose: these made-up clips are so easy that it would
+SBU with all labels (`results/recognition.json`). It is not left to choose: these made-up clips are easy, and it would
 take statistics alone, in less than half of the time. Clips are of ntu25 (25 joints, 3D), 60 frames each, and the window
 is as long. Told are the frames that end a hop, parsing of the line included.
 """
