@@ -50,10 +50,10 @@ class Trial:
 
     def data(self, step: int) -> Batch:
         job, size = self.job, self.batch * self.bodies
-        order = job.batch(step)
+        source, order = job.batch(step)
         draws = Draws(key(0, step), size, None, self.device)
         if "device_sampling" in self.on:
-            batch = job.sampler.sample(order, Draws(key(1, step), self.batch, None, self.device))
+            batch = job.samplers[source].sample(order, Draws(key(1, step), self.batch, None, self.device))
             x, valid = batch.x, batch.valid
             if self.bodies == 2:
                 x, valid = torch.cat([x, torch.zeros_like(x)]), torch.cat([valid, valid])
@@ -61,7 +61,7 @@ class Trial:
             x = plain.load(self.store, order.cpu().numpy(), job.settings.sampling, self.bodies, self.random)
             x = x.to(self.device)
             valid = torch.ones(x.shape[:3], dtype=torch.bool, device=x.device)
-        return Batch(x, valid, draws)
+        return Batch(x, valid, draws, order.repeat(self.bodies))
 
     def step(self) -> float:
         """Seconds of one optimizer step."""

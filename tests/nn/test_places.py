@@ -1,11 +1,13 @@
 """Places of joints by their names, and encoders whose positions follow from them."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from helpers import same
-from kinemask.nn.places import COMMON, WIDTH, codes, common, places
+from kinemask.nn.places import COMMON, WIDTH, carried, codes, common, places
 from kinemask.nn.settings import EncoderSettings
 from kinemask.nn.transformer import TransformerEncoder
 from kinemask.pretext import NAMES, method
@@ -28,6 +30,21 @@ def test_every_shipped_layout_has_places_and_the_common_joints(name):
     np.testing.assert_allclose(weights.sum(1), 1)
     for left, right in joints.pairs:  # what stands in the middle stands there
         np.testing.assert_allclose(weights[:4, left], weights[:4, right])
+
+
+@pytest.mark.parametrize("name", layouts())
+def test_ntu25_is_carried_onto_every_shipped_layout(name):
+    ntu, other = layout("ntu25"), layout(name)
+    weights = carried(ntu, other)
+    assert weights.shape == (other.num_joints, 25)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    for v, joint in enumerate(other.joints):
+        if joint in ("left_elbow", "right_knee", "left_wrist", "right_ankle"):
+            assert weights[v, ntu.index(joint)] == 1
+    for (left, right), side in itertools.product(other.pairs, ("left", "right")):
+        of_side = [v for v, joint in enumerate(ntu.joints) if joint.startswith(side)]
+        assert not weights[right if side == "left" else left, of_side].any()
+    assert np.array_equal(carried(ntu, ntu), np.eye(25, dtype=np.float32))
 
 
 def test_the_same_joint_has_the_same_code_in_every_layout():

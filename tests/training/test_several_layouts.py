@@ -13,6 +13,7 @@ from kinemask.pretext import NAMES, method
 from kinemask.recognition.recogniser import Recogniser
 from kinemask.reports.skeletons import load_task
 from kinemask.skeleton import layout
+from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from kinemask.training.loop import Loop
 from kinemask.training.pretraining import Pretraining, pretrain, turns
@@ -95,9 +96,15 @@ def test_resumed_it_ends_as_if_it_had_not_stopped(tiny, ntu, tmp_path):
     assert same(weights(again), weights(whole))
 
 
-def test_learned_positions_belong_to_one_layout(tiny, ntu, tmp_path):
-    settings = make_settings(tiny, data=[str(tiny.path), str(ntu.path)], split="all")
-    with pytest.raises(ValueError, match=r"cannot share the weight .*spatial_position.*encoder\.positions named"):
+@pytest.mark.parametrize("first", ["sbu15", "kinect20"])
+def test_learned_positions_belong_to_one_layout(first, tmp_path):
+    second = "ntu25" if first == "sbu15" else "utd20"  # as many joints, in another order
+    stores = []
+    for of in map(layout, (first, second)):
+        data = np.random.default_rng(0).normal(size=(1, 30, of.num_joints, 3)).astype(np.float32)
+        stores.append(write_store(tmp_path / of.name, [Clip(f"c{n}", data + n, None, {}) for n in range(8)], of, []))
+    settings = make_settings(stores[0], data=[str(store.path) for store in stores], split="all")
+    with pytest.raises(ValueError, match=rf"both layout {first} .* and layout {second} .*encoder\.positions named"):
         pretrain(settings, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 

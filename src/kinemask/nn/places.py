@@ -124,3 +124,25 @@ def common(layout: Layout) -> np.ndarray:
         for limb in LIMBS[2:]:
             row[nearest(limb, 0.0)[1]] = (place.along if limb.endswith("arm") else 1 - place.along) / 2
     return out
+
+
+def carried(source: Layout, target: Layout) -> np.ndarray:
+    """Weights that make a layout's joints of another's: (V of target, V of source) float32, rows that add up to 1.
+
+    The joint of the same name; else between the two joints of the limb that lie on either side, or a limb's last joint.
+    ValueError that names the limb of which `source` has no joint.
+    """
+    there, out = places(source), np.zeros((target.num_joints, source.num_joints), np.float32)
+    for row, name, place in zip(out, target.joints, places(target), strict=True):
+        if name in source.joints:
+            row[source.joints.index(name)] = 1
+            continue
+        limb = sorted((p.along, v) for v, p in enumerate(there) if p.limb == place.limb)
+        if not limb:
+            raise ValueError(f"layout {source.name} has no joint of the {place.limb.replace('_', ' ')}")
+        below = max((end for end in limb if end[0] <= place.along), default=limb[0])
+        above = min((end for end in limb if end[0] >= place.along), default=limb[-1])
+        share = (place.along - below[0]) / (above[0] - below[0]) if above[0] > below[0] else 0.0
+        row[below[1]] += 1 - share
+        row[above[1]] += share
+    return out

@@ -18,21 +18,24 @@ class Mixed(Pretext):
     """Tasks of one method, one for each data set; a batch is of one of them, and says which.
 
     The weights are those of the first; what belongs to a layout (which joints there are, what is predicted) stays each
-    task's own. Raises ValueError that names a weight that belongs to one layout alone.
+    task's own. Raises ValueError where the encoder belongs to one layout, and there are several.
     """
 
     def __init__(self, tasks: Sequence[Pretext]):
         super().__init__()
+        first, *others = (task.encoders()["encoder"] for task in tasks)
+        for encoder in others:
+            own, other = first.layout, encoder.layout
+            if own.to_dict() != other.to_dict() and not first.knows(other):
+                raise ValueError(
+                    f"no encoder of these settings reads both layout {own.name} ({own.num_joints} joints, {own.dims}D) "
+                    f"and layout {other.name} ({other.num_joints} joints, {other.dims}D); "
+                    "transformers with encoder.positions named read any layout of as many coordinates"
+                )
         weights = dict(tasks[0].named_parameters(remove_duplicate=False))
         for task in tasks[1:]:
-            own = dict(task.named_parameters(remove_duplicate=False))
-            for name in [*weights, *own]:
-                if name not in own or name not in weights or own[name].shape != weights[name].shape:
-                    raise ValueError(
-                        f"several layouts cannot share the weight {name}, which belongs to one of them; "
-                        "encoder.positions named derives positions from the joints' names"
-                    )
-            for name in own:
+            for name, own in list(task.named_parameters(remove_duplicate=False)):
+                assert own.shape == weights[name].shape, name
                 owner, _, leaf = name.rpartition(".")
                 setattr(task.get_submodule(owner), leaf, weights[name])
         self.tasks = nn.ModuleList(tasks)
