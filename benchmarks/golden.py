@@ -18,7 +18,7 @@ import torch
 
 import kinemask
 
-METHODS = ("mae", "mamp", "hacm", "skeleton2vec", "masksem", "skeletonmae")
+METHODS = ("mae", "mamp", "hacm", "skeleton2vec", "masksem", "skeletonmae", "mosaic")
 TRANSFORMER = {
     "sampling.frames": 36,
     "sampling.min_crop_frames": 16,
@@ -38,6 +38,7 @@ RECIPES = {
     "skeleton2vec": "skeleton2vec-nw-ucla-small",
     "masksem": "masksem-nw-ucla-small",
     "skeletonmae": "skeletonmae-penn-action",
+    "mosaic": "mosaic-nw-ucla-small",
 }
 
 

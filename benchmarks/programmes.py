@@ -43,7 +43,8 @@ def main() -> None:
     begun = time.perf_counter()
     for n, name in enumerate(args.layouts):
         target = layout(name)
-        print(write_store(f"{args.out}-{name}", clips(target, args.first + n * args.clips, args.clips), target, []))
+        made = clips(target, args.first + n * args.clips, args.clips)
+        print(write_store(f"{args.out}-{name}", made, target, [], meta={"name": f"programmes-{name}"}))
     print(f"{time.perf_counter() - begun:.0f} s")
 
 
