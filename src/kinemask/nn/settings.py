@@ -187,16 +187,19 @@ class HeadSettings:
         hidden: units of the hidden layer
         dropout: share of the hidden layer's input that is dropped in training
         layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
+        encoders: per_person gives a clip's first person and the others graph layers of their own, as the paper's two
+            encoders (3.2); shared passes all people through the same
     """
 
     kind: Literal["mlp", "strl"] = "mlp"
     hidden: int = 2048
     dropout: float = 0.3
     layers: int = 3
+    encoders: Literal["per_person", "shared"] = "per_person"
 
     def __post_init__(self):
         check_positive("head", self, "hidden", "layers")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"head.dropout must be at least 0 and below 1, not {self.dropout}")
         if self.kind == "mlp":
-            warn_unused("head", self, "with kind mlp", "layers")
+            warn_unused("head", self, "with kind mlp", "layers", "encoders")
