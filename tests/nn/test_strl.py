@@ -67,7 +67,7 @@ def reference(model: STRL, people: torch.Tensor) -> torch.Tensor:
 def test_strl_of_one_two_and_three_people_by_hand(layers, encoders):
     model, x = strl(layers, encoders=encoders), noise_batch(count=6).x.double()
     generator = torch.Generator().manual_seed(1)
-    for graph in sum(model.graphs, []):
+    for graph in (graph for graphs in model.graphs for graph in graphs):
         wander(graph.double(), generator)  # as fine-tuning leaves them, each another
     clip_index = torch.tensor([0, 1, 1, 2, 2, 2])
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_absent_people_never_change_a_result(tmp_path):
 def test_each_layer_has_a_copy_of_the_encoder_of_its_own():
     body = graph_encoder()
     model = STRL(body, 4, HeadSettings(kind="strl", hidden=16, dropout=0.0))
-    graphs = sum(model.graphs, [])
+    graphs = [graph for own in model.graphs for graph in own]
     assert len(model.graphs) == len(model.layers) == 3
     for graph in graphs[1:]:
         for a, b in zip(graph.parameters(), body.trunk.parameters(), strict=True):
