@@ -15,7 +15,7 @@ from kinemask.draws import Draws, key
 from kinemask.windows.align import turns
 from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
-from kinemask.windows.resample import fixed_crop, interpolate, random_crop, uniform_positions
+from kinemask.windows.resample import fixed_crop, interpolate, random_crop, short_starts, uniform_positions
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.streams import to_stream
 from kinemask.windows.tracks import Tracks
@@ -63,7 +63,8 @@ class Sampler:
         if s.window == "crop":
             position = random_crop(n, draws.uniform(2)[clip_index], s)
         else:
-            position = uniform_positions(n, draws.uniform(2 * s.frames)[clip_index])
+            u = draws.uniform(2 * s.frames)[clip_index]
+            position = uniform_positions(n, u, (u[:, 0] * n).floor().long())
         x, valid = self._at(track, position)
         x, valid = augment(x, valid, draws, clip_index, s, self.anatomy, self._mirror_axis[track])
         return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws, track)
@@ -74,7 +75,7 @@ class Sampler:
         if s.window == "crop":
             position = fixed_crop(n, clip, s)
         else:
-            position = uniform_positions(n, self._test_draws(clip)[track])
+            position = uniform_positions(n, self._test_draws(clip)[track], short_starts(n, clip, s.test_clips))
         x, valid = self._at(track, position)
         return to_stream(x, valid, s.stream, self.anatomy.parents)[0]
 
