@@ -19,7 +19,7 @@ from kinemask.skeleton import layout
 from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
 from kinemask.windows.fill import fill
-from kinemask.windows.resample import interpolate, linear_positions
+from kinemask.windows.resample import fixed_crop, interpolate, linear_positions
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, TEST_VIEW, SamplingSettings
 from kinemask.windows.streams import difference
@@ -131,6 +131,29 @@ def test_several_test_clips_pass_over_the_whole_clip():
     assert starts[2] == pytest.approx(25, abs=1)  # the middle one is the centre
 
 
+@pytest.mark.parametrize("n", [2, 31, 100])
+@pytest.mark.parametrize("crop", [0.5, 0.95])
+def test_several_test_clips_are_spread_from_end_to_end(n, crop):
+    """Ten crops of the same length, evenly, the first at the clip's first frame and the last at its last."""
+    start = torch.tensor([0])
+    settings = replace(PLAIN, test_crop=crop, test_clips=10)
+    found = torch.cat([fixed_crop(torch.tensor([n]), number, settings) for number in range(10)])
+    length = max(n * crop, 1)
+    for number, t in enumerate(found):
+        torch.testing.assert_close(
+            t - (n - length) * number / 9, linear_positions(start, torch.tensor([length]), 24)[0]
+        )
+    assert (found >= 0).all()
+    assert (found <= n - 1 + 1e-5).all()
+    assert len(found.mean(1).round(decimals=3).unique()) == 10
+    torch.testing.assert_close(found.mean(1).diff(), torch.full((9,), (n - length) / 9), atol=1e-5, rtol=1e-4)
+
+
+def test_crops_that_are_all_the_whole_clip_are_told():
+    with pytest.warns(UserWarning, match=r"sampling\.test_clips has no effect with test_crop 1"):
+        SamplingSettings(test_crop=1.0, test_clips=3)
+
+
 # uniform-interval sampling
 
 
@@ -196,7 +219,9 @@ def test_uniform_test_views_are_fixed_different_and_shared_by_bodies():
     assert torch.equal(part, views[0][[3, 2]]), "a test view depends on the batch it is asked for in"
 
 
-@pytest.mark.parametrize(("n", "starts"), [(11, [0, 2, 4, 6, 8]), (6, [0, 1, 2, 3, 4]), (3, [0, 1, 2, 0, 1]), (1, [0] * 5)])
+@pytest.mark.parametrize(
+    ("n", "starts"), [(11, [0, 2, 4, 6, 8]), (6, [0, 1, 2, 3, 4]), (3, [0, 1, 2, 0, 1]), (1, [0] * 5)]
+)
 def test_uniform_test_views_of_a_short_clip_start_spread_over_it(n, starts):
     sampler = Sampler(tracks(clock(n)), replace(PLAIN, frames=12, window="uniform", test_clips=5))
     for number, start in enumerate(starts):

@@ -23,11 +23,16 @@ def random_crop(n: Tensor, u: Tensor, settings: SamplingSettings) -> Tensor:
 
 
 def fixed_crop(n: Tensor, number: int, settings: SamplingSettings) -> Tensor:
-    """Positions in test crop `number` of `test_clips`: crops spread evenly over the track, a single one its centre."""
+    """Positions in test crop `number` of `test_clips`: a single one is the centre, in whole frames.
+
+    Several lie evenly from the track's start to its end, between frames too: no two are the same, however short it is.
+    """
     s = settings
-    length = n - 2 * ((1 - s.test_crop) * n / 2).floor().long()
-    start = ((n - length) * (number + 0.5) / s.test_clips).floor()
-    return linear_positions(start, length, s.frames)
+    if s.test_clips == 1:
+        margin = ((1 - s.test_crop) * n / 2).floor().long()
+        return linear_positions(margin, n - 2 * margin, s.frames)
+    length = (n * s.test_crop).clamp_min(1)
+    return linear_positions((n - length) * (number / (s.test_clips - 1)), length, s.frames)
 
 
 def linear_positions(start: Tensor, length: Tensor, frames: int) -> Tensor:
