@@ -251,6 +251,7 @@ def test_a_stopped_fine_tune_ends_with_the_same_weights(name, tiny, tmp_path, mo
         {"drop_path": 0.0},
         {"label_smoothing": 0.0},
         {"head.dropout": 0.0},
+        {"head.dropout": 0.5, "head.dropout_of": "tokens"},
         {"head.hidden": 8},
         {"epochs": 4},
     ],

@@ -144,7 +144,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer."""
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer.
+
+        What is in none learns as fast as a head.
+        """
 
     @abstractmethod
     def set_drop_path(self, rate: float) -> None:

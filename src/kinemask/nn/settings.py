@@ -185,7 +185,9 @@ class HeadSettings:
         kind: mlp is the mean over time and bodies, joints side by side, and a hidden layer; strl is SkeletonMAE's
             classifier, for encoders of graph layers
         hidden: units of the hidden layer
-        dropout: share of the hidden layer's input that is dropped in training
+        dropout: share that is dropped in training
+        dropout_of: features drops the pooled features, the hidden layer's input; tokens drops the encoder's tokens
+            before they are averaged, as the released codes, so that the mean over P segments has 1/P of the variance
         layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
         encoders: per_person gives a clip's first person and the others graph layers of their own, as the paper's two
             encoders (3.2); shared passes all people through the same
@@ -194,6 +196,7 @@ class HeadSettings:
     kind: Literal["mlp", "strl"] = "mlp"
     hidden: int = 2048
     dropout: float = 0.3
+    dropout_of: Literal["features", "tokens"] = "features"
     layers: int = 3
     encoders: Literal["per_person", "shared"] = "per_person"
 
@@ -201,5 +204,7 @@ class HeadSettings:
         check_positive("head", self, "hidden", "layers")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"head.dropout must be at least 0 and below 1, not {self.dropout}")
+        if not self.dropout:
+            warn_unused("head", self, "with dropout 0", "dropout_of")
         if self.kind == "mlp":
             warn_unused("head", self, "with kind mlp", "layers", "encoders")

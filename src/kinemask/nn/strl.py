@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.nn.graph import GraphEncoder, GraphLayers
-from kinemask.nn.heads import Classifier
+from kinemask.nn.heads import Classifier, dropouts
 from kinemask.nn.readouts import mean_by
 from kinemask.nn.settings import HeadSettings
 from kinemask.nn.transformer import initialise
@@ -36,8 +36,9 @@ class STRL(Classifier):
         self.copies = nn.ModuleList(deepcopy(encoder.trunk) for _ in range(settings.layers - 1))
         self.layers = nn.ModuleList(STRLLayer(encoder.segments, width) for _ in range(settings.layers))
         self.temporal = MultiScaleTemporal(width)
+        self.drop, of_features = dropouts(settings)
         self.head = nn.Sequential(
-            nn.Dropout(settings.dropout),
+            of_features,
             nn.Linear(width, settings.hidden),
             nn.ReLU(),
             nn.Linear(settings.hidden, classes),
@@ -49,7 +50,7 @@ class STRL(Classifier):
         for layer, graphs in zip(self.layers, self.graphs, strict=True):
             h = layer(h, graphs, self.encoder.embedding.adjacency, clip_index, clips)
             clip_index = torch.arange(clips, device=clip_index.device)
-        return self.head(self.temporal(h).mean((1, 2)))
+        return self.head(self.drop(self.temporal(h)).mean((1, 2)))
 
     @property
     def graphs(self) -> list[list[GraphLayers]]:
