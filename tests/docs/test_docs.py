@@ -166,6 +166,7 @@ def dry(monkeypatch):
         ("kinemask.recognition.embed.embed", "embed"),
         ("kinemask.viewing.view", "view"),
         ("kinemask.recognition.export.export", "export"),
+        ("kinemask.training.released.import_released", "import"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)

@@ -26,6 +26,10 @@ def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> 
 
     Of the shipped recipes of the method, the one that takes the fewest changes. stores, out: as to be written.
     """
+    if "imported" in config:
+        words = [config["method"], config["imported"]["file"], "--out", out]
+        words += ["--data", *stores, "--split", config["split"]] if stores else []
+        return "kinemask import " + shlex.join(words), ""
     best: tuple[str, dict[str, Any]] | None = None
     for name in recipes():
         if load_recipe(name)["method"] != config["method"]:
