@@ -89,6 +89,18 @@ def test_parameters_by_depth_are_all_parameters_once_but_the_final_norm(name):
     assert sorted(found) == sorted(id(p) for p in encoder.parameters() if id(p) not in final)
 
 
+@torch.no_grad()
+def test_coordinates_are_tokenized_in_float32_under_autocast(name):
+    """bfloat16 keeps eight bits of a coordinate, less than what moves from frame to frame."""
+    encoder, x = make(name), bodies() + 3.0
+    whole = encoder.embed(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder.embed(x), whole)
+        assert encoder.embedding.tokenizer(x.flatten(2)[..., : encoder.embedding.tokenizer.in_features]).dtype == (
+            torch.bfloat16
+        ), "autocast is off"
+
+
 @pytest.mark.filterwarnings("ignore:drop path .* has no effect")
 @torch.no_grad()
 def test_drop_path_is_for_training_alone(name):

@@ -49,7 +49,8 @@ class EncoderSettings:
         positions: learned gives each joint of the layout a position of its own (the papers); named derives it from the
             joint's place on the body by its name, so that the encoder fits any layout, and trains on several at once
         space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
-        curvature: the positive number k of the ball's curvature −k
+        curvature: the positive number k of the ball's curvature −k; this and the next two also where a method maps its
+            target
         projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
         epsilon: distance from the boundary that clip keeps, in radii; what float32 bears (released code: 1e-5)
     """
@@ -77,9 +78,7 @@ class EncoderSettings:
             raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
         if not 0 < self.epsilon < 1:
             raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
-        if self.space == "euclidean":
-            warn_unused("encoder", self, "in euclidean space", "curvature", "projection", "epsilon")
-        elif self.projection == "paper":
+        if self.projection == "paper":
             warn_unused("encoder", self, "with projection paper", "epsilon")
 
 
