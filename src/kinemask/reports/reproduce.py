@@ -81,7 +81,7 @@ def changes(result: Result) -> dict[str, Any]:
     """Settings of a result, `sampling.` of its windows included, that neither defaults nor the encoder's run give."""
     protocol, config = PROTOCOLS[result.protocol], result.trained.settings
     section = dict(config.get(protocol.section) or {})
-    sampling = config["sampling"] | section.pop("sampling", {})
+    sampling = config["sampling"] | config.get("test_view", {}) | section.pop("sampling", {})
     usual = _merged(_plain(asdict(protocol.settings())), section)
     given = _plain({"sampling": result.sampling} | result.settings)
     return {name: now for name, (_, now) in differences({"sampling": sampling} | usual, given).items()}
