@@ -31,7 +31,8 @@ LAYOUT = "ntu25"  # of all that was released: NTU RGB+D and PKU-MMD
 class Release:
     """How a method's code differs from MAMP's, of which all are copies.
 
-    prefix: before the names of the online encoder's weights. settings: what its encoder has beside its sizes.
+    prefix: before the names of the online encoder's weights. settings: what its encoder has otherwise than the recipe
+    for NTU-60.
     """
 
     prefix: str = ""
@@ -41,7 +42,7 @@ class Release:
 RELEASES = {
     "mae": Release(),
     "mamp": Release(),
-    "hacm": Release(settings=(("encoder.space", "poincare"), ("encoder.epsilon", 1e-5))),
+    "hacm": Release(settings=(("encoder.epsilon", 1e-5),)),
     "masksem": Release(prefix="mamp."),
 }
 # a weight's name there, after its prefix, and here; of a block its number stands in between
