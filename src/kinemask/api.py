@@ -149,6 +149,34 @@ def pretrain(
     return run(chosen, default_run(chosen, recipe) if out is None else out, quiet)
 
 
+def import_released(
+    method: Literal["mae", "mamp", "hacm", "masksem"],
+    file: str | Path,
+    out: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    split: str = "",
+    heads: int | None = None,
+) -> Path:
+    """Make a run of a checkpoint that a paper's code released: an encoder file, which evaluate and the others read.
+
+    Returns the run's folder. Nothing in the file is run. Sizes and joints follow from the weights. Raises ValueError
+    for a file that is absent, damaged or another one, and for a folder that holds another run.
+
+    Args:
+        method: whose code it is of; MAMP's also trains MAE
+        file: the checkpoint of pre-training, .pth
+        out: folder of the run (default: runs/METHOD-FILE)
+        data: the store of what it was trained on, which evaluate then takes unless told otherwise
+        split: the split of the store that it was trained on
+        heads: attention heads, which weights do not tell (default: as the file's own settings say, else 8)
+    """
+    from kinemask.training.released import import_released as run
+
+    folder = Path("runs") / f"{method}-{Path(file).stem}" if out is None else Path(out)
+    return run(method, Path(file), folder, None if data is None else str(data), split, heads)
+
+
 def evaluate(
     protocol: str,
     run: str | Path | None = None,

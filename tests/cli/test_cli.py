@@ -321,7 +321,7 @@ def parsers_of_all() -> dict[str, Callable[[], Parser]]:
     of_commands = [name for name in cli.COMMANDS if name not in ("pretrain", "evaluate")]
     first = [next(recipe for recipe in recipes() if recipe.startswith(f"{method}-")) for method in NAMES]
     return {
-        **{name: partial(getattr(parsers, name), []) for name in of_commands},
+        **{name: partial(parsers.of_command(name), []) for name in of_commands},
         **{f"pretrain {recipe}": lambda recipe=recipe: parsers.pretrain(["--recipe", recipe])[1] for recipe in first},
         **{f"evaluate {protocol}": partial(parsers.evaluate, [protocol]) for protocol in PROTOCOLS},
     }

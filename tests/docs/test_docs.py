@@ -28,9 +28,8 @@ from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a 
 from kinemask.arguments import read_settings
 from kinemask.comparison import compare  # noqa: F401 (as api)
 from kinemask.comparison import plan as compare_plan
-from kinemask.draws import Draws
 from kinemask.models.classifiers import build_classifier
-from kinemask.pretext import NAMES, masks, method, methods, register
+from kinemask.pretext import NAMES, method, methods, register
 from kinemask.readers import readers
 from kinemask.skeleton import layout
 from kinemask.training.settings import FinetuneSettings, Settings
@@ -166,6 +165,7 @@ def dry(monkeypatch):
         ("kinemask.recognition.embed.embed", "embed"),
         ("kinemask.viewing.view", "view"),
         ("kinemask.recognition.export.export", "export"),
+        ("kinemask.training.released.import_released", "import"),
     ):
         monkeypatch.setattr(place, stop(name))
     monkeypatch.setattr("kinemask.comparison.compare.plan", plan)
@@ -233,14 +233,6 @@ def test_every_row_of_an_ablation_table_has_commands_of_its_own():
         rows = labelled(section)
         assert all(commands for _, commands in rows), section[:40]
         assert len({commands for _, commands in rows}) == len(rows), section[:40]
-
-
-def test_a_temperature_near_0_is_a_mask_without_noise():
-    """As the page has it for MAMP without Gumbel noise."""
-    intensity = torch.rand(4, 750, generator=torch.Generator().manual_seed(0))
-    score = masks.log_probability(intensity, 1e-6) + Draws(0, 4).gumbel(750)
-    kept = masks.split(score, 75, torch.ones(4, 750, dtype=torch.bool), "lowest").keep
-    assert (kept == intensity.argsort(1)[:, :75]).float().mean() > 0.99  # tokens that all but tie may change places
 
 
 # costs

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,13 @@ from kinemask.runs.run import Run
 from kinemask.skeleton import Layout, layout
 from kinemask.store.opening import open_store
 from kinemask.store.writer import write_store
+from kinemask.training.released import import_released
 from kinemask.windows.settings import SamplingSettings
 from made_results import full_result, keep
 from readers.samples import FORMATS
 from recognition_clips import clips
+from released_weights import made as made_released
+from released_weights import write as write_released
 
 SBU = layout("sbu15")
 FRAMES = 3
@@ -310,11 +314,21 @@ def recipe(folder: Path) -> None:
     (folder / "mine.yaml").write_text(yaml.safe_dump({"title": "t", "method": "mamp", "training": {"lr": 0.001}}))
 
 
+def released(folder: Path) -> None:
+    write_released(folder / "released.pth", "mamp", made_released(25, 4, 3))
+
+
+def use_released(folder: Path) -> None:
+    with TemporaryDirectory() as out:
+        import_released("mamp", folder / "released.pth", Path(out) / "run")
+
+
 FILES: dict[str, Subject] = {
     "store": Subject(store, use_store, mend=hash_again),
     "encoder": Subject(encoder, load_encoder, mutate_safetensors),
     "classifier": Subject(classifier, load_classifier, mutate_safetensors),
     "recogniser": Subject(recogniser, Recogniser.load, mutate_safetensors),
+    "released": Subject(released, use_released),
     "checkpoint": Subject(lambda folder: save_checkpoint(folder, STATE), load_checkpoint),
     "result": Subject(result, use_result),
     "metrics": Subject(metrics, read_metrics),

@@ -78,12 +78,27 @@ def test_a_token_is_valid_if_one_of_its_frames_is(name, joints):
     assert segment(valid[:, :, encoder.joints, None], S).shape[:3] == (3, encoder.segments, V)
 
 
-def test_parameters_by_depth_are_all_parameters_once(name):
+def test_parameters_by_depth_are_all_parameters_once_but_the_final_norm(name):
     encoder = make(name)
+    norm = getattr(encoder.trunk, "norm", None)
+    final = {id(p) for p in norm.parameters()} if norm is not None else set()
     groups = encoder.depth_groups()
     assert len(groups) == 1 + SMALL["layers"]
     assert {id(p) for p in groups[0]} == {id(p) for p in encoder.embedding.parameters()}
-    assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in encoder.parameters())
+    found = [id(p) for group in groups for p in group]
+    assert sorted(found) == sorted(id(p) for p in encoder.parameters() if id(p) not in final)
+
+
+@torch.no_grad()
+def test_coordinates_are_tokenized_in_float32_under_autocast(name):
+    """bfloat16 keeps eight bits of a coordinate, less than what moves from frame to frame."""
+    encoder, x = make(name), bodies() + 3.0
+    whole = encoder.embed(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder.embed(x), whole)
+        assert encoder.embedding.tokenizer(x.flatten(2)[..., : encoder.embedding.tokenizer.in_features]).dtype == (
+            torch.bfloat16
+        ), "autocast is off"
 
 
 @pytest.mark.filterwarnings("ignore:drop path .* has no effect")

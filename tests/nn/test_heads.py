@@ -36,6 +36,34 @@ def test_the_classifier_is_the_papers_head_on_joints_side_by_side():
     assert HeadSettings() == HeadSettings(kind="mlp", hidden=2048, dropout=0.3, layers=3)
 
 
+def by_hand(tokens, clip_index, clips, how):
+    """Clips' features, clip by clip; tokens (B, P, V, D) are dropped before the means, or the means are."""
+    torch.manual_seed(1)
+    tokens = F.dropout(tokens, 0.3) if how == "tokens" else tokens
+    features = torch.stack([tokens[clip_index == clip].mean((0, 1)).flatten() for clip in range(clips)])
+    return F.dropout(features, 0.3) if how == "features" else features
+
+
+@pytest.mark.parametrize("how", ["features", "tokens"])
+def test_dropout_acts_on_the_tokens_or_on_their_means(how):
+    model = MLPClassifier(small_encoder(), 4, HeadSettings(hidden=8, dropout=0.3, dropout_of=how)).train()
+    x, clip_index = torch.randn(3, 12, 15, 3), torch.tensor([0, 1, 1])
+    with torch.no_grad():
+        expected = model.head[1:](by_hand(model.encoder(x), clip_index, 2, how))
+        torch.manual_seed(1)
+        torch.testing.assert_close(model(x, clip_index, 2), expected)
+        other = {"features": "tokens", "tokens": "features"}[how]
+        model.eval()
+        same = MLPClassifier(model.encoder, 4, HeadSettings(hidden=8, dropout=0.3, dropout_of=other)).eval()
+        same.load_state_dict(model.state_dict())
+        assert torch.equal(model(x, clip_index, 2), same(x, clip_index, 2))
+
+
+def test_what_is_not_dropped_has_no_place_to_drop():
+    with pytest.warns(UserWarning, match=r"head\.dropout_of has no effect with dropout 0"):
+        HeadSettings(dropout=0.0, dropout_of="tokens")
+
+
 def test_drop_path_skips_rows_and_makes_up_for_it():
     torch.manual_seed(0)
     block = Block(8, 2, 2.0).train()
@@ -79,4 +107,6 @@ def test_every_methods_classifier_trains_and_is_told_apart_by_depth(name, tiny):
     torch.testing.assert_close(model(x, clip_index, 4)[1:2], alone, atol=1e-5, rtol=1e-4)
     grouped = [id(p) for group in model.depth_groups() for p in group]
     assert len(set(grouped)) == len(grouped)
-    assert {id(p) for p in encoder.parameters()} <= set(grouped) <= {id(p) for p in model.parameters()}
+    final = {id(p) for n, p in encoder.named_parameters() if n.startswith("trunk.norm.")}
+    assert {id(p) for p in encoder.parameters()} - final <= set(grouped) <= {id(p) for p in model.parameters()}
+    assert not final & set(grouped)

@@ -169,17 +169,23 @@ def test_noise_softens_the_mask_and_tau_says_how_much():
     assert shared[0] > shared[1] > shared[2]
 
 
-@pytest.mark.parametrize("space", ["poincare", "euclidean"])
-def test_hacm_target(space):
-    task, batch = make("hacm", pretext={"target_space": space, "target_norm": "none"}), make_batch()
-    x = batch.x[:, :, task.encoder.joints]
-    motion = torch.cat([x[:, 1:] - x[:, :-1], torch.zeros(B, 1, 9, 3)], 1).double()
-    if space == "poincare":
-        norm = motion.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-        motion = torch.tanh(norm) * motion / norm
-    torch.testing.assert_close(
-        task.target(batch).tokens.double(), segment(motion, S).flatten(1, 2), atol=1e-6, rtol=1e-5
-    )
+@pytest.mark.parametrize(("space", "vector"), [("poincare", "frame"), ("poincare", "token"), ("euclidean", "frame")])
+def test_hacm_target_against_a_loop(space, vector):
+    """Mapped frame by frame and then stacked, or stacked and then mapped (Eq. 23)."""
+    pretext = {"target_space": space, "target_vector": vector, "target_norm": "none"}
+    task, batch = make("hacm", pretext=pretext), make_batch()
+    x = batch.x[:, :, task.encoder.joints].double().numpy()
+    motion = np.concatenate([x[:, 1:] - x[:, :-1], np.zeros((B, 1, 9, 3))], 1)
+    ball = lambda v: np.tanh(np.linalg.norm(v)) * v / max(np.linalg.norm(v), 1e-12)
+    found = task.target(batch).tokens.unflatten(1, (FRAMES // S, 9))
+    for b in range(B):
+        for p in range(FRAMES // S):
+            for v in range(9):
+                frames = motion[b, p * S : p * S + S, v]
+                if space == "poincare" and vector == "frame":
+                    frames = np.stack([ball(frame) for frame in frames])
+                token = ball(frames.ravel()) if vector == "token" else frames.ravel()
+                np.testing.assert_allclose(found[b, p, v].numpy(), token, atol=1e-6, rtol=1e-5)
 
 
 def test_an_odd_number_of_segments_is_told():

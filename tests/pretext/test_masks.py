@@ -91,6 +91,18 @@ def test_mamp_masks_motion_more_often_and_tau_blurs_it():
     assert shares[2] < 1.1
 
 
+def test_mamp_without_noise_masks_exactly_what_moves_most():
+    batch = make_batch(count=20)
+    task = make("mamp", pretext={"gumbel": False})
+    intensity = masks.motion_intensity(batch.x, S).flatten(1)
+    first, repeated = (task.predict(again(batch, seed=seed))[0] for seed in (0, 1))
+    assert torch.equal(first.keep, repeated.keep)
+    kept, masked = intensity.gather(1, first.keep), intensity.gather(1, first.masked)
+    assert (kept.amax(1) <= masked.amin(1) + 1e-6).all()
+    with pytest.raises(ValueError, match=r"pretext\.gumbel: random masks are nothing but noise"):
+        make("mae", pretext={"gumbel": False})
+
+
 def test_mae_masks_at_random():
     task = make("mae")
     keep = task.predict(make_batch(count=500))[0].keep

@@ -188,12 +188,26 @@ def test_the_same_command_finds_what_is_finished(own, tiny, tmp_path, monkeypatc
     assert steps  # elsewhere it is trained
     assert other.accuracy == first.accuracy
     before = len(steps)
-    for change in ({"lr": 1e-3}, {"seed": 1}, {"sampling": {"test_clips": 2}}, {"head.dropout": 0.0}):
+    for change in ({"lr": 1e-3}, {"seed": 1}, {"sampling": {"rotation": 0.2}}, {"head.dropout": 0.0}):
         ask(**change)
         assert len(steps) > before, change
         before = len(steps)
     ask()
     assert len(steps) == before
+
+
+def test_a_finished_run_is_scored_on_another_view_of_the_test_clips(own, tiny, monkeypatch):
+    """As HA-CM's 0.9 test crop: nothing is trained, and the best epoch of the log is of the other view."""
+    ask = lambda **view: evaluate("finetune", own, tiny.path, "xsub", **ALONE, sampling=view)[0]
+    first = ask()
+    steps = count_steps(monkeypatch)
+    other = ask(test_crop=0.3, test_clips=2)
+    assert not steps
+    assert (other.weights, other.sampling["test_crop"]) == (first.weights, 0.3)
+    assert first.best_epoch is not None
+    assert other.best_epoch is None
+    assert other.hash != first.hash
+    assert not np.array_equal(other.scores()["scores"], first.scores()["scores"])
 
 
 def test_a_changed_encoder_is_trained_again(own, tiny, monkeypatch):
@@ -251,6 +265,7 @@ def test_a_stopped_fine_tune_ends_with_the_same_weights(name, tiny, tmp_path, mo
         {"drop_path": 0.0},
         {"label_smoothing": 0.0},
         {"head.dropout": 0.0},
+        {"head.dropout": 0.5, "head.dropout_of": "tokens"},
         {"head.hidden": 8},
         {"epochs": 4},
     ],

@@ -11,6 +11,7 @@ import torch
 
 from helpers import make_settings
 from kinemask import cli, evaluate
+from kinemask.protocols.labels import draw_from_all
 from kinemask.protocols.settings import SemiSettings
 from kinemask.runs.result import read_result
 from kinemask.store.format import Clip
@@ -45,6 +46,40 @@ def test_labels_are_drawn_class_by_class(run, tiny):
         assert set(index) <= set(train.clips.tolist())
         assert len(set(index)) == len(index) == result.training_clips
         assert np.bincount(tiny.labels[index], minlength=3).tolist() == expected
+
+
+@pytest.mark.filterwarnings("ignore:the draw of seed .* has no label of")
+def test_labels_are_drawn_from_all_clips_together(tiny):
+    """As a shuffle of the whole set: every subset is as likely, so classes have what chance gives them."""
+    train, _ = parts(tiny, "xsub", torch.device("cpu"), "fill")
+    labels, N = train.labels.numpy(), len(train.clips)
+    draws = [draw_from_all(train, seed, 0.3) for seed in range(400)]
+    assert {len(draw) for draw in draws} == {int(0.3 * N)}
+    assert all((np.diff(draw) > 0).all() for draw in draws)
+    chosen = np.bincount(np.concatenate(draws), minlength=N) / len(draws)
+    assert abs(chosen - int(0.3 * N) / N).max() < 0.12  # five standard deviations
+    share = np.array([np.bincount(labels[draw], minlength=3) for draw in draws])
+    assert (share.std(0) > 0.5).all(), "a class has the same number in every draw"
+    assert set(draw_from_all(train, 3, 0.1)) < set(draws[3])
+
+
+@pytest.mark.filterwarnings("ignore:the draw of seed .* has no label of")
+def test_semi_draws_as_it_is_asked_to(run, tiny):
+    train, _ = parts(tiny, "xsub", torch.device("cpu"), "fill")
+    (result,) = ask(run, tiny, fraction=0.3, draw="uniform")
+    assert result.labels == train.subset(draw_from_all(train, 0, 0.3)).names
+    assert result.labels != ask(run, tiny, fraction=0.3)[0].labels
+
+
+def test_draws_that_leave_something_out_are_told(tiny):
+    train, _ = parts(tiny, "xsub", torch.device("cpu"), "fill")
+    with pytest.warns(UserWarning, match=r"seed 0 has no label of 1 of the classes"):
+        draw_from_all(train, 0, 2.5 / len(train.clips))
+    with pytest.raises(ValueError, match=r"0\.001 of \d+ labelled training clips is none"):
+        draw_from_all(train, 0, 0.001)
+    for other in ({"per_class": 2}, {"labels": "draw.json"}):
+        with pytest.warns(UserWarning, match=r"semi\.draw has no effect where"):
+            SemiSettings(draw="uniform", **other)
 
 
 def test_a_class_with_too_few_clips_is_told(run, tiny):

@@ -60,7 +60,7 @@ def test_layer_decay():
     assert {scale[n] for n in scale if n.startswith("head")} == {1.0}
     for i, expected in enumerate((0.125, 0.25, 0.5)):
         assert {scale[n] for n in scale if f"blocks.{i}." in n} == {expected}
-    assert scale["encoder.trunk.norm.weight"] == 0.5
+    assert scale["encoder.trunk.norm.weight"] == scale["encoder.trunk.norm.bias"] == 1.0  # a head's, as BEiT's
     assert scale["encoder.embedding.tokenizer.weight"] == scale["encoder.embedding.spatial_position"] == 0.0625
     assert decay["encoder.embedding.tokenizer.weight"] == decay["head.1.weight"] == 0.05
     assert decay["head.1.bias"] == decay["head.2.weight"] == decay["encoder.embedding.temporal_position"] == 0

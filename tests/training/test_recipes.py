@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -75,8 +77,19 @@ def test_the_papers_recipes_of_feature_and_semantic_methods(data):
     assert (p.mask_ratio, p.tau, p.ema_decay, p.acceleration_weight) == (0.9, 0.8, 0.999, 0.2)
     assert (p.masking, p.reference, p.smoothing, p.heads) == ("semantic", "dataset", "adjacency", "shared")
     assert (t.epochs, t.batch_size, t.lr, t.min_lr) == (400, 128, 1e-3, 5e-4)
-    for name in ("skeleton2vec", "masksem"):
+    for name in ("mae", "mamp", "skeleton2vec", "masksem"):  # MAMP's code: 128 on each of two devices
         assert load_recipe(f"{name}-{data}")["linear"]["batch_size"] == 256
+
+
+def test_a_ball_that_nothing_is_mapped_into_is_told():
+    where = {"data": "somewhere", "split": "xview", "encoder.space": "euclidean", "encoder.curvature": 0.5}
+    alone = {"pretext.criteria": "temporal", "pretext.temporal_strategy": 2, "pretext.contrast_weight": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Settings.from_recipe("hacm-ntu60", where | alone)  # its targets are
+    for recipe, more in (("mamp-ntu60", {}), ("hacm-ntu60", alone | {"pretext.target_space": "euclidean"})):
+        with pytest.warns(UserWarning, match=r"encoder\.curvature has no effect in euclidean space"):
+            Settings.from_recipe(recipe, where | more)
 
 
 def parse(words):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import fields, replace
 
 import numpy as np
@@ -17,7 +19,7 @@ from kinemask.skeleton import layout
 from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
 from kinemask.windows.fill import fill
-from kinemask.windows.resample import interpolate, linear_positions
+from kinemask.windows.resample import fixed_crop, interpolate, linear_positions
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, TEST_VIEW, SamplingSettings
 from kinemask.windows.streams import difference
@@ -129,6 +131,29 @@ def test_several_test_clips_pass_over_the_whole_clip():
     assert starts[2] == pytest.approx(25, abs=1)  # the middle one is the centre
 
 
+@pytest.mark.parametrize("n", [2, 31, 100])
+@pytest.mark.parametrize("crop", [0.5, 0.95])
+def test_several_test_clips_are_spread_from_end_to_end(n, crop):
+    """Ten crops of the same length, evenly, the first at the clip's first frame and the last at its last."""
+    start = torch.tensor([0])
+    settings = replace(PLAIN, test_crop=crop, test_clips=10)
+    found = torch.cat([fixed_crop(torch.tensor([n]), number, settings) for number in range(10)])
+    length = max(n * crop, 1)
+    for number, t in enumerate(found):
+        torch.testing.assert_close(
+            t - (n - length) * number / 9, linear_positions(start, torch.tensor([length]), 24)[0]
+        )
+    assert (found >= 0).all()
+    assert (found <= n - 1 + 1e-5).all()
+    assert len(found.mean(1).round(decimals=3).unique()) == 10
+    torch.testing.assert_close(found.mean(1).diff(), torch.full((9,), (n - length) / 9), atol=1e-5, rtol=1e-4)
+
+
+def test_crops_that_are_all_the_whole_clip_are_told():
+    with pytest.warns(UserWarning, match=r"sampling\.test_clips has no effect with test_crop 1"):
+        SamplingSettings(test_crop=1.0, test_clips=3)
+
+
 # uniform-interval sampling
 
 
@@ -140,15 +165,37 @@ def test_a_long_clip_gives_one_random_frame_of_each_interval():
         assert set(t[:, i].tolist()) == set(range(i * n // T, (i + 1) * n // T))
 
 
-@pytest.mark.parametrize("n", [12, 13, 17, 23])
-def test_a_clip_of_t_to_2t_frames_gives_a_random_ordered_subset(n):
-    T = 12
-    t = times(tracks(clock(n)), replace(PLAIN, frames=T, window="uniform"), count=600)[:, 0]
-    assert (t.diff(dim=1) >= 1).all()
-    assert (t >= 0).all()
-    assert (t < n).all()
-    share = torch.bincount(t.flatten().long(), minlength=n) / len(t)
-    assert (share - T / n).abs().max() < 0.12  # every frame is as likely
+def skipping(n, T, gaps):
+    """Frames of a window of T, one left out at each of the places `gaps`: place t is before frame t, T after the last.
+
+    As DG-STGCN's public code has it for T ≤ n < 2T.
+    """
+    taken, frame = [], 0
+    for place in range(T):
+        frame += place in gaps
+        taken.append(frame)
+        frame += 1
+    assert len(gaps) == n - T
+    assert frame + (T in gaps) == n
+    return tuple(taken)
+
+
+@pytest.mark.parametrize(("n", "T"), [(6, 6), (7, 6), (9, 6), (11, 6), (3, 2), (1, 1)])
+def test_a_clip_of_t_to_2t_frames_leaves_out_single_frames(n, T):
+    """Every choice of places is as likely, and nothing else comes up."""
+    count = 2000
+    t = times(tracks(clock(n)), replace(PLAIN, frames=T, window="uniform"), count=count)[:, 0]
+    found = Counter(tuple(row) for row in t.long().tolist())
+    choices = [skipping(n, T, gaps) for gaps in itertools.combinations(range(T + 1), n - T)]
+    assert set(found) == set(choices)
+    expected = count / len(choices)
+    assert max(abs(found[choice] - expected) for choice in set(choices)) < 6 * expected**0.5
+
+
+def test_uniform_sampling_of_a_short_clip_skips_at_most_one_frame_at_a_time():
+    of = tracks(*map(clock, range(90, 180, 7)))
+    t = times(of, replace(PLAIN, frames=90, window="uniform"), count=20)
+    assert set(t.diff(dim=-1).unique().tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 11])
@@ -170,6 +217,16 @@ def test_uniform_test_views_are_fixed_different_and_shared_by_bodies():
     assert torch.equal(views[0][3], views[0][4])
     part = Sampler(of, sampler.settings).test_view(torch.tensor([3, 2]))[..., 0, 0]
     assert torch.equal(part, views[0][[3, 2]]), "a test view depends on the batch it is asked for in"
+
+
+@pytest.mark.parametrize(
+    ("n", "starts"), [(11, [0, 2, 4, 6, 8]), (6, [0, 1, 2, 3, 4]), (3, [0, 1, 2, 0, 1]), (1, [0] * 5)]
+)
+def test_uniform_test_views_of_a_short_clip_start_spread_over_it(n, starts):
+    sampler = Sampler(tracks(clock(n)), replace(PLAIN, frames=12, window="uniform", test_clips=5))
+    for number, start in enumerate(starts):
+        found = sampler.test_view(torch.tensor([0]), number)[0, :, 0, 0]
+        assert found.tolist() == [(start + t) % n for t in range(12)]
 
 
 # augmentation
@@ -535,6 +592,21 @@ def test_samples_do_not_depend_on_the_number_of_processes(window, tiny):
         torch.testing.assert_close(part.x, whole.x[rows])
         assert torch.equal(part.valid, whole.valid[rows])
         assert torch.equal(part.draws.gumbel(9), noise[rows])
+
+
+@pytest.mark.parametrize("window", ["crop", "uniform"])
+def test_windows_are_sampled_in_float32_under_autocast(window):
+    """Rotation, stretch, shear and turning are matrix products, which bfloat16 rounds."""
+    of = tracks(walk(60), walk(30, bodies=2, seed=1))
+    changes = {"rotation": 0.3, "shear": 0.1, "stretch": 0.1, "limbs": 0.1, "mirror": 0.5, "align": "heading"}
+    sampler = Sampler(of, SamplingSettings(frames=24, window=window, **changes))
+    views = lambda: (sampler.sample(every(of), Draws(0, len(of))).x, sampler.test_view(every(of)))
+    expected = views()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = views()
+    for a, b in zip(expected, found, strict=True):
+        assert b.dtype == torch.float32
+        assert torch.equal(a, b)
 
 
 # settings

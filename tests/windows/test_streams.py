@@ -29,6 +29,15 @@ def test_streams_stand_side_by_side(of):
     assert fuse(x, ["joint"], torch.tensor(joints.parents), joints.root) is x
 
 
+def test_bones_of_ntu_beside_the_released_codes():
+    """Joint and where its bone comes from, counted from 1, as the released stream code has them: as the page says."""
+    first = [2, 21, 21, 3, 21, 5, 6, 7, 21, 9, 10, 11, 1, 13, 14, 15, 1, 17, 18, 19, 21]  # of joints 1 to 21
+    released = dict(enumerate([*first, 23, 8, 25, 12], 1))
+    ntu = layout("ntu25")
+    differ = {name for v, name in enumerate(ntu.joints) if released[v + 1] != ntu.parents[v] + 1}
+    assert differ == {"spine_mid", "spine_shoulder", "left_hand_tip", "right_hand_tip"}
+
+
 def test_a_token_knows_its_streams_alone():
     """Velocity and bone do not see where the body is; joint and root do."""
     x = make_batch("ntu25").x

@@ -133,6 +133,14 @@ def pretrain(words: Words) -> None:
         print(done)
 
 
+def import_(words: Words) -> None:
+    """make a run of a checkpoint that a paper's code released: mae|mamp|hacm|masksem FILE.pth [--out RUN]"""
+    given = _read("import", words)
+    from kinemask import api
+
+    print(api.import_released(**given))
+
+
 def evaluate(words: Words) -> None:
     """run a protocol with its baselines: linear|knn|finetune|... --run RUN [--data STORE --split NAME] [--seed 0 1]"""
     if not words or words[0] in ("-h", "--help"):
@@ -247,7 +255,7 @@ def completion(words: Words) -> None:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    f.__name__: f
+    f.__name__.rstrip("_"): f
     for f in (
         demo,
         prepare,
@@ -257,6 +265,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
         live,
         embed,
         pretrain,
+        import_,
         evaluate,
         ensemble,
         compare,
@@ -316,7 +325,7 @@ def _read(command: str, words: Words) -> dict[str, Any]:
     """What the words of a command give to the function that it calls."""
     from kinemask.cli import parsers
 
-    parser = getattr(parsers, command)(words)
+    parser = parsers.of_command(command)(words)
     return vars(parser.parse(parser.read(words)))
 
 

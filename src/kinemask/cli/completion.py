@@ -53,7 +53,7 @@ def completions() -> dict[str, list[str]]:
         elif command == "evaluate":
             made, more = [parsers.evaluate([protocol]) for protocol in PROTOCOLS], list(PROTOCOLS)
         else:
-            made, more = [getattr(parsers, command)([])], []
+            made, more = [parsers.of_command(command)([])], []
         options = dict.fromkeys(option(n) for p in made for n in p.known if n not in p.positional)
         found[command] = [*more, *options]
     return found

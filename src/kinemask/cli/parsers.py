@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ def _of(command: str, function: Callable[..., Any], skip: Collection[str] = (), 
     parser = Parser(command, summary(function))
     parser.add(function, skip, positional)
     return parser
+
+
+def of_command(command: str) -> Callable[[Words], Parser]:
+    """What makes a command's parser. A command that is a word of Python's has an underscore behind its name here."""
+    made: Callable[[Words], Parser] = globals()[f"{command}_" if iskeyword(command) else command]
+    return made
 
 
 def demo(words: Words) -> Parser:
@@ -75,6 +82,12 @@ def pretrain(words: Words) -> tuple[dict[str, Any], Parser]:
     parser.add(api.pretrain, skip={"data", "split", "quiet"})
     parser.add_flag("print_config", "print all settings, resolved, and stop")
     return recipe, parser
+
+
+def import_(words: Words) -> Parser:
+    from kinemask import api
+
+    return _of("import", api.import_released)
 
 
 def evaluate(words: Words) -> Parser:

@@ -74,6 +74,12 @@ class TrainedClassifier(nn.Module):
         return torch.stack(views).mean(0)
 
 
+def head_of(values: dict[str, Any]) -> HeadSettings:
+    """A head's settings from a file's plain values; before people had encoders of their own, they shared one."""
+    before = {"encoders": "shared"} if values.get("kind") == "strl" else {}
+    return settings_of(HeadSettings, before | values)
+
+
 def save_classifier(path: Path, model: TrainedClassifier) -> None:
     """Write classifier.safetensors: weights, and in its metadata what rebuilds it."""
     classifier = model.classifier
@@ -89,7 +95,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        classes, head = about["classes"], settings_of(HeadSettings, about["head"])
+        classes, head = about["classes"], head_of(about["head"])
         check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
         base = build_encoder(about)
         classifier = build_classifier(base.encoder, len(classes), head)

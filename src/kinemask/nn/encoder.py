@@ -50,9 +50,13 @@ class Embedding(nn.Module):
         self.tokenizer = nn.Linear(settings.segment_frames * len(self.streams) * layout.dims, settings.width)
 
     def tokenize(self, x: Tensor, joints: Tensor) -> Tensor:
-        """Segments of the given joints through the map, without positions: (B, T, V, C) -> (B, P, J, D)."""
+        """Segments of the given joints through the map, without positions: (B, T, V, C) -> (B, P, J, D).
+
+        With autocast off: bfloat16 rounds coordinates by some percent of what moves from frame to frame.
+        """
         x = fuse(x, self.streams, self.parents, self.layout.root)
-        return self.tokenizer(segment(x[:, :, joints], self.segment_frames))
+        with torch.autocast(x.device.type, enabled=False):
+            return self.tokenizer(segment(x[:, :, joints], self.segment_frames).to(self.tokenizer.weight.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, V, C) -> (B, P, V, D)"""
@@ -144,7 +148,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer."""
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per layer.
+
+        What is in none learns as fast as a head.
+        """
 
     @abstractmethod
     def set_drop_path(self, rate: float) -> None:

@@ -49,7 +49,8 @@ class EncoderSettings:
         positions: learned gives each joint of the layout a position of its own (the papers); named derives it from the
             joint's place on the body by its name, so that the encoder fits any layout, and trains on several at once
         space: where the embedded tokens live; poincare maps them into the Poincaré ball, for use as for training
-        curvature: the positive number k of the ball's curvature −k
+        curvature: the positive number k of the ball's curvature −k; this and the next two also where a method maps its
+            target
         projection: clip limits the norm, as HA-CM's released code; paper is its Eq. 7 to the letter
         epsilon: distance from the boundary that clip keeps, in radii; what float32 bears (released code: 1e-5)
     """
@@ -77,9 +78,7 @@ class EncoderSettings:
             raise ValueError(f"encoder.mlp_ratio {self.mlp_ratio} leaves an MLP without hidden units")
         if not 0 < self.epsilon < 1:
             raise ValueError(f"encoder.epsilon must be between 0 and 1, not {self.epsilon}")
-        if self.space == "euclidean":
-            warn_unused("encoder", self, "in euclidean space", "curvature", "projection", "epsilon")
-        elif self.projection == "paper":
+        if self.projection == "paper":
             warn_unused("encoder", self, "with projection paper", "epsilon")
 
 
@@ -185,18 +184,26 @@ class HeadSettings:
         kind: mlp is the mean over time and bodies, joints side by side, and a hidden layer; strl is SkeletonMAE's
             classifier, for encoders of graph layers
         hidden: units of the hidden layer
-        dropout: share of the hidden layer's input that is dropped in training
+        dropout: share that is dropped in training
+        dropout_of: features drops the pooled features, the hidden layer's input; tokens drops the encoder's tokens
+            before they are averaged, as the released codes, so that the mean over P segments has 1/P of the variance
         layers: STRL layers, M; each has graph layers of its own that start as the pre-trained ones
+        encoders: per_person gives a clip's first person and the others graph layers of their own, as the paper's two
+            encoders (3.2); shared passes all people through the same
     """
 
     kind: Literal["mlp", "strl"] = "mlp"
     hidden: int = 2048
     dropout: float = 0.3
+    dropout_of: Literal["features", "tokens"] = "features"
     layers: int = 3
+    encoders: Literal["per_person", "shared"] = "per_person"
 
     def __post_init__(self):
         check_positive("head", self, "hidden", "layers")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"head.dropout must be at least 0 and below 1, not {self.dropout}")
+        if not self.dropout:
+            warn_unused("head", self, "with dropout 0", "dropout_of")
         if self.kind == "mlp":
-            warn_unused("head", self, "with kind mlp", "layers")
+            warn_unused("head", self, "with kind mlp", "layers", "encoders")

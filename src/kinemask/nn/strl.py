@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from kinemask.nn.graph import GraphEncoder, GraphLayers
-from kinemask.nn.heads import Classifier
+from kinemask.nn.heads import Classifier, dropouts
 from kinemask.nn.readouts import mean_by
 from kinemask.nn.settings import HeadSettings
 from kinemask.nn.transformer import initialise
@@ -17,22 +18,27 @@ from kinemask.nn.transformer import initialise
 class STRL(Classifier):
     """M spatial layers, a temporal part at several scales, the mean over frames and joints, and an MLP.
 
-    Where the paper is silent: the first layer merges the people, so that the later ones see one stream per clip; SM(H)
-    is batch-normalised before W, or its sums over neighbours and joints, some 40 times as large as H, would drown H;
-    the temporal part is CTR-GCN's, which the paper cites; the MLP has one hidden layer. SkeletonMAE, 3.2.1.
+    settings.encoders: per_person gives a clip's first body and the others graph layers of their own (the paper's two
+    encoders), shared passes all bodies through the same.
+    Where the paper is silent: the first layer merges the people, so that the later ones see one stream per clip and
+    have one encoder; the ⊕ of Eq. 3 sets its two sides beside each other; SM(H) is batch-normalised before W, or its
+    sums over neighbours and joints, some 40 times as large as H, would drown H; the temporal part is CTR-GCN's, which
+    the paper cites; the MLP has one hidden layer. SkeletonMAE, 3.2.1.
     """
 
-    encoder: GraphEncoder  # its graph layers are the first layer's own, copies of them the others'
+    encoder: GraphEncoder  # its graph layers are those of the first layer and body, copies of them the others'
 
     def __init__(self, encoder: GraphEncoder, classes: int, settings: HeadSettings):
         super().__init__()
         width = encoder.width
         self.encoder, self.settings = encoder, settings
+        self.second = deepcopy(encoder.trunk) if settings.encoders == "per_person" else None
         self.copies = nn.ModuleList(deepcopy(encoder.trunk) for _ in range(settings.layers - 1))
         self.layers = nn.ModuleList(STRLLayer(encoder.segments, width) for _ in range(settings.layers))
         self.temporal = MultiScaleTemporal(width)
+        self.drop, of_features = dropouts(settings)
         self.head = nn.Sequential(
-            nn.Dropout(settings.dropout),
+            of_features,
             nn.Linear(width, settings.hidden),
             nn.ReLU(),
             nn.Linear(settings.hidden, classes),
@@ -41,20 +47,24 @@ class STRL(Classifier):
 
     def forward(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
         h = self.encoder.embed(x)
-        for layer, graph in zip(self.layers, self.graphs, strict=True):
-            h = layer(h, graph, self.encoder.embedding.adjacency, clip_index, clips)
+        for layer, graphs in zip(self.layers, self.graphs, strict=True):
+            h = layer(h, graphs, self.encoder.embedding.adjacency, clip_index, clips)
             clip_index = torch.arange(clips, device=clip_index.device)
-        return self.head(self.temporal(h).mean((1, 2)))
+        return self.head(self.drop(self.temporal(h)).mean((1, 2)))
 
     @property
-    def graphs(self) -> list[GraphLayers]:
-        """The graph layers of each STRL layer."""
-        copies = [copy for copy in self.copies if isinstance(copy, GraphLayers)]
-        return [self.encoder.trunk, *copies]
+    def graphs(self) -> list[list[GraphLayers]]:
+        """The graph layers of each STRL layer: one for all bodies, or of the first body and of the others."""
+        copies = [[copy] for copy in self.copies if isinstance(copy, GraphLayers)]
+        first = [self.encoder.trunk] if self.second is None else [self.encoder.trunk, self.second]
+        return [first, *copies]
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """What was pre-trained, from the input up: the embedding, then the graph layers of every STRL layer."""
-        layers = [group for graph in self.graphs for group in graph.depth_groups()]
+        layers = []
+        for graphs in self.graphs:
+            of_people = [graph.depth_groups() for graph in graphs]
+            layers += [[p for group in same_depth for p in group] for same_depth in zip(*of_people, strict=True)]
         return [list(self.encoder.embedding.parameters()), *layers]
 
 
@@ -70,12 +80,28 @@ class STRLLayer(nn.Module):
         initialise(self)
         nn.init.trunc_normal_(self.temporal_position, std=0.02)
 
-    def forward(self, h: Tensor, graph: nn.Module, adjacency: Tensor, clip_index: Tensor, clips: int) -> Tensor:
-        """h (B, T, V, D) of B bodies, clip_index (B,) their clips -> (N, T, V, D)"""
+    def forward(
+        self, h: Tensor, graphs: Sequence[nn.Module], adjacency: Tensor, clip_index: Tensor, clips: int
+    ) -> Tensor:
+        """h (B, T, V, D) of B bodies, clip_index (B,) their clips, ascending -> (N, T, V, D)"""
         h = h + self.temporal_position
-        whole = graph(h, adjacency).sum(2, keepdim=True)  # one for all joints, repeated beside each
+        whole = by_person(graphs, h, adjacency, clip_index).sum(2, keepdim=True)  # repeated beside each joint
         merged = mean_by(torch.cat([whole.expand_as(h), h], -1) + self.residual(h), clip_index, clips)
         return self.mix(self.norm(merged.flatten(0, 2)).view(merged.shape)).relu()
+
+
+def by_person(graphs: Sequence[nn.Module], h: Tensor, adjacency: Tensor, clip_index: Tensor) -> Tensor:
+    """h (B, T, V, D) through graph layers: each clip's first body through the first of them, and so on.
+
+    Bodies beyond the last share it. clip_index (B,) ascends.
+    """
+    if len(graphs) == 1:
+        return graphs[0](h, adjacency)
+    person = torch.arange(len(h), device=h.device) - torch.searchsorted(clip_index, clip_index)
+    person = person.clamp_max(len(graphs) - 1)
+    rows = [(person == number).nonzero().squeeze(1) for number in range(len(graphs))]
+    seen = torch.cat([graph(h[own], adjacency) for graph, own in zip(graphs, rows, strict=True)])
+    return seen[torch.cat(rows).argsort()]
 
 
 class MultiScaleTemporal(nn.Module):

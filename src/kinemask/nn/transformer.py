@@ -209,10 +209,12 @@ class TransformerEncoder(Encoder):
         return outputs
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per block."""
-        groups = [list(self.embedding.parameters()), *(list(block.parameters()) for block in self.trunk)]
-        groups[-1] += self.trunk.norm.parameters()
-        return groups
+        """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per block.
+
+        The final norm is in none, so that it learns as fast as a head: as BEiT's groups, and the released codes' of
+        MAMP and those after it.
+        """
+        return [list(self.embedding.parameters()), *(list(block.parameters()) for block in self.trunk)]
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth: the chance of skipping a block's halves rises linearly from 0 to `rate` in the last."""

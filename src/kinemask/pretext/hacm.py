@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kinemask import poincare
+from kinemask.nn.encoder import segment
 from kinemask.nn.settings import DecoderSettings
 from kinemask.nn.transformer import TransformerEncoder
 from kinemask.pretext import masks, targets
@@ -98,9 +99,13 @@ class HACM(MaskedPrediction):
     def target(self, batch: Batch) -> Target:
         s, e = self.settings, self.encoder.settings
         motion = difference(batch.x[:, :, self.encoder.joints], s.motion_stride)
-        if s.target_space == "poincare":
-            motion = poincare.to_ball(motion, e.curvature, e.epsilon, e.projection)
-        return Target(*targets.normalise(motion, e.segment_frames, s.target_norm), "motion", s.motion_stride)
+        to_ball = lambda vectors: poincare.to_ball(vectors, e.curvature, e.epsilon, e.projection)
+        if s.target_space == "poincare" and s.target_vector == "frame":
+            motion = to_ball(motion)
+        tokens = segment(motion, e.segment_frames)
+        if s.target_space == "poincare" and s.target_vector == "token":
+            tokens = to_ball(tokens)
+        return Target(*targets.normalise_tokens(tokens, s.target_norm), "motion", s.motion_stride)
 
     def losses(self, batch: Batch, done: Prediction) -> dict[str, tuple[float, Tensor]]:
         s, terms = self.settings, super().losses(batch, done)

@@ -26,12 +26,13 @@ class MAMP(MaskedPrediction):
         self.kept = masks.kept_count(encoder.tokens, settings.mask_ratio)
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
-        noise = batch.draws.gumbel(self.encoder.tokens)
-        if self.settings.masking == "random":
-            return masks.split(noise, self.kept, token_valid, "lowest")
-        encoder = self.encoder
+        s, encoder = self.settings, self.encoder
+        if s.masking == "random":
+            return masks.split(batch.draws.gumbel(encoder.tokens), self.kept, token_valid, "lowest")
         intensity = masks.motion_intensity(batch.x[:, :, encoder.joints], encoder.settings.segment_frames).flatten(1)
-        score = masks.log_probability(intensity, self.settings.tau) + noise
+        score = masks.log_probability(intensity, s.tau)
+        if s.gumbel:
+            score = score + batch.draws.gumbel(encoder.tokens)
         return masks.split(score, self.kept, token_valid, "lowest")
 
     def target(self, batch: Batch) -> Target:

@@ -31,6 +31,7 @@ class MAMPSettings:
         mask_ratio: share of the tokens that is masked
         masking: motion masks what moves (softmax of motion intensity plus Gumbel noise); random is MAE
         tau: temperature of the motion mask; higher is more random
+        gumbel: Gumbel noise in the motion mask; without it the tokens that move most are masked (HA-CM Table VI)
         predict: what is predicted at masked tokens; coordinates is MAE
         motion_stride: frames between the two positions whose difference is the motion
         target_norm: token normalises each token (the papers), sequence each joint over its whole window
@@ -39,6 +40,7 @@ class MAMPSettings:
     mask_ratio: float = 0.9
     masking: Literal["motion", "random"] = "motion"
     tau: float = 0.8
+    gumbel: bool = True
     predict: Literal["motion", "coordinates"] = "motion"
     motion_stride: int = 1
     target_norm: TargetNorm = "token"
@@ -47,6 +49,10 @@ class MAMPSettings:
         check_mask(self.mask_ratio, self.tau)
         if self.masking == "random":
             warn_unused("pretext", self, "with random masks", "tau")
+            if not self.gumbel:
+                raise ValueError("pretext.gumbel: random masks are nothing but noise, so they need it")
+        elif not self.gumbel:
+            warn_unused("pretext", self, "without Gumbel noise", "tau")
         if self.predict == "coordinates":
             warn_unused("pretext", self, "where coordinates are predicted", "motion_stride")
 
@@ -79,7 +85,9 @@ class HACMSettings:
         mask: high masks tokens low in the hierarchy and highly correlated (the paper's text), low masks the others
             (its Eq. 17 to the letter)
         motion_stride: frames between the two positions whose difference is predicted
-        target_space: poincare maps each frame's motion vector (metres) into the ball before it is cut into tokens
+        target_space: poincare maps motion (metres) into the ball
+        target_vector: what is mapped, each frame's vector before it is cut into tokens, or a token's S frames stacked
+            (Eq. 23's order)
         target_norm: token normalises each token, as the released code (the paper does not say), sequence each joint
             over its whole window
         contrast_weight: weight μ of the cross-contrast loss; 0 leaves it out
@@ -101,6 +109,7 @@ class HACMSettings:
     mask: Literal["high", "low"] = "high"
     motion_stride: int = 1
     target_space: Literal["poincare", "euclidean"] = "poincare"
+    target_vector: Literal["frame", "token"] = "frame"
     target_norm: TargetNorm = "token"
     contrast_weight: float = 1.0
     similarity: Similarity = "softmax"
@@ -125,6 +134,8 @@ class HACMSettings:
             warn_unused("pretext", self, "with the temporal criterion", "radial_weight")
         if not self.gumbel:
             warn_unused("pretext", self, "without Gumbel noise", "tau")
+        if self.target_space == "euclidean":
+            warn_unused("pretext", self, "in euclidean target_space", "target_vector")
         if not self.contrast_weight:
             warn_unused("pretext", self, "without contrast", "similarity", "contrast_reduction", "negatives")
 

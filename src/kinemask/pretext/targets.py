@@ -19,7 +19,11 @@ def normalise(frames: Tensor, segment_frames: int, how: TargetNorm) -> tuple[Ten
     `token`: each token's S·C numbers to zero mean and unit (unbiased) variance (+1e-6). `sequence`: each joint's
     T·C numbers, which keeps how strongly a segment moves relative to the rest of its clip. `none`: as they are.
     """
-    tokens = segment(frames, segment_frames)  # (B, P, V, S·C)
+    return normalise_tokens(segment(frames, segment_frames), how)
+
+
+def normalise_tokens(tokens: Tensor, how: TargetNorm) -> tuple[Tensor, Tensor, Tensor]:
+    """As `normalise`, of tokens that are cut already: (B, P, V, S·C)."""
     over = {"token": (-1,), "sequence": (1, 3), "none": ()}[how]
     if over:
         mean = tokens.mean(over, keepdim=True)

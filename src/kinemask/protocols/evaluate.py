@@ -145,10 +145,15 @@ class Subject:
         source = Run(Path(run))
         file = source.encoder(encoder)
         if data is None:
-            (data, *more) = source.config["data"]
+            stores = source.config["data"]
+            if not stores:
+                raise ValueError(f"{run} was imported without a store; name the one to evaluate on (data)")
+            (data, *more) = stores
             if more:
                 raise ValueError(f"{run} was trained on several stores; name the one to evaluate on (data)")
         split = source.config["split"] if split is None else split
+        if not split:
+            raise ValueError(f"{run} was imported without a split; name the one to evaluate on (split)")
         assert data is not None
         assert split is not None
         store, model = open_store(data), load_encoder(file, world.device)

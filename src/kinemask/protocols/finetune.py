@@ -24,6 +24,7 @@ from kinemask.training.settings import FinetuneSettings
 from kinemask.version import NUMERICS
 from kinemask.windows.parts import Part
 from kinemask.windows.sampler import Sampler
+from kinemask.windows.settings import TEST_VIEW
 
 Choose = Callable[[Case, Any, int], Part]
 
@@ -93,8 +94,9 @@ def trained_folder(case: Case, train: Part, settings: FinetuneSettings, seed: in
 
 
 def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int, scratch: bool) -> dict[str, Any]:
-    """config.yaml of a fine-tuned run: everything that decides it."""
+    """config.yaml of a fine-tuned run: everything that decides it, and what its log saw of the test clips."""
     store, record = case.store, case.model.record
+    sampling = asdict(case.model.sampling)
     config: dict[str, Any] = {
         "method": record["method"],
         "protocol": "finetune",
@@ -103,7 +105,8 @@ def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int
         "seed": seed,
         "origin": None if scratch else case.origin,
         "layout": store.layout.name,
-        "sampling": asdict(case.model.sampling),
+        "sampling": {name: value for name, value in sampling.items() if name not in TEST_VIEW},
+        "test_view": {name: sampling[name] for name in TEST_VIEW},
         "architecture": case.model.encoder.architecture,
         "encoder": asdict(case.model.encoder.settings),
         "finetune": asdict(settings),
@@ -117,7 +120,7 @@ def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int
 
 def default_folder(case: Case, config: dict[str, Any]) -> Path:
     """RUN/finetune/STORE-SPLIT-HASH, or runs/finetune/… without a run."""
-    hashed = hash8({k: v for k, v in config.items() if k != "data"})
+    hashed = hash8({k: v for k, v in config.items() if k not in ("data", "test_view")})
     base = case.run.path if case.run else Path("runs")
     return base / "finetune" / f"{case.store.path.resolve().name}-{case.split}-{hashed}"
 
@@ -125,7 +128,10 @@ def default_folder(case: Case, config: dict[str, Any]) -> Path:
 def finetune(
     case: Case, train: Part, settings: FinetuneSettings, seed: int, folder: Path | None, scratch: bool = False
 ) -> Finetuned:
-    """Train, or resume, or find finished. scratch: from random weights; folder: `default_folder` unless given."""
+    """Train, or resume, or find finished. scratch: from random weights; folder: `default_folder` unless given.
+
+    What is finished is scored on the view of the test clips that is asked for; the best epoch is known of its own.
+    """
     store, record, fresh = case.store, case.model.record, scratch or case.origin is None
     settings = resolved(settings, fresh, scratch)
     config = configuration(case, train, settings, seed, fresh)
@@ -138,6 +144,7 @@ def finetune(
     if (folder / "classifier.safetensors").is_file():
         Run(folder).claim(config)
         model = load_classifier(folder, case.world.device)
+        model.sampling = case.model.sampling
     else:
         job = Finetuning(model, encoder, train, case.test, settings, config, case.world)
         run_job(job, folder, case.world, case.quiet)
@@ -149,7 +156,8 @@ def finetune(
         with autocast(case.world.device, settings.precision):
             scores = model.eval().scores(Sampler(case.test.tracks, model.sampling))
     measured = [100 * line["test_accuracy"] for line in Run(folder).metrics() if "test_accuracy" in line]
-    best = max(measured, default=None) if settings.test_every else None
+    logged = settings.test_every and Run(folder).config.get("test_view") == config["test_view"]
+    best = max(measured, default=None) if logged else None
     return Finetuned(Outcome(scores.cpu(), best), folder, transfer)
 
 

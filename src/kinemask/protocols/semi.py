@@ -1,4 +1,4 @@
-"""Semi-supervised protocol: fine-tuning with a part of the labels, drawn class by class."""
+"""Semi-supervised protocol: fine-tuning with a part of the labels, drawn class by class or of all clips together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from kinemask.protocols import finetune
 from kinemask.protocols.case import Case
-from kinemask.protocols.labels import draw_labels
+from kinemask.protocols.labels import draw_from_all, draw_labels
 from kinemask.protocols.settings import SemiSettings
 from kinemask.runs.result import read_result
 from kinemask.windows.parts import Part
@@ -19,6 +19,8 @@ def part(case: Case, settings: SemiSettings, seed: int) -> Part:
     """The training clips whose labels a seed draws."""
     if settings.labels is not None:
         return case.train.subset(_earlier(case, Path(settings.labels)))
+    if settings.draw == "uniform" and not settings.per_class:
+        return case.train.subset(draw_from_all(case.train, seed, settings.fraction))
     return case.train.subset(draw_labels(case.train, seed, settings.per_class, settings.fraction))
 
 

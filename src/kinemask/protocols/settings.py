@@ -124,13 +124,16 @@ class SemiSettings(FinetuneSettings):
     """Fine-tuning with few labels; a seed is a draw of them.
 
     Args:
-        fraction: share of each class's training clips whose labels are used, one clip at least
+        fraction: share of the training clips whose labels are used
+        draw: stratified draws the fraction of each class, one clip at least; uniform of all clips together, as MAMP's
+            code, so that classes have more or fewer, or none
         per_class: labels of each class, in place of a fraction; 0 takes the fraction
         labels: an earlier result file whose labelled clips are taken; then the seed decides the training alone
         test_every: epochs between scores of the test part, of which the best is reported beside the last; 0 has none
     """
 
     fraction: float = 0.1
+    draw: Literal["stratified", "uniform"] = "stratified"
     per_class: int = 0
     labels: str | None = None
     test_every: int = 10
@@ -142,6 +145,6 @@ class SemiSettings(FinetuneSettings):
         if self.per_class < 0:
             raise ValueError(f"semi.per_class must not be negative, not {self.per_class}")
         if self.labels is not None:
-            warn_unused("semi", self, "where labels are given", "fraction", "per_class")
+            warn_unused("semi", self, "where labels are given", "fraction", "draw", "per_class")
         elif self.per_class:
-            warn_unused("semi", self, "where per_class is given", "fraction")
+            warn_unused("semi", self, "where per_class is given", "fraction", "draw")

@@ -26,6 +26,10 @@ def pretrain_command(config: Mapping[str, Any], stores: list[str], out: str) -> 
 
     Of the shipped recipes of the method, the one that takes the fewest changes. stores, out: as to be written.
     """
+    if "imported" in config:
+        words = [config["method"], config["imported"]["file"], "--out", out]
+        words += ["--data", *stores, "--split", config["split"]] if stores else []
+        return "kinemask import " + shlex.join(words), ""
     best: tuple[str, dict[str, Any]] | None = None
     for name in recipes():
         if load_recipe(name)["method"] != config["method"]:
@@ -77,7 +81,7 @@ def changes(result: Result) -> dict[str, Any]:
     """Settings of a result, `sampling.` of its windows included, that neither defaults nor the encoder's run give."""
     protocol, config = PROTOCOLS[result.protocol], result.trained.settings
     section = dict(config.get(protocol.section) or {})
-    sampling = config["sampling"] | section.pop("sampling", {})
+    sampling = config["sampling"] | config.get("test_view", {}) | section.pop("sampling", {})
     usual = _merged(_plain(asdict(protocol.settings())), section)
     given = _plain({"sampling": result.sampling} | result.settings)
     return {name: now for name, (_, now) in differences({"sampling": sampling} | usual, given).items()}

@@ -69,7 +69,7 @@ def load_checkpoint(
             continue
         with path.open("rb") as file:
             try:
-                _check_size(path)
+                check_packing(path)
                 state = _checked(torch.load(file, map_location="cpu", weights_only=True))
                 check(state)
             except Exception as error:  # whatever torch makes of damaged bytes
@@ -87,7 +87,7 @@ def load_checkpoint(
     return None
 
 
-def _check_size(path: Path) -> None:
+def check_packing(path: Path) -> None:
     """ValueError where a file would take more memory than it has bytes: torch packs nothing."""
     check_holes(path)
     with zipfile.ZipFile(path) as pack:
@@ -113,15 +113,16 @@ def _checked(content: Any) -> State:
 def not_finite(state: State) -> Iterator[str]:
     """Names of the weights, and of the optimizer's values, that are not finite throughout."""
     for name, value in state["task"].items():
-        if not _whole(value).isfinite().all():
+        if not whole(value).isfinite().all():
             yield f"weight {name}"
     for number, values in state["optimizer"]["state"].items():
         for name, value in values.items():
-            if isinstance(value, Tensor) and not _whole(value).isfinite().all():
+            if isinstance(value, Tensor) and not whole(value).isfinite().all():
                 yield f"the optimizer's {name} of parameter {number}"
 
 
-def _whole(value: Tensor) -> Tensor:
+def whole(value: Tensor) -> Tensor:
+    """The tensor; ValueError where it has more numbers than bytes behind them."""
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise ValueError(f"a tensor of shape {tuple(value.shape)} has {value.untyped_storage().nbytes()} bytes")
     return value

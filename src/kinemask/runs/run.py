@@ -20,6 +20,7 @@ from kinemask.store.format import sha256
 
 # may differ between a run and its continuation: they change where and how often, not what
 _FREE = ("data", "training.device", "training.log_every", "training.save_every", "training.compile")
+_FREE += ("test_view.test_crop", "test_view.test_clips")  # of a fine-tuned run: what the log saw of test clips
 
 _FILES = (".jsonl", ".pt", ".safetensors", ".yaml")  # endings of what a run keeps beside its folders
 

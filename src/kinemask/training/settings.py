@@ -214,6 +214,9 @@ class Settings:
             raise ValueError(
                 f"encoder.streams are made of positions, so sampling.stream must be joint, not {self.sampling.stream}"
             )
+        spaces = getattr(self.encoder, "space", None), getattr(self.pretext, "target_space", None)
+        if spaces[0] == "euclidean" and "poincare" not in spaces:
+            warn_unused("encoder", self.encoder, "in euclidean space", "curvature", "projection", "epsilon")
 
     @classmethod
     def from_recipe(cls, recipe: str, values: Mapping[str, Any]) -> Settings:

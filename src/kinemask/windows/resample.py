@@ -23,11 +23,16 @@ def random_crop(n: Tensor, u: Tensor, settings: SamplingSettings) -> Tensor:
 
 
 def fixed_crop(n: Tensor, number: int, settings: SamplingSettings) -> Tensor:
-    """Positions in test crop `number` of `test_clips`: crops spread evenly over the track, a single one its centre."""
+    """Positions in test crop `number` of `test_clips`: a single one is the centre, in whole frames.
+
+    Several lie evenly from the track's start to its end, between frames too: no two are the same, however short it is.
+    """
     s = settings
-    length = n - 2 * ((1 - s.test_crop) * n / 2).floor().long()
-    start = ((n - length) * (number + 0.5) / s.test_clips).floor()
-    return linear_positions(start, length, s.frames)
+    if s.test_clips == 1:
+        margin = ((1 - s.test_crop) * n / 2).floor().long()
+        return linear_positions(margin, n - 2 * margin, s.frames)
+    length = (n * s.test_crop).clamp_min(1)
+    return linear_positions((n - length) * (number / (s.test_clips - 1)), length, s.frames)
 
 
 def linear_positions(start: Tensor, length: Tensor, frames: int) -> Tensor:
@@ -41,17 +46,27 @@ def linear_positions(start: Tensor, length: Tensor, frames: int) -> Tensor:
     return start + position
 
 
-def uniform_positions(n: Tensor, u: Tensor) -> Tensor:
-    """Uniform-interval sampling after DG-STGCN: whole frame numbers (B, T). u (B, 2T) in [0, 1)."""
+def uniform_positions(n: Tensor, u: Tensor, first: Tensor) -> Tensor:
+    """Uniform-interval sampling as DG-STGCN's public code: whole frame numbers (B, T). u (B, 2T) in [0, 1).
+
+    From 2T frames on, one random frame of each of T equal intervals. From T to 2T consecutive frames, of which single
+    ones are left out: n − T of the T + 1 places before, between and after the window's frames have such a gap. Below T
+    consecutive frames modulo n, from first (B,).
+    """
     T = u.shape[1] // 2
     n = n.unsqueeze(1)
     t = torch.arange(T, device=n.device)
     edge, following = t * n // T, (t + 1) * n // T
     spread = edge + (u[:, :T] * (following - edge)).floor()
-    later = torch.arange(2 * T, device=n.device) >= n
-    subset = u.masked_fill(later, 2.0).topk(T, dim=1, largest=False).indices.sort(dim=1).values
-    wrapped = ((u[:, :1] * n).floor() + t) % n
-    return torch.where(n >= 2 * T, spread, torch.where(n >= T, subset.to(spread.dtype), wrapped))
+    gap = u[:, : T + 1].argsort(1).argsort(1) < n - T
+    skipping = t + gap[:, :T].cumsum(1)
+    wrapped = (first.unsqueeze(1) + t) % n
+    return torch.where(n >= 2 * T, spread, torch.where(n >= T, skipping, wrapped).to(spread.dtype))
+
+
+def short_starts(n: Tensor, number: int, clips: int) -> Tensor:
+    """Where test clip `number` of `clips` of a track shorter than the window begins: (B,), spread over the track."""
+    return torch.where(n < clips, number, number * n // clips)
 
 
 def interpolate(

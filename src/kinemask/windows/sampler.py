@@ -15,7 +15,7 @@ from kinemask.draws import Draws, key
 from kinemask.windows.align import turns
 from kinemask.windows.anatomy import Anatomy
 from kinemask.windows.augment import augment, rotation_matrix
-from kinemask.windows.resample import fixed_crop, interpolate, random_crop, uniform_positions
+from kinemask.windows.resample import fixed_crop, interpolate, random_crop, short_starts, uniform_positions
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.streams import to_stream
 from kinemask.windows.tracks import Tracks
@@ -58,25 +58,32 @@ class Sampler:
 
     def sample(self, track: Tensor, draws: Draws, clip_index: Tensor | None = None) -> Batch:
         """Training windows of tracks (B,). clip_index (B,): each track's row in the draws; a clip's bodies share it."""
-        s, n = self.settings, self.tracks.length[track]
-        clip_index = torch.arange(len(track), device=track.device) if clip_index is None else clip_index
-        if s.window == "crop":
-            position = random_crop(n, draws.uniform(2)[clip_index], s)
-        else:
-            position = uniform_positions(n, draws.uniform(2 * s.frames)[clip_index])
-        x, valid = self._at(track, position)
-        x, valid = augment(x, valid, draws, clip_index, s, self.anatomy, self._mirror_axis[track])
-        return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws, track)
+        with self._in_full():
+            s, n = self.settings, self.tracks.length[track]
+            clip_index = torch.arange(len(track), device=track.device) if clip_index is None else clip_index
+            if s.window == "crop":
+                position = random_crop(n, draws.uniform(2)[clip_index], s)
+            else:
+                u = draws.uniform(2 * s.frames)[clip_index]
+                position = uniform_positions(n, u, (u[:, 0] * n).floor().long())
+            x, valid = self._at(track, position)
+            x, valid = augment(x, valid, draws, clip_index, s, self.anatomy, self._mirror_axis[track])
+            return Batch(*to_stream(x, valid, s.stream, self.anatomy.parents), draws, track)
 
     def test_view(self, track: Tensor, clip: int = 0) -> Tensor:
         """The test window number `clip` of `test_clips`, without augmentation: (B, T, V, C)."""
-        s, n = self.settings, self.tracks.length[track]
-        if s.window == "crop":
-            position = fixed_crop(n, clip, s)
-        else:
-            position = uniform_positions(n, self._test_draws(clip)[track])
-        x, valid = self._at(track, position)
-        return to_stream(x, valid, s.stream, self.anatomy.parents)[0]
+        with self._in_full():
+            s, n = self.settings, self.tracks.length[track]
+            if s.window == "crop":
+                position = fixed_crop(n, clip, s)
+            else:
+                position = uniform_positions(n, self._test_draws(clip)[track], short_starts(n, clip, s.test_clips))
+            x, valid = self._at(track, position)
+            return to_stream(x, valid, s.stream, self.anatomy.parents)[0]
+
+    def _in_full(self) -> torch.autocast:
+        """Autocast off: a rotation in bfloat16 would round coordinates by some percent of what moves in a frame."""
+        return torch.autocast(self.tracks.device.type, enabled=False)
 
     def _at(self, track: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Tracks (B,) resampled at positions (B, T), scaled and turned: x (B, T, V, C), valid (B, T, V)."""

@@ -37,7 +37,8 @@ class SamplingSettings:
         crop: the random crop's share of the clip, from and to
         test_crop: share of the clip, at its centre, that tests use (window crop); 0.95 as the released codes, HA-CM's
             text says 0.9
-        test_clips: clips sampled per test clip; their scores are averaged
+        test_clips: windows sampled per test clip; their scores are averaged. Crops lie evenly from the clip's start to
+            its end: a test_crop well below 1 sets them apart
         min_crop_frames: a crop is no shorter than this many frames, or than the clip
         rotation: largest rotation in radians, about every axis or per axis [x, y, z]; 2D uses the last. [0, 3.1416, 0]
             turns a body any way about the vertical
@@ -96,6 +97,8 @@ class SamplingSettings:
             raise ValueError(f"sampling.rotation must be angles in radians from 0 up, not {self.rotation}")
         if self.window == "uniform":
             warn_unused("sampling", self, "with window uniform", "crop", "test_crop", "min_crop_frames")
+        elif self.test_crop == 1:
+            warn_unused("sampling", self, "with test_crop 1: its crops are all the whole clip", "test_clips")
 
     def unaugmented(self) -> SamplingSettings:
         """The same without what training draws: of crops the whole clip (window uniform still draws its frames)."""
