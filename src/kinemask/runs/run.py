@@ -73,6 +73,11 @@ class Run:
             raise ValueError(f"encoder: {self.path} has no teacher and student, its method leaves one encoder")
         return find_weights(roles.get(name, self.path / f"{name}.safetensors"), "encoder")
 
+    def has(self, encoder: str = "encoder") -> bool:
+        """Whether it has the encoder file of that name, or of the role; the default one is there at its end."""
+        stem = {"teacher": "encoder", "student": "encoder-student"}.get(encoder, encoder)
+        return (self.path / f"{stem}.safetensors").is_file()
+
     def metrics(self) -> list[dict[str, float]]:
         """The lines of its log."""
         return read_metrics(self.path)
