@@ -13,9 +13,8 @@ from statistics import fmean, stdev
 
 import pytest
 
-from kinemask import cli
-from kinemask.comparison.compare import compare
-from kinemask.comparison.plan import plan
+from kinemask import cli, compare
+from kinemask.comparison.plan import Asked, plan
 from kinemask.comparison.table import Line
 from kinemask.protocols.evaluate import evaluate
 from kinemask.runs.result import Result
@@ -26,6 +25,11 @@ from tiny_recipe import TINY, recipe_file
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> str:
     return recipe_file(tmp_path_factory.mktemp("recipes"), "one")
+
+
+def asked(recipe: str, store, **changes) -> Asked:
+    given = {"methods": [recipe], "data": [str(store.path)], "split": ["xsub"], "protocols": ["knn"]}
+    return Asked(**given | {"overrides": {"training.device": "cpu"}} | changes)
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -82,7 +86,7 @@ def test_what_a_killed_comparison_leaves_is_gone_on_with(tiny, recipe, tmp_path)
 
 def comparable(line: Line) -> tuple:
     """A line without what it took."""
-    return line.where, {name: cell for name, cell in line.row.cells.items() if not name.endswith("seconds")}
+    return line.where, {n: cell for n, cell in line.row.cells.items() if not n.endswith(("seconds", "hours"))}
 
 
 @pytest.mark.slow
@@ -107,7 +111,7 @@ def test_a_comparison_that_is_killed_resumes(tiny, recipe, tmp_path):
 
 def test_its_results_are_those_of_evaluate(tiny, recipe, tmp_path):
     compare([recipe], tiny.path, "xsub", ["knn"], out=tmp_path, device="cpu", settings={"knn.neighbours": 3})
-    (work,) = plan([recipe], [str(tiny.path)], ["xsub"], ["knn"], [0], None, False, True, {"training.device": "cpu"})
+    (work,) = plan(asked(recipe, tiny))
     before = written(tmp_path)
     found = evaluate("knn", work.run(tmp_path).path, neighbours=3, device="cpu")
     assert list(found) == kept(tmp_path, "knn")
@@ -139,8 +143,7 @@ def test_what_fails_is_left_out_and_told(tiny, recipe, tmp_path):
 
 
 def test_a_disk_that_fails_one_combination_leaves_the_others(tiny, recipe, tmp_path):
-    given = [recipe], [str(tiny.path)], ["xsub"], ["knn"], [0, 1]
-    first, second = plan(*given, None, False, False, {"training.device": "cpu"})
+    first, second = plan(asked(recipe, tiny, seeds=[0, 1], baselines=False))
     first.run(tmp_path).path.mkdir(parents=True)
     (first.run(tmp_path).path / "evaluations").touch()  # where a folder belongs
     with pytest.raises(ValueError, match=rf"1 of 2 runs failed.*{first.name}: \w+Error.*evaluations"):
@@ -164,7 +167,7 @@ def test_jobs_on_a_cluster(tiny, recipe, tmp_path, capsys):
     assert "submitted" not in capsys.readouterr().out
     with pytest.raises(ValueError, match="unknown cluster 'moon'"):
         submit([], tmp_path, "moon", {})
-    work = plan([recipe], [str(tiny.path)], ["xsub"], ["knn"], [0], None, False, True, {})
+    work = plan(asked(recipe, tiny))
     if shutil.which("srun") is None:
         with pytest.raises(ValueError, match=r"slurm: .*srun"):
             submit(work, tmp_path, "slurm", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kinemask.reports.charts import Bar, bar
+from kinemask.reports.charts import Bar, Swept, bar
 from kinemask.reports.pages import Table, render
 
 
@@ -48,12 +48,14 @@ class _Drawn:
     published: Table
 
 
-def comparison_page(columns: Mapping[str, str], groups: Sequence[Group]) -> str:
+def comparison_page(
+    columns: Mapping[str, str], groups: Sequence[Group], charts: Sequence[Swept] = (), title: str = ""
+) -> str:
     """One HTML page. columns: titles by name, in order; of a table, those that it has values for.
 
-    The bars show the column `accuracy` (percent).
+    The bars show the column `accuracy` (percent). charts: curves above the tables.
     """
-    return render("comparison.html", groups=[_drawn(columns, group) for group in groups])
+    return render("comparison.html", groups=[_drawn(columns, group) for group in groups], charts=charts, title=title)
 
 
 def _drawn(columns: Mapping[str, str], group: Group) -> _Drawn:
