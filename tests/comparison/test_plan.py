@@ -178,6 +178,7 @@ def test_a_comment_in_the_source_leaves_every_key(tiny, recipe, tmp_path):
         ({"methods": ["mamp-moon"]}, "unknown recipe"),
         ({"overrides": {"training.epoch": 3}}, r"one.yaml: .*did you mean training.epochs"),
         ({"overrides": {"knn.neighbour": 3}}, "neighbour"),
+        ({"overrides": {"knn.sampling.test_clip": 3}}, "did you mean test_clips"),
         ({"overrides": {"linear.epochs": 3}}, "linear"),  # not among the protocols
     ],
     ids=str,

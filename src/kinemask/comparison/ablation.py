@@ -35,16 +35,15 @@ def compare_with_paper(name: str, asked: Asked, out: str | Path = "runs/compare"
     asked, options = without_cluster_options(asked)
     out = Path(out).resolve()
     recipe_of = _recipes(table, asked.methods)
-    work: dict[str, Work] = {}
+    work: list[Work] = []
     reasons: Reasons = {}
     for store, split in paired(asked.data, asked.split, "split"):
         here = replace(asked, data=[str(store.path)], split=[split], methods=list(recipe_of.values()))
-        for one in _planned(table, recipe_of, here, store, split, reasons):
-            work.setdefault(one.name, one).evaluations.extend(one.evaluations if one.name in work else ())
-    found, failed = run_all(list(work.values()), out, asked.cluster, options, quiet)
-    made = lines(table, entries(list(work.values()), found, out), reasons, asked.small)
-    said = [w.name + repr([asdict(e) for e in w.evaluations]) for w in work.values()]
-    stem = f"{name}-{'+'.join(dict.fromkeys(w.dataset for w in work.values()))}-{hash8({'work': sorted(said)})}"
+        work += _planned(table, recipe_of, here, store, split, reasons)
+    found, failed = run_all(work, out, asked.cluster, options, quiet)
+    made = lines(table, entries(work, found, out), reasons, asked.small)
+    told = [w.name + repr([asdict(e) for e in w.evaluations]) for w in work]
+    stem = f"{name}-{'+'.join(dict.fromkeys(w.dataset for w in work))}-{hash8({'work': sorted(told)})}"
     paths = write_tables(made, out, stem, title=table.title)
     tell_failures(failed, len(work), out / f"{stem}.md")
     return Table(made, paths)

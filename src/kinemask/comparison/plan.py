@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from kinemask.arguments import read_settings
 from kinemask.comparison.work import Evaluation, Work, key_of
 from kinemask.pretext import NAMES
 from kinemask.protocols.catalogue import find_protocol
@@ -15,6 +16,7 @@ from kinemask.protocols.evaluate import check_settings
 from kinemask.recipes import load_recipe, recipes
 from kinemask.store.opening import Store, open_store
 from kinemask.training.settings import Settings
+from kinemask.windows.settings import SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ def _evaluations(
             at=epoch or variant.at,
         )
         check_settings(known, load_recipe(work.recipe), found.own)
+        read_settings(SamplingSettings, found.sampling)
         yield found
 
 
