@@ -314,7 +314,7 @@ def compare(
         overrides={"training.device": device, **(settings or {})},
         cluster=cluster,
         streams=list(stream),
-        sweep=list(sweep),
+        sweep=[*(name.replace("-", "_") for name in sweep[:1]), *sweep[1:]],
         encoders=list(encoder),
         snapshots=snapshots,
         targets=texts(target),

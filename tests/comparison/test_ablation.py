@@ -101,6 +101,7 @@ TABLE = PaperTable(
     method="mamp",
     rows=ROWS,
     set={"knn.neighbours": 3},
+    note="Of two temperatures.",
 )
 
 
@@ -137,6 +138,9 @@ def test_ours_stand_beside_theirs(tiny, paper, tmp_path):
     assert not set(other.files) & set(table.files)
     assert [path.read_text() for path in table.files] == texts
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2  # trained once
+    (page,) = [path for path in table.files if path.suffix == ".html"]
+    assert "<h1>A paper, Table I</h1>" in page.read_text()
+    assert "<p>Of two temperatures.</p>" in page.read_text()
     (file,) = [path for path in table.files if path.suffix == ".csv"]
     with file.open() as opened:
         assert [line["method"] for line in csv.DictReader(opened)] == list(rows)

@@ -128,7 +128,7 @@ def test_its_results_are_those_of_evaluate(tiny, recipe, tmp_path):
 def test_protocols_that_train_keep_their_weights_by_key(tiny, recipe, tmp_path):
     settings = {"finetune.epochs": 1, "finetune.head.hidden": 8, "finetune.warmup_epochs": 0}
     given = [recipe], tiny.path, "xsub", ["finetune"]
-    (line,) = compare(*given, protocol_seeds=[0, 1], out=tmp_path, device="cpu", settings=settings)
+    (line,) = compare(*given, protocol_seed=[0, 1], out=tmp_path, device="cpu", settings=settings)
     cells = line.row.cells
     assert cells["results"] == "1 run × 2"
     assert cells["from_scratch"].value is not None

@@ -233,6 +233,15 @@ def test_a_sweep_of_a_protocol_is_one_run(tiny, recipe):
     assert len({e.label for e in work.evaluations}) == 2
 
 
+def test_a_sweep_of_one_protocol_leaves_the_others_lines(tiny, recipe):
+    (work,) = planned(tiny, recipe, protocols=["knn", "retrieval"], sweep=["knn.neighbours", "1", "3"])
+    assert [e.label for e in work.evaluations if e.protocol == "retrieval"] == ["one"]
+    assert [e.label for e in work.evaluations if e.protocol == "knn"] == [
+        "one, knn.neighbours 1",
+        "one, knn.neighbours 3",
+    ]
+
+
 def test_streams_are_runs_whose_scores_are_fused(tiny, recipe):
     work = planned(tiny, recipe, streams=["joint", "bone"])
     assert [w.settings.sampling.stream for w in work] == ["joint", "bone"]

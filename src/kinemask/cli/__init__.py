@@ -178,7 +178,8 @@ def compare(words: Words) -> None:
     given = parser.read(words)
     settings = {name: given.pop(name) for name in list(given) if "." in name}
     options = vars(parser.parse(given))
-    check_settings(settings, options["methods"], options["protocols"], options["ablation"])
+    named = {*settings, *(name.replace("-", "_") for name in options["sweep"][:1])}
+    check_settings(named, options["methods"], options["protocols"], options["ablation"])
     from kinemask import api
     from kinemask.comparison.table import markdown
 

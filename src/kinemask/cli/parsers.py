@@ -130,9 +130,9 @@ def compare(words: Words) -> Parser:
 
 
 def check_settings(
-    settings: Mapping[str, Any], methods: Sequence[str], protocols: Sequence[str], ablation: str | None
+    settings: Collection[str], methods: Sequence[str], protocols: Sequence[str], ablation: str | None
 ) -> None:
-    """Raise ValueError for a setting of `compare` that belongs to none of its methods and protocols."""
+    """Raise ValueError for the name of a setting of `compare` that belongs to none of its methods and protocols."""
     from kinemask.comparison.papers import paper_table
     from kinemask.pretext.methods import NAMES
     from kinemask.protocols.catalogue import find_protocol

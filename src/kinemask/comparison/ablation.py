@@ -14,7 +14,7 @@ from kinemask.comparison.papers import PaperRow, PaperTable, paper_table
 from kinemask.comparison.plan import Asked, Variant, paired, plan
 from kinemask.comparison.table import Entry, Line, Table, digits, grouped, row_of, write_tables
 from kinemask.comparison.work import Work
-from kinemask.pretext import method
+from kinemask.pretext import NAMES, method
 from kinemask.recipes import load_recipe
 from kinemask.reports.comparison import Cell, Row
 from kinemask.reports.published import Place
@@ -44,7 +44,7 @@ def compare_with_paper(name: str, asked: Asked, out: str | Path = "runs/compare"
     made = lines(table, entries(work, found, out), reasons, asked.small)
     told = [w.name + repr([asdict(e) for e in w.evaluations]) for w in work]
     stem = f"{name}-{'+'.join(dict.fromkeys(w.dataset for w in work))}-{hash8({'work': sorted(told)})}"
-    paths = write_tables(made, out, stem, title=table.title)
+    paths = write_tables(made, out, stem, title=table.title, note=table.note)
     tell_failures(failed, len(work), out / f"{stem}.md")
     return Table(made, paths)
 
@@ -53,7 +53,7 @@ def _recipes(table: PaperTable, given: Sequence[str]) -> dict[str, str]:
     """What stands for each method of a table: a recipe that was given, or its own name."""
     out = {name: name for name in table.methods}
     for one in given:
-        of = one if one in out else load_recipe(one)["method"]
+        of = one if one in NAMES else load_recipe(one)["method"]
         if of not in out:
             raise ValueError(f"{one}: {table.title} has no row of {of}; it has {', '.join(out)}")
         if out[of] not in (of, one):

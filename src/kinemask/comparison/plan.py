@@ -92,6 +92,7 @@ def plan(asked: Asked, variants: Sequence[Variant] = ()) -> list[Work]:
     own = _owned(asked)
     places = list(paired(asked.data, asked.split, "split"))
     targets = list(paired(asked.targets, asked.target_split, "target_split")) if asked.targets else None
+    sweeps = str(asked.sweep[0]).partition(".")[0] if asked.sweep else ""
     work: dict[str, Work] = {}
     for store, split in places:
         chosen = variants or [Variant(name) for name in asked.methods]
@@ -111,7 +112,10 @@ def plan(asked: Asked, variants: Sequence[Variant] = ()) -> list[Work]:
                 of = own[protocol] | {
                     name.partition(".")[2]: v for name, v in variant.changes.items() if first[name] == protocol
                 }
-                kept.evaluations.extend(_evaluations(asked, variant, kept, protocol, of, targets))
+                others = sweeps in asked.protocols and sweeps != protocol  # then the sweep is not of this one
+                line = replace(variant, swept="", at="") if others else variant
+                found = _evaluations(asked, line, kept, protocol, of, targets)
+                kept.evaluations.extend(e for e in found if e not in kept.evaluations)
     return list(work.values())
 
 

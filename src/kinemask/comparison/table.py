@@ -202,11 +202,16 @@ def columns(table: Sequence[Line]) -> dict[str, str]:
 
 
 def write_tables(
-    table: Sequence[Line], out: Path, name: str = "table", charts: Sequence[Swept] = (), title: str = ""
+    table: Sequence[Line],
+    out: Path,
+    name: str = "table",
+    charts: Sequence[Swept] = (),
+    title: str = "",
+    note: str = "",
 ) -> list[Path]:
     """Write NAME.md, .csv and .html into a folder; returns their paths, none where there are no lines.
 
-    charts: shown on the page, which has this title.
+    charts: shown on the page, which has this title, and a note below it.
     """
     if not table:
         return []
@@ -215,7 +220,7 @@ def write_tables(
     for line in table:
         groups.setdefault(line.where, []).append(line.row)
     shown = [Group(where.title, rows) for where, rows in groups.items()]
-    page = comparison_page(columns(table), shown, charts, title)
+    page = comparison_page(columns(table), shown, charts, title, note)
     texts = {out / f"{name}.md": markdown(table), out / f"{name}.csv": _csv(table), out / f"{name}.html": page}
     for path, text in texts.items():
         write_atomically(path, lambda p, text=text: p.write_text(text, encoding="utf-8"))
