@@ -254,7 +254,7 @@ def test_a_place_among_published_numbers(make):
     assert place(replace(own, protocol="ensemble", settings=fused)) == ("ntu60", "xview", "semi-5", "")
     mamp = [p for p in published(Place("ntu60", "xsub", "linear")) if p.method == "MAMP" and p.stream == "joint"]
     assert [p.value for p in mamp] == [84.9]  # printed by three tables, shown once
-    assert {p.value for p in published(Place("nw-ucla", "xview", "linear"))} >= {92.9, 74.3}
+    assert {p.value for p in published(Place("nw-ucla", "xview", "linear"))} >= {92.0, 74.3}
 
 
 def test_every_measure_and_every_baseline_is_shown(make, tmp_path):

@@ -214,7 +214,7 @@ def swept(title: str, unit: str, series: Sequence[tuple[str, Sequence[tuple[str,
     ends = [mean + sign * (spread or 0.0) for _, points in series for _, mean, spread in points for sign in (-1, 1)]
     pad = 0.08 * (max(ends) - min(ends)) or 1.0
     low, high = max(0.0, min(ends) - pad), min(100.0, max(ends) + pad)
-    box = Box(width=480, height=300 + 16 * len(series), left=44, right=460, top=24, bottom=240)
+    box = Box(width=480, height=288 + 16 * len(series), left=44, right=460, top=24, bottom=240)
     first, last = min(at.values()), max(at.values())
     inner = (box.left + 16, box.right - 16)
     x = lambda value: inner[0] + (inner[1] - inner[0]) * ((at[value] - first) / (last - first) if last > first else 0.5)
