@@ -279,7 +279,7 @@ def compare(
         stream: pre-train on each of these, and also fuse the scores of several
         target: stores to evaluate on, in place of those of pre-training
         target_split: of the targets, as split
-        encoder: encoder files of each run, or teacher and student; a method with one encoder is passed over
+        encoder: encoder files of each run, or teacher and student, which methods with one encoder do not have
         snapshots: evaluate the encoders that runs keep on the way (--training.snapshot-every), and draw a curve
         seed: of pre-training, and of the protocols on that run; one or several
         protocol_seed: seeds of the protocols, all on every run (default: the run's)

@@ -197,7 +197,7 @@ def test_snapshots_of_both_encoders_are_two_curves(tiny, recipe, tmp_path):
 
 
 def test_a_method_with_one_encoder_has_no_line_of_a_student(tiny, recipe, tmp_path):
-    given = {"encoder": ["encoder", "student"], "out": tmp_path, "device": "cpu", "baselines": False}
+    given = {"encoder": ["encoder", "teacher", "student"], "out": tmp_path, "device": "cpu", "baselines": False}
     assert [line.row.method for line in compare([recipe], tiny.path, "xsub", ["knn"], **given)] == ["one"]
 
 
