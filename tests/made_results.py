@@ -72,6 +72,7 @@ def full_result() -> Result:
             )
         ],
         weights="runs/finetuned",
+        dims=3,
         align="heading",
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kinemask.training.settings import Device, Settings
 
 if TYPE_CHECKING:
-    from kinemask.comparison.table import Line
+    from kinemask.comparison.table import Table
     from kinemask.nn.settings import ReadoutSettings
     from kinemask.preparation.prepare import Summary
     from kinemask.recognition.export import Exported
@@ -268,12 +268,19 @@ def ensemble(
 
 
 def compare(
-    methods: Sequence[str],
-    data: str | Path | Sequence[str | Path],
-    split: str | Sequence[str],
-    protocols: Sequence[str] = ("linear", "knn"),
+    methods: Sequence[str] = (),
+    data: str | Path | Sequence[str | Path] = (),
+    split: str | Sequence[str] = (),
+    protocols: Sequence[str] = (),
     seed: int | Sequence[int] = (0,),
     *,
+    ablation: str | None = None,
+    sweep: Sequence[str] = (),
+    stream: Sequence[Literal["joint", "motion", "bone"]] = (),
+    target: str | Path | Sequence[str | Path] = (),
+    target_split: str | Sequence[str] = (),
+    encoder: Sequence[str] = ("encoder",),
+    snapshots: bool = False,
     protocol_seed: int | Sequence[int] | None = None,
     small: bool = False,
     out: str | Path = "runs/compare",
@@ -282,18 +289,26 @@ def compare(
     cluster: Literal["slurm", "local"] | None = None,
     quiet: bool = True,
     settings: Mapping[str, Any] | None = None,
-) -> list[Line]:
-    """One table of methods × data × protocols × seeds; what is finished is not run again.
+) -> Table:
+    """One table of methods × data × protocols × seeds, or a paper's; what is finished is not run again.
 
-    Writes OUT/table.md, .csv and .html, and returns the table's lines. settings: by dotted name, of pre-training, of a
-    protocol alone (linear.epochs), of one of the methods alone (mamp.pretext.tau), or of submitit
+    Writes OUT/table.md, .csv and .html, and returns the table's lines; of a sweep and of snapshots also curves as .svg,
+    of a paper's table files of its name. settings: by dotted name, of pre-training, of a protocol alone
+    (linear.epochs, linear.sampling.test_clips), of one of the methods alone (mamp.pretext.tau), or of submitit
     (slurm.slurm_partition). Failures are listed at the end, by a ValueError; the rest still run.
 
     Args:
-        methods: recipes, or methods: the recipe METHOD-DATA is taken
-        data: the stores
-        split: one for all stores, one for each, or several of one store
-        protocols: what to evaluate
+        methods: recipes, or methods: the recipe METHOD-DATA is taken; of an ablation, recipes in place of these
+        data: the stores to pre-train on; one may be named several times, with a split each
+        split: one for all stores, one for each, or several of one store (of an ablation, by default its own)
+        protocols: what to evaluate (default: linear knn; of an ablation, its own)
+        ablation: a paper's table, in place of methods, such as hacm-VII; ours and the paper's stand side by side
+        sweep: a setting's dotted name and its values, pretext.tau 0.7 0.8; each value is a line and a point of a curve
+        stream: pre-train on each of these, and also fuse the scores of several
+        target: stores to evaluate on, in place of those of pre-training
+        target_split: of the targets, as split
+        encoder: encoder files of each run, or teacher and student, which methods with one encoder do not have
+        snapshots: evaluate the encoders that runs keep on the way (--training.snapshot-every), and draw a curve
         seed: of pre-training, and of the protocols on that run; one or several
         protocol_seed: seeds of the protocols, all on every run (default: the run's)
         small: for methods, use the small recipes (two CPU cores)
@@ -303,24 +318,39 @@ def compare(
         cluster: submit a job per run through submitit (--slurm.NAME VALUE for its parameters) and wait
         quiet: show no progress
     """
+    from kinemask.comparison.ablation import compare_with_paper
     from kinemask.comparison.compare import compare as run
+    from kinemask.comparison.papers import paper_table
+    from kinemask.comparison.plan import Asked
 
     numbers = lambda one: [one] if isinstance(one, int) else one
-    return run(
-        methods,
-        data,
-        split,
-        protocols,
-        numbers(seed),
+    texts = lambda one: [str(one)] if isinstance(one, str | Path) else [str(each) for each in one]
+    table = None if ablation is None else paper_table(ablation)
+    lined = {"sweep": sweep, "stream": stream, "target": target, "snapshots": snapshots}
+    lined["encoder"] = tuple(encoder) != ("encoder",)
+    if table is not None and (more := [name for name, value in lined.items() if value]):
+        raise ValueError(f"compare: {more[0]} makes lines, and those of an ablation are the paper's rows")
+    asked = Asked(
+        methods=list(methods) or (table.methods if table else []),
+        data=texts(data),
+        split=texts(split) or (list(table.splits) if table else []),
+        protocols=list(protocols) or ([table.protocol] if table else ["linear", "knn"]),
+        seeds=numbers(seed),
         protocol_seeds=numbers(protocol_seed),
         small=small,
-        out=out,
         baselines=baselines,
-        device=device,
+        overrides={"training.device": device, **(settings or {})},
         cluster=cluster,
-        quiet=quiet,
-        settings=settings,
+        streams=list(stream),
+        sweep=[*(name.replace("-", "_") for name in sweep[:1]), *sweep[1:]],
+        encoders=list(encoder),
+        snapshots=snapshots,
+        targets=texts(target),
+        target_split=texts(target_split),
     )
+    if ablation is not None:
+        return compare_with_paper(ablation, asked, out, quiet)
+    return run(asked, out, quiet)
 
 
 def report(

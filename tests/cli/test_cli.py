@@ -149,6 +149,9 @@ def test_a_mistyped_option_imports_no_torch_and_is_told():
         ("prepare arrays here there --min-scroe 0.1", "did you mean --min-score?"),
         ("compare mamp --methods mamp", "not expected here"),
         ("compare --methods mamp --data a --split b --mamp.pretext.tua 3", "did you mean --mamp.pretext.tau"),
+        ("compare --methods mamp --data a --split b --sweep pretext.tua 1 2", "did you mean --pretext.tau"),
+        ("compare --ablation hacm-VIII --data a --pretext.tua 3", "did you mean --pretext.tau"),
+        ("compare --ablation hacm-7 --data a", "unknown table 'hacm-7'"),
         ("completion bsh", "bash"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,22 +11,32 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean, stdev
+from xml.etree import ElementTree
 
 import pytest
 
-from kinemask import cli
-from kinemask.comparison.compare import compare
-from kinemask.comparison.plan import plan
+from helpers import recordings
+from kinemask import cli, compare
+from kinemask.comparison.plan import Asked, plan
 from kinemask.comparison.table import Line
+from kinemask.models.classifiers import load_classifier
+from kinemask.models.encoders import load_encoder
+from kinemask.protocols.ensemble import ensemble
 from kinemask.protocols.evaluate import evaluate
 from kinemask.runs.result import Result
 from kinemask.runs.run import Run
+from kinemask.store.writer import write_store
 from tiny_recipe import TINY, recipe_file
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> str:
     return recipe_file(tmp_path_factory.mktemp("recipes"), "one")
+
+
+def asked(recipe: str, store, **changes) -> Asked:
+    given = {"methods": [recipe], "data": [str(store.path)], "split": ["xsub"], "protocols": ["knn"]}
+    return Asked(**given | {"overrides": {"training.device": "cpu"}} | changes)
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -82,7 +93,7 @@ def test_what_a_killed_comparison_leaves_is_gone_on_with(tiny, recipe, tmp_path)
 
 def comparable(line: Line) -> tuple:
     """A line without what it took."""
-    return line.where, {name: cell for name, cell in line.row.cells.items() if not name.endswith("seconds")}
+    return line.where, {n: cell for n, cell in line.row.cells.items() if not n.endswith(("seconds", "hours"))}
 
 
 @pytest.mark.slow
@@ -107,7 +118,7 @@ def test_a_comparison_that_is_killed_resumes(tiny, recipe, tmp_path):
 
 def test_its_results_are_those_of_evaluate(tiny, recipe, tmp_path):
     compare([recipe], tiny.path, "xsub", ["knn"], out=tmp_path, device="cpu", settings={"knn.neighbours": 3})
-    (work,) = plan([recipe], [str(tiny.path)], ["xsub"], ["knn"], [0], None, False, True, {"training.device": "cpu"})
+    (work,) = plan(asked(recipe, tiny))
     before = written(tmp_path)
     found = evaluate("knn", work.run(tmp_path).path, neighbours=3, device="cpu")
     assert list(found) == kept(tmp_path, "knn")
@@ -117,15 +128,92 @@ def test_its_results_are_those_of_evaluate(tiny, recipe, tmp_path):
 def test_protocols_that_train_keep_their_weights_by_key(tiny, recipe, tmp_path):
     settings = {"finetune.epochs": 1, "finetune.head.hidden": 8, "finetune.warmup_epochs": 0}
     given = [recipe], tiny.path, "xsub", ["finetune"]
-    (line,) = compare(*given, protocol_seeds=[0, 1], out=tmp_path, device="cpu", settings=settings)
+    (line,) = compare(*given, protocol_seed=[0, 1], out=tmp_path, device="cpu", settings=settings)
     cells = line.row.cells
     assert cells["results"] == "1 run × 2"
     assert cells["from_scratch"].value is not None
     assert cells["accuracy"].spread is not None  # over the protocol's seeds
     (run,) = (tmp_path / "runs").iterdir()
     folders = {Path(r.weights) for r in kept(tmp_path, "finetune")}
+    count = sum(p.numel() for p in load_classifier(min(folders)).classifier.parameters())
+    assert count > sum(p.numel() for p in load_encoder(run).encoder.parameters())
+    assert cells["parameters"] == f"{count / 1e3:.3g} k"
     assert len(folders) == 2
     assert all(folder.parent == run / "finetune" for folder in folders)
+
+
+TWO = {"mask_ratio": 0.5, "tube_segments": 2}
+
+
+def test_streams_with_teacher_and_student_have_a_line_each_and_one_together(tiny, tmp_path):
+    both = recipe_file(tmp_path, "both", "skeleton2vec", pretext=TWO)
+    given = {"stream": ["joint", "bone"], "encoder": ["teacher", "student"], "out": tmp_path / "out", "device": "cpu"}
+    found = compare([both], tiny.path, "xsub", ["knn"], [0, 1], **given, baselines=False)
+    rows = {line.row.method: line.row for line in found}
+    inputs = ("joint", "bone", "joint + bone")
+    assert set(rows) == {f"both, {of}, {role}" for of in inputs for role in ("teacher", "student")}
+    assert {line.where.protocol for line in found} == {"knn"}
+    fused = rows["both, joint + bone, student"].cells
+    assert fused["results"] == "2 runs × 1"
+    values = []
+    for seed in (0, 1):
+        runs = [run for run in (tmp_path / "out" / "runs").iterdir() if Run(run).config["seed"] == seed]
+        hashes = [r.hash for run in runs for r in Run(run).results() if r.encoder == "encoder-student"]
+        values.append(ensemble(runs, hashes=hashes, out=runs[0])[0].accuracy)
+    assert (fused["accuracy"].value, fused["accuracy"].spread) == pytest.approx((fmean(values), stdev(values)))
+    single = rows["both, joint, student"].cells
+    assert float(fused["gflops"]) == pytest.approx(2 * float(single["gflops"]), rel=0.01)
+    before = written(tmp_path / "out")
+    assert compare([both], tiny.path, "xsub", ["knn"], [0, 1], **given, baselines=False) == found
+    assert written(tmp_path / "out") == before
+
+
+def test_a_sweep_draws_a_curve_with_error_bars(tiny, recipe, tmp_path):
+    given = {"sweep": ["pretext.tau", "0.5", "2"], "out": tmp_path, "device": "cpu", "baselines": False}
+    found = compare([recipe], tiny.path, "xsub", ["knn"], [0, 1, 2], **given)
+    assert {line.row.method for line in found} == {"one, pretext.tau 0.5", "one, pretext.tau 2"}
+    (curve,) = [path for path in found.files if path.suffix == ".svg"]
+    assert curve.name == "tiny-xsub-knn-over-pretext.tau.svg"
+    root = ElementTree.fromstring(curve.read_text())
+    told = {title.text for title in root.iter("{http://www.w3.org/2000/svg}title")}
+    assert told == {
+        f"one, {row.method.split()[-1]}: {cell.value:.1f} ± {cell.spread:.1f} %"
+        for row in (line.row for line in found)
+        for cell in [row.cells["accuracy"]]
+    }
+    assert "<circle" in (tmp_path / "table.html").read_text()
+
+
+def test_snapshots_of_both_encoders_are_two_curves(tiny, recipe, tmp_path):
+    both = recipe_file(tmp_path, "both", "skeleton2vec", pretext=TWO)
+    given = {"encoder": ["teacher", "student"], "snapshots": True, "device": "cpu", "baselines": False}
+    settings = {"training.epochs": 2, "training.snapshot_every": 1}
+    found = compare([both], tiny.path, "xsub", ["knn"], out=tmp_path / "out", settings=settings, **given)
+    assert len(found) == 4
+    (curve,) = [path for path in found.files if path.suffix == ".svg"]
+    assert curve.name == "tiny-xsub-knn-over-epoch.svg"
+    assert curve.read_text().count("<circle") == 4
+    assert {"both, teacher", "both, student"} <= set(re.findall(r">([^<>]+)</text>", curve.read_text()))
+
+
+def test_a_method_with_one_encoder_has_no_line_of_a_student(tiny, recipe, tmp_path):
+    given = {"encoder": ["encoder", "teacher", "student"], "out": tmp_path, "device": "cpu", "baselines": False}
+    assert [line.row.method for line in compare([recipe], tiny.path, "xsub", ["knn"], **given)] == ["one"]
+
+
+def test_transfer_is_from_each_source_to_each_target(tiny, recipe, tmp_path):
+    about = {"classes": tiny.classes, "meta": {"dataset": "other"}}
+    write_store(tmp_path / "other", recordings(tiny.layout), tiny.layout, **about)
+    settings = {"finetune.epochs": 1, "finetune.head.hidden": 8, "finetune.warmup_epochs": 0}
+    target = {"target": [tmp_path / "other", tiny.path], "target_split": "xsub"}
+    given = {"settings": settings, "out": tmp_path / "out", "device": "cpu", "baselines": False}
+    found = compare([recipe], tiny.path, "xsub", ["finetune"], **target, **given)
+    assert [tuple(line.where) for line in found] == [
+        ("other", "xsub", "transfer", "tiny"),
+        ("tiny", "xsub", "finetune", ""),
+    ]
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
+    assert found[0].where.title == "other · xsub · transfer · from tiny"
 
 
 def test_what_fails_is_left_out_and_told(tiny, recipe, tmp_path):
@@ -139,8 +227,7 @@ def test_what_fails_is_left_out_and_told(tiny, recipe, tmp_path):
 
 
 def test_a_disk_that_fails_one_combination_leaves_the_others(tiny, recipe, tmp_path):
-    given = [recipe], [str(tiny.path)], ["xsub"], ["knn"], [0, 1]
-    first, second = plan(*given, None, False, False, {"training.device": "cpu"})
+    first, second = plan(asked(recipe, tiny, seeds=[0, 1], baselines=False))
     first.run(tmp_path).path.mkdir(parents=True)
     (first.run(tmp_path).path / "evaluations").touch()  # where a folder belongs
     with pytest.raises(ValueError, match=rf"1 of 2 runs failed.*{first.name}: \w+Error.*evaluations"):
@@ -164,7 +251,7 @@ def test_jobs_on_a_cluster(tiny, recipe, tmp_path, capsys):
     assert "submitted" not in capsys.readouterr().out
     with pytest.raises(ValueError, match="unknown cluster 'moon'"):
         submit([], tmp_path, "moon", {})
-    work = plan([recipe], [str(tiny.path)], ["xsub"], ["knn"], [0], None, False, True, {})
+    work = plan(asked(recipe, tiny))
     if shutil.which("srun") is None:
         with pytest.raises(ValueError, match=r"slurm: .*srun"):
             submit(work, tmp_path, "slurm", {})

@@ -28,8 +28,8 @@ def found(accuracy: float, seed: int, **changes) -> Result:
     return made_result(**about | changes)
 
 
-def entry(recipe: str, *results: Result) -> Entry:
-    return Entry(recipe, results, COST)
+def entry(label: str, *results: Result) -> Entry:
+    return Entry(label, results, COST)
 
 
 def own(table: Sequence[Line]) -> list[Line]:
@@ -84,10 +84,10 @@ def test_the_table_has_means_baselines_costs_and_published_numbers(tmp_path):
     numbers = lambda row: (row.cells["accuracy"].value, row.cells["accuracy"].spread)
     assert numbers(one) == pytest.approx((81, stdev([80, 82])))
     assert numbers(two) == pytest.approx((92.5, stdev([91, 94])))  # over pre-trainings
-    assert (two.cells["results"], one.cells["gflops"], one.cells["pretraining_seconds"]) == (
+    assert (two.cells["results"], one.cells["gflops"], one.cells["pretraining_hours"]) == (
         "2 runs × 1.5",
         "2.5",
-        "60",
+        "0.0167",
     )
     published = {line.row.method: line.row for line in table[2:]}
     assert published["Colorization"].cells["accuracy"].value == 91.1

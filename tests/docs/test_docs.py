@@ -12,7 +12,6 @@ import shlex
 import shutil
 import sys
 import tomllib
-from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import kinemask
 from kinemask import api, cli  # noqa: F401 (api takes hold of functions that a test replaces)
 from kinemask.arguments import read_settings
-from kinemask.comparison import compare  # noqa: F401 (as api)
-from kinemask.comparison import plan as compare_plan
+from kinemask.comparison import ablation, compare  # noqa: F401 (as api)
+from kinemask.comparison.papers import paper_tables
 from kinemask.models.classifiers import build_classifier
 from kinemask.pretext import NAMES, method, methods, register
 from kinemask.readers import readers
@@ -121,7 +120,7 @@ class Reached(Exception):
 def shape_of(recipe: str, data: str) -> str:
     """The layout of a store that a page's command names."""
     dataset = Path(data).name
-    if recipe.startswith("skeletonmae"):
+    if recipe.startswith("skeletonmae") or dataset.endswith("-2d") or dataset in ("finegym", "diving48"):
         return "coco17"
     known = readers()
     return (known[dataset].layout if dataset in known else None) or "ntu25"
@@ -146,10 +145,12 @@ def dry(monkeypatch):
         return reached
 
     def store(path):
-        return SimpleNamespace(path=Path(path), name=Path(path).name, identity={}, split=lambda name: None)
+        name = Path(path).name
+        about = {"name": name.removesuffix("-2d"), "identity": {}, "layout": layout(shape_of("", str(path)))}
+        return SimpleNamespace(path=Path(path), split=lambda name: None, **about)
 
-    def plan(*args):
-        raise Reached("compare", compare_plan.plan(*args), {})
+    def run_all(work, *_):
+        raise Reached("compare", work, {})
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
@@ -168,7 +169,8 @@ def dry(monkeypatch):
         ("kinemask.training.released.import_released", "import"),
     ):
         monkeypatch.setattr(place, stop(name))
-    monkeypatch.setattr("kinemask.comparison.compare.plan", plan)
+    monkeypatch.setattr("kinemask.comparison.compare.run_all", run_all)
+    monkeypatch.setattr("kinemask.comparison.ablation.run_all", run_all)
     monkeypatch.setattr("kinemask.comparison.plan.open_store", store)
 
 
@@ -200,39 +202,24 @@ def test_every_command_parses(section, dry):
 # ablations
 
 
-def test_every_number_of_the_ablation_tables_has_its_command():
-    sections = re.split(r"^## ", (DOCS / "ablations.md").read_text(), flags=re.MULTILINE)[1:]
-    papers = dict(zip(("ha-cm.md", "skeleton2vec.md", "masksem.md", "skeletonmae.md"), sections, strict=True))
-    with (files("kinemask.reports") / "published.csv").open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table) if row["protocol"].startswith("ablation")]
-    assert len(rows) > 100
-    for row in rows:
-        paper, _, where = row["source"].partition(" ")
-        part = re.split(r"^### ", papers[paper], flags=re.MULTILINE)
-        found = next((p for p in part if p.startswith(where.replace("Fig.", "Figure"))), None)
-        assert found is not None, row
-        absent = row["method"] in ("GraphCL", "JOAO")  # no methods of this project, and the page says so
-        above = [found] if absent else [title for title, _ in labelled(found)]
-        assert any(re.search(rf"\b{re.escape(row['value'])}\b", text) for text in above), row
+def test_the_tables_of_the_ablations_are_those_of_the_package():
+    text = (DOCS / "ablations.md").read_text()
+    made = runpy.run_path(str(DOCS / "ablations.py"))
+    assert made["written"](text, made["measured"]()) == text, "run docs/ablations.py"
+    assert sorted(name for _, name, _ in made["BLOCK"].findall(text)) == paper_tables()
 
 
-def labelled(section: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Each comment of a section's code with the commands below it."""
-    found: list[tuple[str, list[str]]] = []
-    for language, code in FENCED.findall(section):
-        for line in code.replace("\\\n", "").splitlines() if language == "bash" else ():
-            if line.startswith("#"):
-                found.append((line, []))
-            elif line.strip() and found:
-                found[-1][1].append(" ".join(line.split()))
-    return [(title, tuple(commands)) for title, commands in found]
-
-
-def test_every_row_of_an_ablation_table_has_commands_of_its_own():
-    for section in re.split(r"^### ", (DOCS / "ablations.md").read_text(), flags=re.MULTILINE)[1:]:
-        rows = labelled(section)
-        assert all(commands for _, commands in rows), section[:40]
-        assert len({commands for _, commands in rows}) == len(rows), section[:40]
+def test_what_compare_measured_is_kept_for_the_page(tmp_path, monkeypatch):
+    made = runpy.run_path(str(DOCS / "ablations.py"))
+    keep, measured = made["keep"], made["measured"]
+    monkeypatch.setitem(keep.__globals__, "HERE", tmp_path / "ablations.csv")
+    lines = "data,split,method,accuracy,accuracy_std,mean_class_accuracy,mean_class_accuracy_std\n"
+    table = tmp_path / "skeletonmae-5a-penn-action-12345678.csv"
+    for value in (89, 90):  # a later number takes the place of an earlier one
+        table.write_text(f"{lines}penn-action,official,M 1,80,,{value},1.5\npenn-action,official,M 2,,,,\n")
+        keep(table)
+    assert measured() == {("skeletonmae-5a", "penn-action", "official"): {"M 1": "90.0 ± 1.5"}}
+    assert "| here, penn-action official |" in made["block"]("skeletonmae-5a", measured())
 
 
 # costs

@@ -41,7 +41,7 @@ def test_scores_are_added_clip_by_clip(tmp_path):
         assert list(stored["names"]) == NAMES
     assert len({r.hash for r in read_results(runs[0])}) == 4  # its own, and three ensembles
     assert "motion (motion, weight" in table(Results([found]))
-    assert place(found) == ("nw-ucla", "xview", "linear")
+    assert place(found) == ("nw-ucla", "xview", "linear", "")
 
 
 def test_one_evaluation_of_each_run_must_be_left(tmp_path):

@@ -22,7 +22,7 @@ from kinemask.pretext.mamp import MAMP
 from kinemask.reports import figures, report
 from kinemask.reports.published import Place, place, published
 from kinemask.runs.measures import BASELINES, MEASURES, Measured
-from kinemask.runs.result import Result, Scored, read_result, read_results, result_path, scores_path
+from kinemask.runs.result import Result, Scored, Trained, read_result, read_results, result_path, scores_path
 from kinemask.runs.run import Run
 from kinemask.skeleton import layout
 from kinemask.store.format import Clip
@@ -208,22 +208,30 @@ def filed(run: Path, keep: str, **changes) -> list[Result]:
     return out
 
 
+def from_data(result: Result, dataset: str) -> Trained:
+    """How a result's encoder came about, with another data set's name."""
+    (source,) = result.trained.sources
+    return replace(result.trained, sources=[replace(source, dataset=dataset)])
+
+
 def test_published_numbers_stand_beside_their_like(make, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(make("mamp"), run)
     measures = {"accuracy": Measured(value=89.2), "mean_class_accuracy": Measured(value=90.0)}
     filed(run, "linear", data="ntu60", split="xview", measures=measures)
+    assert "ntu60 · xview · linear · from &lt;b&gt;data" in report(run).read_text()  # of which nothing is on record
+    of = from_data(read_results(run)[0], "ntu60")
+    filed(run, "linear", trained=of)
     page = report(run).read_text()
     table = re.findall(r"<h3>ntu60 · xview · linear</h3>(.*?)</table>", page, re.S)[0]
     values = [float(v) for v in re.findall(r'<td class="number">([\d.]+)', table)]
     assert values == sorted(values, reverse=True)
-    assert len(values) > 20
+    assert len(values) > 15
+    assert "3s" not in table  # the run's stream is joint
     assert re.search(r'<tr class="own">.*?89\.2 ± 0\.0', table)
-    (source,) = read_results(run)[0].trained.sources
-    trained = replace(read_results(run)[0].trained, sources=[replace(source, dataset="finegym")])
     measures = {"accuracy": Measured(value=99.0), "mean_class_accuracy": Measured(value=90.0)}
-    where = {"data": "finegym", "split": "official", "protocol": "finetune"}
-    filed(run, "linear", **where, measures=measures, trained=trained)
+    where = {"data": "finegym", "split": "official", "protocol": "finetune", "dims": 2}
+    filed(run, "linear", **where, measures=measures, trained=from_data(read_results(run)[0], "finegym"))
     table = re.findall(r"<h3>finegym · official · finetune</h3>(.*?)</table>", report(run).read_text(), re.S)[0]
     assert "mean over classes" in table
     assert re.search(r'<tr class="own">.*?90\.0 ± 0\.0.*?top-1 99\.0', table)
@@ -231,21 +239,22 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
 
 
 def test_a_place_among_published_numbers(make):
-    own = replace(next(r for r in read_results(make("mamp")) if r.protocol == "linear"), data="ntu60", split="xview")
+    linear = next(r for r in read_results(make("mamp")) if r.protocol == "linear")
+    own = replace(linear, data="ntu60", split="xview", trained=from_data(linear, "ntu60"))
     tuned, few = replace(own, protocol="finetune"), {"fraction": 0.05, "per_class": 0}
-    assert place(own) == ("ntu60", "xview", "linear")
+    assert place(own) == ("ntu60", "xview", "linear", "")
     assert place(replace(own, split="xview-val")) is None
-    assert place(replace(own, data="sbu", split="fold3")) == ("sbu", "5-fold", "linear")
-    assert place(tuned) == ("ntu60", "xview", "transfer")
-    assert place(replace(tuned, data="<b>data")) == ("<b>data", "xview", "finetune")
-    assert place(replace(tuned, encoder_sha256=None)) == ("ntu60", "xview", "supervised")
-    assert place(replace(own, protocol="semi", settings=few)) == ("ntu60", "xview", "semi-5")
-    assert place(replace(own, protocol="semi", settings=few | {"per_class": 3})) == ("ntu60", "xview", "semi")
+    assert place(replace(own, data="sbu", split="fold3")) == ("sbu", "5-fold", "linear", "ntu60")
+    assert place(tuned) == ("ntu60", "xview", "finetune", "")
+    assert place(replace(tuned, data="<b>data")) == ("<b>data", "xview", "transfer", "ntu60")
+    assert place(replace(tuned, encoder_sha256=None)) == ("ntu60", "xview", "supervised", "")
+    assert place(replace(own, protocol="semi", settings=few)) == ("ntu60", "xview", "semi-5", "")
+    assert place(replace(own, protocol="semi", settings=few | {"per_class": 3})) == ("ntu60", "xview", "semi", "")
     fused = {"protocol": "semi", "evaluation": few, "runs": ["a", "b"], "weights": [1.0, 1.0]}
-    assert place(replace(own, protocol="ensemble", settings=fused)) == ("ntu60", "xview", "semi-5")
+    assert place(replace(own, protocol="ensemble", settings=fused)) == ("ntu60", "xview", "semi-5", "")
     mamp = [p for p in published(Place("ntu60", "xsub", "linear")) if p.method == "MAMP" and p.stream == "joint"]
     assert [p.value for p in mamp] == [84.9]  # printed by three tables, shown once
-    assert {p.value for p in published(Place("nw-ucla", "xview", "linear"))} >= {92.9, 74.3}
+    assert {p.value for p in published(Place("nw-ucla", "xview", "linear"))} >= {92.0, 74.3}
 
 
 def test_every_measure_and_every_baseline_is_shown(make, tmp_path):

@@ -9,11 +9,12 @@ import pytest
 from helpers import make_settings
 from kinemask.models.encoders import TrainedEncoder, load_encoder
 from kinemask.pretext import NAMES, method
-from kinemask.runs.cost import cost, flops
+from kinemask.runs.cost import Cost, cost, flops
 from kinemask.runs.run import Run
 from kinemask.skeleton import layout
 from kinemask.training.pretraining import pretrain
 from kinemask.training.settings import Settings
+from made_results import made_result
 
 
 def test_flops_are_those_of_the_products():
@@ -31,8 +32,16 @@ def test_every_method_has_a_cost(name, tiny):
     assert flops(TrainedEncoder(encoder, settings.sampling, {})) > 1000
 
 
+def test_costs_of_several_models_add_up():
+    one, two = Cost(parameters=1, flops=2, seconds=3.0), Cost(parameters=10, flops=20, seconds=None)
+    assert one + one == Cost(parameters=2, flops=4, seconds=6.0)
+    assert one + two == Cost(parameters=11, flops=22, seconds=None)
+
+
 def test_the_cost_of_a_run(tiny, tmp_path):
     folder = pretrain(make_settings(tiny, training_epochs=1, training_warmup_epochs=0), tmp_path / "run", quiet=True)
+    assert cost(Run(folder), made_result(weights=str(tmp_path / "gone"))) is None  # a classifier that is no more
+    assert cost(Run(folder), made_result()) == cost(Run(folder))
     found = cost(Run(folder))
     assert found.parameters == sum(p.numel() for p in load_encoder(folder).encoder.parameters())
     assert found.seconds > 0

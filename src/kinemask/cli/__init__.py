@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from kinemask.checks import meant
@@ -179,7 +178,7 @@ def ensemble(words: Words) -> None:
 
 
 def compare(words: Words) -> None:
-    """one table of methods x data x protocols x seeds: --methods M ... --data STORE ... --split NAME [--KEY VALUE]"""
+    """one table of methods x data x protocols x seeds, or a paper's: --methods M ... --data STORE ... | --ablation T"""
     from kinemask.cli.parsers import check_settings
     from kinemask.cli.parsers import compare as parser_of
 
@@ -187,13 +186,14 @@ def compare(words: Words) -> None:
     given = parser.read(words)
     settings = {name: given.pop(name) for name in list(given) if "." in name}
     options = vars(parser.parse(given))
-    check_settings(settings, options["methods"], options["protocols"])
+    named = {*settings, *(name.replace("-", "_") for name in options["sweep"][:1])}
+    check_settings(named, options["methods"], options["protocols"], options["ablation"])
     from kinemask import api
     from kinemask.comparison.table import markdown
 
     rows = api.compare(**options, settings=settings, quiet=False)
     print(markdown(rows))
-    print("\n".join(str(Path(options["out"]) / f"table.{kind}") for kind in ("md", "csv", "html")))
+    print("\n".join(map(str, rows.files)))
 
 
 def report(words: Words) -> None:

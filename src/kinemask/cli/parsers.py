@@ -142,17 +142,25 @@ def compare(words: Words) -> Parser:
     return parser
 
 
-def check_settings(settings: Mapping[str, Any], methods: Sequence[str], protocols: Sequence[str]) -> None:
-    """Raise ValueError for a setting of `compare` that belongs to none of its methods and protocols."""
+def check_settings(
+    settings: Collection[str], methods: Sequence[str], protocols: Sequence[str], ablation: str | None
+) -> None:
+    """Raise ValueError for the name of a setting of `compare` that belongs to none of its methods and protocols."""
+    from kinemask.comparison.papers import paper_table
     from kinemask.pretext.methods import NAMES
     from kinemask.protocols.catalogue import find_protocol
     from kinemask.recipes import recipe_names
     from kinemask.training.settings import recipe_parser
+    from kinemask.windows.settings import AUGMENTATION, OF_ENCODER, SamplingSettings
 
+    table = None if ablation is None else paper_table(ablation)
+    methods = methods or (table.methods if table else ())
     known: set[str] = set()
-    for protocol in protocols:
-        parser = Parser()
-        parser.add_section(find_protocol(protocol).settings)
+    for protocol in protocols or ([table.protocol] if table else ["linear", "knn"]):
+        chosen, parser = find_protocol(protocol), Parser()
+        parser.add_section(chosen.settings)
+        skip = {*OF_ENCODER, *(() if chosen.augments else AUGMENTATION)}
+        parser.add_section(SamplingSettings, "sampling", skip=skip)
         known |= {f"{protocol}.{name}" for name in parser.known}
     for one in methods if settings else ():
         recipe = next(name for name in recipe_names() if name.startswith(f"{one}-")) if one in NAMES else one

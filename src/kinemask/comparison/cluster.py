@@ -13,7 +13,7 @@ except ImportError:
     raise ValueError("a cluster needs submitit: pip install 'kinemask[cluster]'") from None
 
 from kinemask.comparison.compare import attempt
-from kinemask.comparison.plan import Work
+from kinemask.comparison.work import Work
 from kinemask.files import write_atomically
 from kinemask.plain_file import parse_yaml, read_json
 

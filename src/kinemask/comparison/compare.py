@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinemask.comparison.plan import Work, plan
-from kinemask.comparison.table import Entry, Line, lines, write_tables
+from kinemask.comparison.curves import swept, write_curves
+from kinemask.comparison.fusing import fused
+from kinemask.comparison.plan import Asked, plan
+from kinemask.comparison.table import Entry, Table, lines, write_tables
+from kinemask.comparison.work import Evaluation, Work
 from kinemask.protocols.catalogue import find_protocol
 from kinemask.protocols.evaluate import evaluate, finished
 from kinemask.runs.cost import cost
 from kinemask.runs.result import Result
 from kinemask.training.pretraining import pretrain
 
+Found = dict[str, list[list[Result]]]  # by the work's name, of each of its evaluations
 
-def compare(
-    methods: Sequence[str],
-    data: str | Path | Sequence[str | Path],
-    split: str | Sequence[str],
-    protocols: Sequence[str] = ("linear", "knn"),
-    seeds: Sequence[int] = (0,),
-    *,
-    protocol_seeds: Sequence[int] | None = None,
-    small: bool = False,
-    out: str | Path = "runs/compare",
-    baselines: bool = True,
-    device: str = "auto",
-    cluster: str | None = None,
-    quiet: bool = True,
-    settings: Mapping[str, Any] | None = None,
-) -> list[Line]:
+
+def compare(asked: Asked, out: str | Path = "runs/compare", quiet: bool = True) -> Table:
     """Run every combination that is not finished, and write OUT/table.md, .csv and .html; returns the table's lines.
 
-    Runs are kept in OUT/runs, their results with them. See `kinemask.compare`.
+    Of a sweep and of snapshots also OUT/PLACE-over-SETTING.svg, curves with error bars. Runs are kept in OUT/runs,
+    their results with them. See `kinemask.compare`.
     """
-    stores = [str(data)] if isinstance(data, str | Path) else [str(path) for path in data]
-    splits = [split] if isinstance(split, str) else list(split)
-    overrides = {"training.device": device, **(settings or {})}
-    options = {k.removeprefix("slurm."): overrides.pop(k) for k in list(overrides) if k.startswith("slurm.")}
-    if options and cluster is None:
-        raise ValueError(f"slurm.{next(iter(options))} has no effect without a cluster")
-    work = plan(list(methods), stores, splits, protocols, seeds, protocol_seeds, small, baselines, overrides, cluster)
+    asked, options = without_cluster_options(asked)
     out = Path(out).resolve()
-    there = [results(w, out) for w in work]
-    todo = [w for w, found in zip(work, there, strict=True) if missing(w, found)]
+    work = plan(asked)
+    found, failed = run_all(work, out, asked.cluster, options, quiet)
+    made = entries(work, found, out, len(asked.streams))
+    table = lines(made)
+    curves = swept(made, asked.sweep[0] if asked.sweep and not asked.snapshots else "epoch")
+    files = write_tables(table, out, charts=curves) + write_curves(curves, out)
+    tell_failures(failed, len(work), out / "table.md")
+    return Table(table, files)
+
+
+def run_all(
+    work: Sequence[Work], out: Path, cluster: str | None, options: dict[str, Any], quiet: bool
+) -> tuple[Found, list[str]]:
+    """Do what is not finished, here or on a cluster; every result that there is then, and what went wrong."""
+    found = {w.name: results(w, out) for w in work}
+    todo = [w for w in work if missing(w, found[w.name], out)]
     if not quiet:
-        done, every = sum(map(len, there)), sum(len(seeds) for w in work for seeds in w.seeds.values())
+        done = sum(len(of) for every in found.values() for of in every)
+        every = sum(len(e.seeds) for w in work for e in w.evaluations)
         print(f"{every} results, {done} of them there already; {len(todo)} runs to do", flush=True)
     if cluster is None:
         failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
@@ -55,53 +56,85 @@ def compare(
         from kinemask.comparison.cluster import submit
 
         failed = submit(todo, out, cluster, options)
-    there = [results(w, out) if missing(w, found) else found for w, found in zip(work, there, strict=True)]
-    table = lines([Entry(w.recipe, found, cost(w.run(out))) for w, found in zip(work, there, strict=True) if found])
-    write_tables(table, out)
+    return found | {w.name: results(w, out) for w in todo}, failed
+
+
+def without_cluster_options(asked: Asked) -> tuple[Asked, dict[str, Any]]:
+    """What is asked without settings named slurm.NAME, and these; ValueError where nothing reads them."""
+    head = "slurm."
+    options = {name.removeprefix(head): v for name, v in asked.overrides.items() if name.startswith(head)}
+    if options and asked.cluster is None:
+        raise ValueError(f"slurm.{next(iter(options))} has no effect without a cluster")
+    left = {name: value for name, value in asked.overrides.items() if not name.startswith(head)}
+    return replace(asked, overrides=left), options
+
+
+def tell_failures(failed: Sequence[str], runs: int, page: Path) -> None:
+    """ValueError that lists what went wrong, if anything did."""
     if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(work)} runs failed; {out / 'table.md'} lacks them: " + "; ".join(failed)
-        )
-    return table
+        raise ValueError(f"{len(failed)} of {runs} runs failed; {page} lacks them: " + "; ".join(failed))
 
 
 def do(work: Work, out: Path, quiet: bool = True) -> None:
     """The pre-training if it is not finished, then the evaluations that are missing; each result is kept at once."""
     s, run = work.settings, work.run(out)
-    if not (run.path / "encoder.safetensors").is_file():  # which a run has at its end
+    if not run.has():
         pretrain(s, run.path, quiet)
-    todo = missing(work, results(work, out))
-    for protocol, given in work.protocols.items():
-        left = [seed for name, seed in todo if name == protocol]
-        trains = find_protocol(protocol).trains  # then seeds share nothing, and each is kept when it is done
-        for seeds in [[seed] for seed in left] if trains else [left] * bool(left):
-            evaluate(
-                protocol,
-                run.path,
-                s.data[0],
-                s.split,
-                seed=seeds,
-                baselines=work.baselines,
-                device=s.training.device,
-                quiet=quiet,
-                **given,
-            )
+    for e, seed in missing(work, results(work, out), out):
+        evaluate(
+            e.protocol,
+            run.path,
+            e.data,
+            e.split,
+            seed=seed,
+            encoder=e.encoder,
+            sampling=e.sampling,
+            baselines=work.baselines,
+            device=s.training.device,
+            quiet=quiet,
+            **e.own,
+        )
 
 
-def missing(work: Work, found: Sequence[Result]) -> list[tuple[str, int]]:
-    """Protocols and seeds of which no result was found."""
-    there = {(r.protocol, r.seed) for r in found}
-    return [(name, seed) for name, seeds in work.seeds.items() for seed in seeds if (name, seed) not in there]
+def missing(work: Work, found: Sequence[Sequence[Result]], out: Path) -> list[tuple[Evaluation, list[int]]]:
+    """Evaluations with seeds of which no result was found, one seed each where the protocol trains the encoder.
+
+    An encoder other than the default one that a finished run does not have is passed over: its method leaves none.
+    """
+    run, todo = work.run(out), []
+    for e, there in zip(work.evaluations, found, strict=True):
+        left = [seed for seed in e.seeds if seed not in {r.seed for r in there}]
+        if not left or (run.has() and not run.has(e.encoder)):
+            continue
+        trains = find_protocol(e.protocol).trains  # then seeds share nothing, and each is kept when it is done
+        todo += [(e, [seed]) for seed in left] if trains else [(e, left)]
+    return todo
 
 
-def results(work: Work, out: Path) -> list[Result]:
-    """Those of one pre-training that are there."""
-    s, found = work.settings, []
-    for protocol, given in work.protocols.items():
-        seeds = work.seeds[protocol]
-        there = finished(protocol, work.run(out), s.data[0], s.split, seeds, work.baselines, given)
-        found += [there[seed] for seed in seeds if seed in there]
-    return found
+def results(work: Work, out: Path) -> list[list[Result]]:
+    """Those of each evaluation that are there."""
+    return [of_evaluation(work, e, out) for e in work.evaluations]
+
+
+def of_evaluation(work: Work, e: Evaluation, out: Path) -> list[Result]:
+    run = work.run(out)
+    if not run.has():
+        return []
+    there = finished(e.protocol, run, e.data, e.split, e.seeds, work.baselines, e.own, e.encoder, e.sampling)
+    return [there[seed] for seed in e.seeds if seed in there]
+
+
+def entries(work: Sequence[Work], found: Found, out: Path, streams: int = 1) -> list[Entry]:
+    """Results as entries of the table, and the ensembles that those of several streams make."""
+    made = []
+    for w in work:
+        run = w.run(out)
+        made += [
+            (w, e, Entry(e.label, there, cost(run, there[0]), e.series, e.at))
+            for e, there in zip(w.evaluations, found[w.name], strict=True)
+            if there
+        ]
+    return [entry for *_, entry in made] + fused(made, out, streams)
 
 
 def attempt(work: Work, out: Path, quiet: bool = True) -> str:

@@ -183,5 +183,6 @@ def _fuse(voices: list[Voice], weights: list[float], out: Path) -> Result:
         version=__version__,
         seconds=0.0,
         members=members,
+        dims=a.dims,
     )
     return write_result(out, result, scores, labels, first.names.tolist(), unseen)

@@ -78,14 +78,22 @@ def evaluate(
 
 
 def finished(
-    protocol: str, run: Run, data: str, split: str, seeds: Sequence[int], baselines: bool, settings: Mapping[str, Any]
+    protocol: str,
+    run: Run,
+    data: str,
+    split: str,
+    seeds: Sequence[int],
+    baselines: bool,
+    settings: Mapping[str, Any],
+    encoder: str = "encoder",
+    sampling: Mapping[str, Any] | None = None,
 ) -> dict[int, Result]:
     """The results of these seeds that a run has already, in whatever precision they were computed."""
-    if not (run.path / "encoder.safetensors").is_file():
+    if not run.has(encoder):
         return {}
-    subject = Subject.of(find_protocol(protocol), run.path, None, "encoder", data, split, World.alone("cpu"))
+    subject = Subject.of(find_protocol(protocol), run.path, None, encoder, data, split, World.alone("cpu"))
     own = subject.settings(settings)
-    case = subject.case(own, {}, None, True)
+    case = subject.case(own, sampling or {}, None, True)
     wanted = {one: subject.key(case, own, one, baselines) for one in seeds}
     found = [
         r for r in run.results() if r.seed in wanted and same_key(r, replace(wanted[r.seed], precision=r.precision))
@@ -268,6 +276,7 @@ def _result(case: Case, key: Key, done: Done, trained: Trained) -> Result:
         labels=done.labels,
         transfer=done.transfer,
         weights=done.weights,
+        dims=case.store.layout.dims,
     )
     if not case.world.main:
         return result

@@ -169,6 +169,88 @@ def curves(title: str, levels: Sequence[str], series: Sequence[tuple[str, str, S
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """A point of a curve with its error bar, in pixels; low is below high on the page."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    about: str
+
+
+@dataclass(frozen=True)
+class SweptSeries:
+    """A curve of measurements; mark: its colour."""
+
+    name: str
+    mark: str
+    path: str
+    points: list[Measurement]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Percentages over the values of a setting, with error bars."""
+
+    title: str
+    unit: str
+    box: Box
+    x: list[Tick]
+    y: list[Tick]
+    series: list[SweptSeries]
+
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")  # Okabe and Ito's
+
+
+def swept(title: str, unit: str, series: Sequence[tuple[str, Sequence[tuple[str, float, float | None]]]]) -> Swept:
+    """Curves over a setting. series: (name, points (value, mean, standard deviation or None)).
+
+    Values that are numbers stand at their distances, others at equal ones, in the order of their first mention.
+    """
+    values = list(dict.fromkeys(value for _, points in series for value, *_ in points))
+    at = _places(values)
+    ends = [mean + sign * (spread or 0.0) for _, points in series for _, mean, spread in points for sign in (-1, 1)]
+    pad = 0.08 * (max(ends) - min(ends)) or 1.0
+    low, high = max(0.0, min(ends) - pad), min(100.0, max(ends) + pad)
+    box = Box(width=480, height=288 + 16 * len(series), left=44, right=460, top=24, bottom=240)
+    first, last = min(at.values()), max(at.values())
+    inner = (box.left + 16, box.right - 16)
+    x = lambda value: inner[0] + (inner[1] - inner[0]) * ((at[value] - first) / (last - first) if last > first else 0.5)
+    y = lambda mean: box.bottom - (box.bottom - box.top) * (mean - low) / (high - low)
+
+    def drawn(number: int, name: str, points: Sequence[tuple[str, float, float | None]]) -> SweptSeries:
+        ordered = sorted(points, key=lambda point: at[point[0]])
+        marks = [
+            Measurement(x(value), y(mean), y(mean - (spread or 0.0)), y(mean + (spread or 0.0)), _told(name, *point))
+            for point in ordered
+            for value, mean, spread in [point]
+        ]
+        return SweptSeries(name, PALETTE[number % len(PALETTE)], path(np.array([[m.x, m.y] for m in marks])), marks)
+
+    return Swept(
+        title=title,
+        unit=unit,
+        box=box,
+        x=[Tick(x(value), value) for value in values],
+        y=[Tick(y(value), number(value)) for value in ticks(low, high)],
+        series=[drawn(i, name, points) for i, (name, points) in enumerate(series)],
+    )
+
+
+def _places(values: Sequence[str]) -> dict[str, float]:
+    try:
+        return {value: float(value) for value in values}
+    except ValueError:
+        return {value: float(i) for i, value in enumerate(values)}
+
+
+def _told(name: str, value: str, mean: float, spread: float | None) -> str:
+    return f"{name}, {value}: {mean:.1f}" + (f" ± {spread:.1f} %" if spread is not None else " %")
+
+
+@dataclass(frozen=True)
 class Count:
     """A cell of a confusion matrix: its corner, the row's share, the number of clips, and what they are."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kinemask.reports.charts import Bar, bar
+from kinemask.reports.charts import Bar, Swept, bar
 from kinemask.reports.pages import Table, render
 
 
@@ -48,12 +48,19 @@ class _Drawn:
     published: Table
 
 
-def comparison_page(columns: Mapping[str, str], groups: Sequence[Group]) -> str:
+def comparison_page(
+    columns: Mapping[str, str],
+    groups: Sequence[Group],
+    charts: Sequence[Swept] = (),
+    title: str = "",
+    note: str = "",
+) -> str:
     """One HTML page. columns: titles by name, in order; of a table, those that it has values for.
 
-    The bars show the column `accuracy` (percent).
+    The bars show the column `accuracy` (percent). charts: curves above the tables. title, note: the page's.
     """
-    return render("comparison.html", groups=[_drawn(columns, group) for group in groups])
+    drawn = [_drawn(columns, group) for group in groups]
+    return render("comparison.html", groups=drawn, charts=charts, title=title, note=note)
 
 
 def _drawn(columns: Mapping[str, str], group: Group) -> _Drawn:
@@ -69,4 +76,4 @@ def _table(columns: Mapping[str, str], rows: Sequence[Row]) -> Table:
     sourced = any(row.source for row in rows)
     head = ["method", *(columns[name] for name in used), *(["source"] if sourced else [])]
     cells = [[row.method, *(text(row, name) for name in used), *([row.source] if sourced else [])] for row in rows]
-    return Table(head, cells, numbers=range(1, len(used) + 1))
+    return Table(head, cells, numbers=[i for i, name in enumerate(used, 1) if name != "settings"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,9 +14,9 @@ from kinemask.runs.result import Result
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy (percent). source: the tables that print it; note: what to know about it.
+    """A published number: an accuracy (percent), or a cost. source: the tables that print it; note: what to know of it.
 
-    metric: accuracy, or mean_class_accuracy.
+    metric: accuracy, mean_class_accuracy, gflops or pretraining_hours.
     """
 
     method: str
@@ -28,76 +29,130 @@ class Published:
     note: str
 
 
-METRICS = {"top1": "accuracy", "mean_class": "mean_class_accuracy"}  # of the file, as results name their measures
+METRICS = {  # of the file, as results and comparisons name their measures
+    "top1": "accuracy",
+    "mean_class": "mean_class_accuracy",
+    "gflops": "gflops",
+    "pretrain_hours": "pretraining_hours",
+}
+ACCURACIES = ("accuracy", "mean_class_accuracy")
+_POSES = {2: "2d-pose", 3: "3d-pose"}  # how some tables name their input, in place of streams
+_THREE = {"joint", "motion", "bone"}
 
 
 @cache
-def _rows() -> tuple[dict[str, str], ...]:
+def published_rows() -> tuple[dict[str, str], ...]:
+    """Every row of the file of published numbers, by column. origin: pre-training data, where not the row's own."""
     text = (files("kinemask.reports") / "published.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 
 
 class Place(NamedTuple):
-    """Data set, split and protocol, as published numbers are filed."""
+    """Data set, split and protocol, as published numbers are filed; origin: what was pre-trained on, where not that."""
 
     data: str
     split: str
     protocol: str
+    origin: str = ""
+
+    @property
+    def title(self) -> str:
+        return " · ".join((self.data, self.split, self.protocol, *([f"from {self.origin}"] if self.origin else [])))
 
 
 def place(result: Result) -> Place | None:
     """Where a result's likes are published; None for a validation split.
 
-    One fold of a data set with folds is set beside the mean over its folds, fine-tuning of a run that was pre-trained
-    on other data beside transfer, fine-tuning without a run beside supervised, an ensemble among its members' like.
+    One fold of a data set with folds is set beside the mean over its folds.
     """
-    protocol, settings, split = result.protocol, result.settings, result.split
+    where = filed(result)
+    if where.split.endswith("-val"):
+        return None
+    return where._replace(split="5-fold") if where.split.startswith("fold") else where  # SBU alone has folds
+
+
+def filed(result: Result) -> Place:
+    """A result's data, split, protocol as published numbers name it, and origin.
+
+    Fine-tuning of a run that was pre-trained on other data is transfer, fine-tuning without a run supervised; an
+    ensemble is among its members' like.
+    """
+    protocol, settings, origin = result.protocol, result.settings, source(result)
     if protocol == "ensemble":
         protocol, settings = settings["protocol"], settings["evaluation"]
-    if split.endswith("-val"):
-        return None
     if protocol == "semi" and not settings["per_class"]:
         protocol = f"semi-{100 * settings['fraction']:g}"
     elif protocol == "finetune" and result.scratch:
         protocol = "supervised"
-    elif protocol == "finetune" and result.data not in result.trained.datasets:
+    elif protocol == "finetune" and origin and result.data not in result.trained.datasets:
         protocol = "transfer"
-    if split.startswith("fold"):
-        split = "5-fold"  # of the data sets here, only SBU has folds
-    return Place(result.data, split, protocol)
+    elif protocol == "knn" and settings.get("neighbours", 1) != 1:
+        protocol = f"{settings['neighbours']}-nn"
+    if settings.get("beside", "none") != "none":
+        protocol += f" with {settings['beside']}"
+    return Place(result.data, result.split, protocol, origin)
+
+
+def source(result: Result) -> str:
+    """Names of the data sets that a result's encoder was pre-trained on, joined by +; "" for the result's own alone."""
+    datasets = sorted(set(result.trained.datasets))
+    return "" if result.scratch or datasets == [result.data] else "+".join(datasets)
+
+
+def stream(result: Result) -> str:
+    """Its input: joint, motion or bone; of an ensemble 3s for these three, or else their names joined by +."""
+    of = [member.stream for member in result.members] or [result.trained.stream]
+    return "3s" if len(of) == 3 and set(of) == _THREE else "+".join(dict.fromkeys(of))
+
+
+def inputs(result: Result) -> set[str]:
+    """Names under which published numbers of a result's input are filed; "", which says nothing, is joint or 3s."""
+    own = stream(result)
+    poses = [_POSES[result.dims]] if result.dims in _POSES else list(_POSES.values())
+    return {"joint": {own, "", *poses}, "3s": {own, ""}}.get(own, {own})
+
+
+def published(where: Place, streams: Collection[str] | None = None) -> list[Published]:
+    """Numbers of a place and of these streams (default: all), highest first; one that several tables print once.
+
+    Data sets with an official split alone are published without its name. Where a table names no stream, or only that
+    its input are poses, and another one prints the same number with its stream, it is of that stream.
+    """
+    rows = [row for row in published_rows() if _is_of(row, where)]
+    named = {_identity(row): row["stream"] for row in rows if row["stream"] and row["stream"] not in _POSES.values()}
+    found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        of = named.get(_identity(row), row["stream"])
+        if streams is None or of in streams:
+            found.setdefault((*_identity(row), of), []).append(row)
+    merged = [
+        Published(
+            method,
+            next((r["venue"] for r in group if r["venue"]), ""),
+            next((r["year"] for r in group if r["year"]), ""),
+            of,
+            METRICS[metric],
+            float(value),
+            "; ".join(dict.fromkeys(_source(r["source"]) for r in group)),
+            "; ".join(dict.fromkeys(r["note"] for r in group if r["note"])),
+        )
+        for (method, metric, value, of), group in found.items()
+    ]
+    return sorted(merged, key=lambda p: (p.metric not in ACCURACIES, -p.value))
+
+
+def _identity(row: dict[str, str]) -> tuple[str, str, str]:
+    return row["method"], row["metric"], row["value"]
+
+
+def _is_of(row: dict[str, str], where: Place) -> bool:
+    splits = (where.split, "") if where.split == "official" else (where.split,)
+    if (row["dataset"], row["protocol"]) != (where.data, where.protocol) or row["split"] not in splits:
+        return False
+    if row["origin"] == "other":  # other data than the row's own, and its source does not say which
+        return where.origin != "" and where.data not in where.origin.split("+")
+    return row["origin"] == where.origin
 
 
 def _source(written: str) -> str:
     return "quoted by later papers" if written == "secondary" else written.replace(".md", ",")
-
-
-def published(where: Place) -> list[Published]:
-    """Accuracies of (data set, split, protocol), highest first; a number that several tables print once.
-
-    Data sets with an official split alone are published without its name.
-    """
-    data, split, protocol = where
-    splits = (split, "") if split == "official" else (split,)
-    found: dict[tuple, list[dict[str, str]]] = {}
-    for row in _rows():
-        if (
-            (row["dataset"], row["protocol"]) == (data, protocol)
-            and row["split"] in splits
-            and row["metric"] in METRICS
-        ):
-            key = row["method"], row["stream"], METRICS[row["metric"]], float(row["value"])
-            found.setdefault(key, []).append(row)
-    merged = [
-        Published(
-            method,
-            next((r["venue"] for r in rows if r["venue"]), ""),
-            next((r["year"] for r in rows if r["year"]), ""),
-            stream,
-            metric,
-            value,
-            "; ".join(dict.fromkeys(_source(r["source"]) for r in rows)),
-            "; ".join(dict.fromkeys(r["note"] for r in rows if r["note"])),
-        )
-        for (method, stream, metric, value), rows in found.items()
-    ]
-    return sorted(merged, key=lambda p: -p.value)

@@ -12,7 +12,7 @@ from typing import Any
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.reports.charts import Bar, Mark, bar
 from kinemask.reports.pages import Table
-from kinemask.reports.published import Place, place, published
+from kinemask.reports.published import ACCURACIES, Place, Published, inputs, place, published, stream
 from kinemask.reports.reproduce import commands
 from kinemask.reports.runs import Evaluation, Shown, mark, measure_title, ordered
 from kinemask.runs.run import differences
@@ -238,7 +238,7 @@ class PublishedView:
 
 
 def beside_published(runs: Sequence[Shown]) -> PublishedView:
-    """Per data set, split and protocol: the published numbers and the runs' own, highest first."""
+    """Per data set, split and protocol: the published numbers of the runs' input and their own, highest first."""
     groups: dict[Place, list[tuple[Shown, Evaluation]]] = {}
     chosen: dict[str, None] = {}
     for run in runs:
@@ -248,16 +248,21 @@ def beside_published(runs: Sequence[Shown]) -> PublishedView:
                 chosen[f"{e.first.data} {e.first.split}"] = None
             else:
                 groups.setdefault(where, []).append((run, e))
-    tables = {where: _published_table(where, own) for where, own in groups.items() if published(where)}
+    alike = {where: _alike(where, own) for where, own in groups.items()}
+    tables = {where: _published_table(known, groups[where]) for where, known in alike.items() if known}
     return PublishedView(
-        places=[Beside(" · ".join(where), found, len(found.rows) > LONG) for where, found in tables.items()],
-        unknown=[" · ".join(where) for where in groups if where not in tables],
+        places=[Beside(where.title, found, len(found.rows) > LONG) for where, found in tables.items()],
+        unknown=[where.title for where in groups if where not in tables],
         chosen=list(chosen),
     )
 
 
-def _published_table(where: Place, own: Sequence[tuple[Shown, Evaluation]]) -> Table:
-    known = published(where)
+def _alike(where: Place, own: Sequence[tuple[Shown, Evaluation]]) -> list[Published]:
+    streams = {name for _, e in own for name in inputs(e.first)}
+    return [p for p in published(where, streams) if p.metric in ACCURACIES]
+
+
+def _published_table(known: Sequence[Published], own: Sequence[tuple[Shown, Evaluation]]) -> Table:
     metric = known[0].metric  # a data set is published by one
     lines: list[tuple[float, bool, list[str]]] = []
     for p in known:
@@ -265,15 +270,13 @@ def _published_table(where: Place, own: Sequence[tuple[Shown, Evaluation]]) -> T
         lines.append((p.value, False, [p.method, about, p.stream, f"{p.value:.1f}", p.source, p.note]))
     for run, e in own:
         first, values = e.first, e.values(metric)
-        streams = [member.stream for member in first.members] or [first.trained.stream]
-        remarks = ["last epoch"] if first.best_epoch is not None else []
+        remarks = [f"last epoch; best {shown(e.best_epochs())}"] if first.best_epoch is not None else []
         remarks += [f"ensemble of {len(first.members)} runs"] if first.members else []
-        remarks += [f"split {first.split}"] if first.split != where.split else []
+        remarks += [f"split {first.split}"] if first.split.startswith("fold") else []
         remarks += [f"{shown(e.unseen())} on unseen clips"] if first.copies else []
         remarks += [f"top-1 {shown(e.values())}"] if metric != "accuracy" else []
         remarks += ["of an earlier encoder"] if e.stale else []
-        stream = " + ".join(dict.fromkeys(streams))
-        cells = [f"{run.name} ({run.method})", "", stream, shown(values), "this page", ", ".join(remarks)]
+        cells = [f"{run.name} ({run.method})", "", stream(first), shown(values), "this page", ", ".join(remarks)]
         lines.append((fmean(values) if values else 0.0, True, cells))
     lines.sort(key=lambda item: -item[0])
     head = ["method", "published", "stream", measure_title(metric), "source", "note"]

@@ -174,7 +174,7 @@ class Result(Key, Scored):
     which selects on the test set. baselines: by name (`measures.BASELINES`), scored on the same clips. per_class:
     accuracy of each class that has test clips. trained: how the encoder came about. labels: training clips whose
     labels were used, where a protocol draws them. weights: the folder of the fine-tuned run. seconds: of this seed's
-    own computation. path: the file that it was read from or written to.
+    own computation. dims: coordinates of a joint, 2 or 3. path: the file that it was read from or written to.
     """
 
     test_clips: int
@@ -191,6 +191,7 @@ class Result(Key, Scored):
     transfer: Transfer | None = None
     members: list[Member] = field(default_factory=list)
     weights: str | None = None
+    dims: int | None = None
     format: int = FORMAT
     path: str = ""
 

@@ -74,6 +74,11 @@ class Run:
             raise ValueError(f"encoder: {self.path} has no teacher and student, its method leaves one encoder")
         return find_weights(roles.get(name, self.path / f"{name}.safetensors"), "encoder")
 
+    def has(self, encoder: str = "encoder") -> bool:
+        """Whether it has the encoder file of that name, or both roles; the default one is there at its end."""
+        stems = ("encoder", "encoder-student") if encoder in ("teacher", "student") else (encoder,)
+        return all((self.path / f"{stem}.safetensors").is_file() for stem in stems)
+
     def metrics(self) -> list[dict[str, float]]:
         """The lines of its log."""
         return read_metrics(self.path)
