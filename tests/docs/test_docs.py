@@ -163,6 +163,7 @@ def dry(monkeypatch):
         ("kinemask.recognition.train.train", "train"),
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.live.LiveWindow", "live"),
+        ("kinemask.recognition.recogniser.Recogniser.load", "live"),
         ("kinemask.recognition.embed.embed", "embed"),
         ("kinemask.viewing.view", "view"),
         ("kinemask.recognition.export.export", "export"),
