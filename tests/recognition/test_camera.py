@@ -18,9 +18,10 @@ from kinemask import Recogniser, cli, live, predict
 from kinemask.recognition.camera import Camera
 from kinemask.recognition.with_mediapipe import open_estimator as open_mediapipe
 from kinemask.skeleton import layout
+from poses import FRAMES, take
 
 WORLD, FLAT = layout("mediapipe33"), layout("coco17")
-WIDTH, HEIGHT, FRAMES = 640, 480, 24
+WIDTH, HEIGHT = 640, 480
 # of mediapipe.tasks.python.vision.PoseLandmark, in small letters; the mouth's are MOUTH_LEFT and MOUTH_RIGHT there
 LANDMARKS = (
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear"
@@ -28,23 +29,6 @@ LANDMARKS = (
     " left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee"
     " right_knee left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
 )
-
-
-def take(of, number: int, frames: int = FRAMES) -> np.ndarray:
-    """Somebody (T, V, C) of 1.7 m in metres, y up, who moves joints of their class; the hips' middle stays."""
-    rng = np.random.default_rng(number)
-    body = np.random.default_rng(0).normal(0, 0.3, (1, of.num_joints, of.dims))
-    body[0, list(of.parts["head"]), 1] = 0.8
-    body[0, [of.index(f"{side}_shoulder") for side in ("left", "right")], 1] = 0.5
-    for side in ("left", "right"):
-        body[0, of.index(f"{side}_hip")] = 0.1 if side == "left" else -0.1
-        body[0, of.index(f"{side}_ankle"), 1] = -0.8
-    t = np.arange(frames)[:, None]
-    moving = of.index(("left_wrist", "right_ankle", "nose")[number % 3])
-    data = np.repeat(body, frames, 0) + rng.normal(0, 0.005, (frames, of.num_joints, of.dims))
-    data[:, moving] += 0.4 * np.sin(0.5 * t + rng.uniform(0, 6)) * np.array([1, 0.6, 0.2])[: of.dims]
-    hips = [of.index("left_hip"), of.index("right_hip")]
-    return data - data[:, hips].mean(1, keepdims=True)
 
 
 def made_of(of) -> Recogniser:
