@@ -57,7 +57,7 @@ def poses_of(estimator: str | None, made: Recogniser) -> str:
 
 def is_film(source: int | str) -> bool:
     """Whether a source is a file, not the number of a camera or an address."""
-    return not isinstance(source, int) and not source.isdecimal() and "://" not in source
+    return not str(source).isdecimal() and "://" not in str(source)
 
 
 class Camera:
@@ -78,7 +78,7 @@ class Camera:
         make = import_module(f"kinemask.recognition.{known.module}").open_estimator
         self._estimator: Estimator = make(Path(model), layout, most)
         self._is_film = is_film(source)
-        self._opened = self._cv2.VideoCapture(str(source) if "://" in str(source) or self._is_film else int(source))
+        self._opened = self._cv2.VideoCapture(int(source) if str(source).isdecimal() else str(source))
         if not self._opened.isOpened():
             self._estimator.close()
             why = "OpenCV cannot read it" if self._is_film else "is it plugged in, and used by nothing else?"
