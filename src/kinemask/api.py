@@ -589,6 +589,9 @@ def live(
     recogniser: str | Path | Recogniser,
     source: str | Path = "-",
     *,
+    camera: int | str | None = None,
+    estimator: Literal["mediapipe", "ultralytics"] | None = None,
+    model: str | Path | None = None,
     window: float | None = None,
     hop: float | None = None,
     fps: float | None = None,
@@ -605,16 +608,20 @@ def live(
     device: Device = "auto",
     quiet: bool = True,
 ) -> Iterator[Segment]:
-    """Label poses while they arrive: lines of JSON, a frame each, from standard input or a file that grows.
+    """Label poses while they arrive: JSON lines, a frame each, of standard input or a file that grows; or of a camera.
 
     A line is {"keypoints": [[x, y, z], ...]} for one person or {"people": [[[x, y, z], ...], ...]}, with "time" in
     seconds if it is known, or such a list alone; null is missing. Yields a segment at every hop at which somebody is
     seen in the window, and one of what is left at the end. Lines that are no frames are left out; raises ValueError for
-    too many of them in a row, for other joints than the layout's, and for a stream without a frame.
+    too many of them in a row, for other joints than the layout's, for a stream without a frame, and for a camera, an
+    estimator or a model that is not there. A camera's poses are found by an estimator that you have installed.
 
     Args:
         recogniser: a folder that train wrote
         source: a file to follow as it grows, or - for standard input
+        camera: in place of a source: a camera's number (0 is the first), a film, or the address of a stream
+        estimator: what finds the people in the camera's images; it has to be installed
+        model: the estimator's model file, which kinemask does not ship
         window: seconds of frames that are looked at (default: as many frames as the median clip of training)
         hop: seconds from one label to the next (default: half a window)
         fps: frames a second, where the lines have no time
@@ -633,8 +640,20 @@ def live(
     """
     from kinemask.recognition.live import LiveWindow
     from kinemask.recognition.stream import live as run
+    from kinemask.recognition.stream import read_lines
 
     say = (lambda line: None) if quiet else lambda line: print(line, file=sys.stderr, flush=True)
+    name = "live" if str(source) == "-" else Path(source).stem
+    if camera is None:
+        _no_effect({"estimator": estimator, "model": model}, "without a camera")
+    else:
+        told = {"source": None if str(source) == "-" else source, "follow": None if follow else False}
+        _no_effect({**told, "fps": fps, "layout": layout}, "beside a camera")
+        from kinemask.recognition.camera import is_film, poses_of
+        from kinemask.recognition.recogniser import Recogniser
+
+        recogniser = recogniser if isinstance(recogniser, Recogniser) else Recogniser.load(recogniser, device)
+        layout, name = poses_of(estimator, recogniser), Path(str(camera)).stem if is_film(camera) else "live"
     held = LiveWindow(
         recogniser,
         window=window,
@@ -650,11 +669,23 @@ def live(
         image_width=image_width,
         image_height=image_height,
         device=device,
-        name="live" if str(source) == "-" else Path(source).stem,
+        name=name,
         say=say,
     )
     say(f"waiting for poses of {held.layout.name}: {held.layout.num_joints} joints, {held.layout.dims}D")
-    return run(held, source, follow, say)
+    if camera is None:
+        return run(held, read_lines(source, follow, say), say)
+    from kinemask.recognition.camera import Camera
+
+    seen = Camera(camera, estimator, model, held.layout.name, held.recogniser.model_.window.bodies)
+    return run(held, seen.frames(), say, "frame")
+
+
+def _no_effect(given: Mapping[str, Any], where: str) -> None:
+    """ValueError for the first option that is given though it means nothing here."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} has no effect {where}")
 
 
 def _tell(said: Sequence[str], failed: Sequence[str], quiet: bool) -> None:

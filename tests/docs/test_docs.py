@@ -163,6 +163,7 @@ def dry(monkeypatch):
         ("kinemask.recognition.train.train", "train"),
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.live.LiveWindow", "live"),
+        ("kinemask.recognition.recogniser.Recogniser.load", "live"),
         ("kinemask.recognition.embed.embed", "embed"),
         ("kinemask.viewing.view", "view"),
         ("kinemask.recognition.export.export", "export"),
@@ -347,8 +348,8 @@ def test_own_data_from_a_folder_to_labels(tmp_path, monkeypatch, capsys):
         assert [row["label"] for row in csv.DictReader(table)] == ["squat", "lunge"]
     assert len(Path("segments.jsonl").read_text().splitlines()) >= 2
     assert re.search(r"(1[5-9]|20) of 20 clips right", Path("my-recogniser/report.html").read_text())
+    space: dict[str, Any] = {}
     for code in of_language(page, "python"):
-        space: dict[str, Any] = {}
         exec(code, space)
     assert space["again"].classes_.tolist() == ["lunge", "squat"]
 

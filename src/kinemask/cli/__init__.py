@@ -74,7 +74,7 @@ def predict(words: Words) -> None:
 
 
 def live(words: Words) -> None:
-    """label poses while they arrive, JSON lines on standard input or in a file that grows: DIR [--source FILE]"""
+    """label poses while they arrive, JSON lines (standard input, a file that grows) or a camera: DIR [--source FILE]"""
     given = _read("live", words)
     from kinemask import api
     from kinemask.recognition.output import as_lines

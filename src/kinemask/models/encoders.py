@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,8 @@ from kinemask.budget import check_holes
 from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
+from kinemask.models.card import write_encoder_card
+from kinemask.models.hub import check_repository, here_or_fetched, push
 from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import Readout, mean_of_tokens
@@ -31,6 +34,7 @@ from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 2
+FILE = "encoder.safetensors"  # in a run, and in a repository
 
 T = TypeVar("T")
 
@@ -78,6 +82,43 @@ class TrainedEncoder(nn.Module):
             track, clip_index = sampler.tracks.of_clips(positions)
             out.append(self.clip_features(sampler.test_view(track, clip), clip_index, len(positions)))
         return out
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+        card: bool = True,
+        message: str = "An encoder of kinemask",
+        token: str | None = None,
+    ) -> str:
+        """Share it on the Hugging Face Hub (extra `hub`), as `Recogniser.push_to_hub` does; the commit's address."""
+        check_repository(repo_id)
+        with TemporaryDirectory(prefix="kinemask-") as place:
+            folder = Path(place)
+            save_encoder(folder / FILE, self.encoder, self.sampling, self.record)
+            if card:
+                write_encoder_card(folder, self, repo_id, license)
+            return push(folder, repo_id, private=private, revision=revision, message=message, token=token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> TrainedEncoder:
+        """An encoder from a run or a file that is here, or from a repository OWNER/NAME on the Hub (extra `hub`).
+
+        revision: a branch, tag or commit. Only its encoder.safetensors is downloaded, and kept in the Hub's cache.
+        Raises ValueError as `load_encoder`, and for a repository or revision that cannot be had; OSError where the Hub
+        is not reached.
+        """
+        return load_encoder(here_or_fetched(source, FILE, revision, token), device)
 
 
 def sampler_of(

@@ -85,7 +85,7 @@ def read(item: Item, options: ReadOptions) -> Clip:
             image = parse_people(frame, IMAGE, f"frame {number}: {IMAGE[0]}", False) if size is None else []
             places = [one[:, :2] for one in image] if len(image) == len(crowd) else [None] * len(crowd)
             found[number] = [
-                Detection(*_convert(one[:, :3], one[:, 3], given, size), places=place)
+                Detection(*as_joints(one[:, :3], one[:, 3], given, size), places=place)
                 for one, place in zip(crowd, places, strict=True)
             ]
         return followed(Detections.of(found, doubts), item, given, options.min_score, height)
@@ -143,7 +143,7 @@ def _read_table(item: Item, given: Layout, min_score: float) -> Clip:
             _check_world(table.data)
         size, height = _scale(item, table.data, given)
         score = np.full(table.data.shape[:-1], np.nan) if table.score is None else table.score
-        data, score = _convert(table.data, score, given, size)
+        data, score = as_joints(table.data, score, given, size)
         data = mark_missing(data)
         data[score <= min_score] = np.nan
         clip = make_clip(item, data, None if table.score is None else score, given, height)
@@ -162,7 +162,7 @@ def _image_size(item: Item) -> np.ndarray:
     return np.array([width, height])
 
 
-def _convert(
+def as_joints(
     landmarks: np.ndarray, score: np.ndarray, given: Layout, size: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (…, 33, 3) as joints of the layout, in metres, y up, or in pixels of an image; their scores."""

@@ -63,9 +63,7 @@ def _held(trained: Trained) -> Held | None:
             charts.bar(name, 100 * right / of, f"of {of}")
             for name, right, of in sorted(found.per_class, key=lambda one: -one[1] / one[2])
         ],
-        unsure=charts.curves(
-            "asking for more confidence", [f"{p.threshold:g}" for p in answered], series, "confidence"
-        ),
+        unsure=charts.curves("by confidence", [f"{p.threshold:g}" for p in answered], series, "confidence"),
         key=[("own", "right, of those answered"), ("m2", "answered")],
         advice="" if found.advised is None else advice(found),
         calibration="" if calibration is None else f"{calibration:.1f}",

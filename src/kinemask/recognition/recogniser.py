@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
+from kinemask.models.hub import check_repository, here_or_fetched, push
 from kinemask.nn.random_convolutions import KERNELS
 from kinemask.nn.settings import ReadoutSettings
 from kinemask.recognition.arrays import as_recordings, find_layout, store_recordings
 from kinemask.recognition.bank import Bank
-from kinemask.recognition.choice import Asked, asked
+from kinemask.recognition.card import write_recogniser_card
+from kinemask.recognition.choice import FILE, Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
 from kinemask.recognition.fitting import Tried, fit
 from kinemask.recognition.labels import GROUPS
@@ -144,6 +147,50 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         made.tried_, made.lengths_, made.record_ = (), saved.lengths, saved.record
         made.n_features_out_ = len(model.probe.mean)
         return made
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+        card: bool = True,
+        message: str = "A recogniser of kinemask",
+        token: str | None = None,
+    ) -> str:
+        """Share it on the Hugging Face Hub (extra `hub`): the file, and a card that says what it is and how good.
+
+        repo_id: OWNER/NAME, made where it is not there. private: None leaves it to the owner's settings. revision: a
+        branch. license: of these weights, as the Hub names it (cc-by-4.0, say); the card has none without it. card:
+        write README.md anew; False leaves one that you have edited. token: where you are not logged in. Returns the
+        commit's address; raises ValueError for what is no repository, and where huggingface_hub is absent.
+        """
+        self._fitted()
+        check_repository(repo_id)
+        with TemporaryDirectory(prefix="kinemask-") as place:
+            folder = Path(place)
+            self.save(folder)
+            if card:
+                write_recogniser_card(folder, self, repo_id, license)
+            return push(folder, repo_id, private=private, revision=revision, message=message, token=token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: Device = "auto",
+    ) -> Recogniser:
+        """A recogniser from a folder or file that is here, or from a repository OWNER/NAME on the Hub (extra `hub`).
+
+        revision: a branch, tag or commit of the repository. Only its recogniser.safetensors is downloaded, and kept in
+        the Hub's cache. Raises ValueError as `load`, and for a repository or revision that cannot be had; OSError where
+        the Hub is not reached.
+        """
+        return cls.load(here_or_fetched(source, FILE, revision, token), device)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

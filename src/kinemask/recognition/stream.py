@@ -11,7 +11,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,44 +31,59 @@ _LINE = 4 << 20  # bytes
 _WAIT = 0.01  # seconds until a file is looked at again
 
 Say = Callable[[str], None]
+Frame = tuple[list[np.ndarray], float | None]  # everybody's joints, and seconds
+Frames = Generator[tuple[int, Callable[[], Frame]]]
 
 
-def live(window: LiveWindow, source: str | Path, follow: bool, say: Say) -> Iterator[Segment]:
+def live(window: LiveWindow, frames: Frames, say: Say, what: str = "line") -> Iterator[Segment]:
     """A segment at every hop of a stream, and one of what is left at its end.
 
-    follow: wait for more where a file ends. say: takes sentences on lines that are left out, and one at the end. Raises
-    ValueError where a line has other joints than were expected, where IN_A_ROW lines are no poses, and where the stream
-    ends without a frame.
+    frames: the number of each, and what reads it; closed at the end. say: takes sentences on frames that are left out,
+    and one at the end. what: a frame is called. Raises ValueError where a frame has other joints than were expected,
+    where IN_A_ROW of them are no poses, and where the stream ends without a frame.
     """
     bad = row = 0
-    for number, line in enumerate(lines_of(source, follow, say), 1):
-        if not line.strip():
-            continue
-        try:
-            people, at = parse_line(line)
-            found = window.push(people, at)
-        except WrongStream as error:
-            raise ValueError(f"line {number}: {error}") from None
-        except ValueError as error:
-            what = error if line.endswith(b"\n") else "the stream ends within this line"
-            say(shorten(f"line {number} is left out: {what}"))
-            bad, row = bad + 1, row + 1
-            if row == IN_A_ROW:
-                raise ValueError(f"{row} lines in a row are no poses; line {number}: {error}") from None
-            continue
-        row = 0
-        if found is not None:
-            yield found
+    with closing(frames):
+        for number, read in frames:
+            try:
+                found = window.push(*read())
+            except WrongStream as error:
+                raise ValueError(f"{what} {number}: {error}") from None
+            except ValueError as error:
+                say(shorten(f"{what} {number} is left out: {error}"))
+                bad, row = bad + 1, row + 1
+                if row == IN_A_ROW:
+                    raise ValueError(f"{row} {what}s in a row are no poses; {what} {number}: {error}") from None
+                continue
+            row = 0
+            if found is not None:
+                yield found
+    left_out = f"; {what}s left out: {bad:,}" * bool(bad)
     if not window.frames:
-        raise ValueError(f"the stream ended without a frame{f'; lines left out: {bad:,}' * bool(bad)}")
+        raise ValueError(f"the stream ended without a frame{left_out}")
     if (last := window.finish()) is not None:
         yield last
     nobody = f"; windows in which nobody is seen: {window.unlabelled:,}" * bool(window.unlabelled)
-    left_out = f"; lines left out: {bad:,}" * bool(bad)
     say(f"frames: {window.frames:,}; labels: {window.labels:,}{nobody}{left_out}")
 
 
-def parse_line(line: bytes | str) -> tuple[list[np.ndarray], float | None]:
+def read_lines(source: str | Path, follow: bool, say: Say) -> Frames:
+    """The frames of JSON lines. follow: wait for more where a file ends."""
+    for number, line in enumerate(lines_of(source, follow, say), 1):
+        if line.strip():
+            yield number, partial(_read, line)
+
+
+def _read(line: bytes) -> Frame:
+    try:
+        return parse_line(line)
+    except ValueError:
+        if line.endswith(b"\n"):
+            raise
+        raise ValueError("the stream ends within this line") from None
+
+
+def parse_line(line: bytes | str) -> Frame:
     """Everybody's numbers in a line, (V, C) or (V, C + 1) each, and its time; ValueError for what is no frame."""
     text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
     content = parse_json(text.strip(), "a frame")
