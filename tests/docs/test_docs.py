@@ -355,8 +355,9 @@ def record(folder: Path) -> None:
 
 
 def test_own_data_from_a_folder_to_labels(tmp_path, monkeypatch, capsys):
-    """Every command and Python example of the page, in order."""
+    """Every command and Python example of the page, in order; of pre-training a few steps."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kinemask.recognition.pretraining.STEPS", 3)
     record(tmp_path / "my-recordings")
     (tmp_path / "new-recordings").mkdir()
     for take in (1, 2):

@@ -61,7 +61,7 @@ class Assessment:
     """What is known of clips that were held out.
 
     by: what they were held out by, in words. labels (n,), probabilities (n, classes): of them. baselines: how many are
-    right by the name of what needs no fitting.
+    right by the name of what needs no fitting. note: what else the recogniser knew of these clips, "" for nothing.
     """
 
     by: str
@@ -69,6 +69,7 @@ class Assessment:
     labels: np.ndarray
     probabilities: np.ndarray
     baselines: dict[str, int]
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -140,6 +141,7 @@ class Assessment:
         """In plain values."""
         return {
             "by": self.by,
+            "note": self.note,
             "clips": len(self),
             "right": self.right,
             "interval": list(self.interval),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kinemask.recognition.arrays import store_recordings
 from kinemask.recognition.assessment import Assessment, assess, assess_on, clip_folds, group_folds
 from kinemask.recognition.labels import Labelled
+from kinemask.recognition.pretraining import seen_before
 from kinemask.recognition.recogniser import Recogniser
 from kinemask.windows.tracks import Tracks
 
@@ -21,14 +24,16 @@ def learn(recogniser: Recogniser, labelled: Labelled) -> Assessment | None:
     numbers = labelled.numbers(labelled.train)
     bank = recogniser.make_bank(store, labelled.train, numbers, labelled.groups)
     recogniser.fit_bank(bank, np.array(classes), store.lengths[labelled.train])
+    known = lambda clips: "" if bank.encoder is None else seen_before(bank.encoder, store, clips)
     if labelled.split is not None:
         found = recogniser.predict_proba([store.clip(int(i)) for i in labelled.test])
         tracks = Tracks(store_recordings(store, labelled.test), None, bank.tracks.device)
         by = f"the test part of split {labelled.split}"
-        return assess_on(bank, found, tracks, labelled.numbers(labelled.test), classes, by)
+        assessed = assess_on(bank, found, tracks, labelled.numbers(labelled.test), classes, by)
+        return replace(assessed, note=known(labelled.test))
     people = labelled.people
     folds = clip_folds(numbers, labelled.together) if people is None else group_folds(people)
     if not folds:
         return None
     by = "clips held out" if people is None else f"people held out ({len(set(people.tolist()))} people)"
-    return assess(bank, folds, classes, recogniser.asked(), by)
+    return replace(assess(bank, folds, classes, recogniser.asked(), by), note=known(labelled.train))
