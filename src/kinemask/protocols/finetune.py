@@ -126,20 +126,16 @@ def finetune(
     case: Case, train: Part, settings: FinetuneSettings, seed: int, folder: Path | None, scratch: bool = False
 ) -> Finetuned:
     """Train, or resume, or find finished. scratch: from random weights; folder: `default_folder` unless given."""
-    store, record, fresh = case.store, case.model.record, scratch or case.origin is None
+    fresh = scratch or case.origin is None
     settings = resolved(settings, fresh, scratch)
     config = configuration(case, train, settings, seed, fresh)
     folder = default_folder(case, config) if folder is None else folder
-    encoder, transfer = start(case, seed, fresh)
-    classifier = build_classifier(encoder, len(store.classes), settings.head)
-    before = {"pretraining": None if fresh else record}
-    model = TrainedClassifier(classifier, case.model.sampling, store.classes, before)
-    scores = None
+    job, transfer = make_job(case, train, settings, seed, config)
+    model, scores = job.model, None
     if (folder / "classifier.safetensors").is_file():
         Run(folder).claim(config)
         model = load_classifier(folder, case.world.device)
     else:
-        job = Finetuning(model, encoder, train, case.test, settings, config, case.world)
         run_job(job, folder, case.world, case.quiet)
         scores = job.scores
         if scratch and case.world.main:  # nobody resumes a baseline
@@ -151,6 +147,18 @@ def finetune(
     measured = [100 * line["test_accuracy"] for line in Run(folder).metrics() if "test_accuracy" in line]
     best = max(measured, default=None) if settings.test_every else None
     return Finetuned(Outcome(scores.cpu(), best), folder, transfer)
+
+
+def make_job(
+    case: Case, train: Part, settings: FinetuneSettings, seed: int, config: dict[str, Any]
+) -> tuple[Finetuning, Transfer | None]:
+    """The job that a configuration describes, its settings resolved, and what there is to say of another layout."""
+    fresh = config["origin"] is None
+    encoder, transfer = start(case, seed, fresh)
+    classifier = build_classifier(encoder, len(case.store.classes), settings.head)
+    before = {"pretraining": None if fresh else case.model.record}
+    model = TrainedClassifier(classifier, case.model.sampling, case.store.classes, before)
+    return Finetuning(model, encoder, train, case.test, settings, config, case.world), transfer
 
 
 def start(case: Case, seed: int, scratch: bool) -> tuple[Encoder, Transfer | None]:

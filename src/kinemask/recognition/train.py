@@ -55,6 +55,7 @@ def train(
     split: str | None = None,
     encoder: str | Path | None = None,
     pretrain: bool = False,
+    finetune: bool = False,
     features: str | Sequence[str] = "auto",
     align: str = "auto",
     mirrored: str | bool = "auto",
@@ -73,6 +74,8 @@ def train(
     _check_out(out, overwrite)
     if pretrain and encoder is not None:
         raise ValueError(f"--pretrain makes an encoder, and {encoder} is one; leave one of them out")
+    if finetune and encoder is None and not pretrain:
+        raise ValueError("--finetune is of an encoder: give one by --encoder, or make one by --pretrain")
     asked(features, align, mirrored, kernels, pretrain or encoder is not None)
     if encoder is not None and not Path(encoder).exists():
         raise ValueError(f"no encoder at {encoder}; expected a run's folder or an encoder file")
@@ -87,6 +90,12 @@ def train(
             from kinemask.recognition.pretraining import pretrain_beside
 
             encoder = pretrain_beside(out, opened, split, seed, device, say, quiet)
+        tuning = None
+        if finetune:
+            from kinemask.recognition.tuning import Tuning
+
+            assert encoder is not None
+            tuning = Tuning(encoder=Path(encoder), out=out, seed=seed, device=device, say=say, quiet=quiet)
         made = Recogniser(
             features=features,
             align=align,  # type: ignore[arg-type]
@@ -99,7 +108,7 @@ def train(
         )
         about = f"{len(labelled.train):,} clips of {len(labelled.classes)} classes ({_device(device)})"
         say(f"training on {about}, for {out}")
-        assessment = learn(made, labelled)
+        assessment = learn(made, labelled, tuning)
         made.record_ = {
             "kinemask": __version__,
             "data": opened.name,
