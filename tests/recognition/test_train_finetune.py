@@ -43,6 +43,7 @@ def place(tmp_path_factory):
     save_encoder(folder / "encoder.safetensors", made, sampling, record)
     x, y, people = clips(24)
     classes = ["nothing", *CLASSES]
+    x = [one - one[0, list(SBU.origin)].mean(0) for one in x]  # as `prepare` leaves them
     rows = [Clip(f"c{i}", x[i][None], classes.index(y[i]), {"subject": people[i]}) for i in range(24)]
     write_store(folder / "store", rows, SBU, classes, meta={"dataset": "mine", "units": "metres"})
     return folder
@@ -82,7 +83,8 @@ def test_each_clip_is_scored_by_what_has_not_learned_from_it(place, tmp_path):
         model = kinemask.load_classifier(made.folder / f"fold{number}")
         assert made.settings(len(fold.train)).epochs == 8
         own = model.predict([labelled.store.clip(int(labelled.train[i])) for i in fold.test])[:, made.columns]
-        torch.testing.assert_close(own.log(), made.left_out[torch.from_numpy(fold.test)], atol=0.02, rtol=0.02)  # scored in bf16
+        found = made.left_out[torch.from_numpy(fold.test)]
+        torch.testing.assert_close(own.log(), found, atol=0.01, rtol=0.01)  # which may be of bf16
     assert len({run.config["training_clips"] for run in runs(tmp_path).values()}) == FOLDS
     assert f"without each of {FOLDS} folds, and on all clips if that helps: 8 steps each, about" in said[0]
     again = given.over(labelled, folds)
@@ -97,18 +99,21 @@ def test_the_recogniser_has_it_inside(trained, place):
     assert {one.choice.tuned for one in made.tried_} == {0.0, 0.25, 0.5, 0.75}
     assert len(trained.assessment) == 24
     assert set(runs(trained.path.parent)) == {*(f"fold{k}" for k in range(FOLDS)), "all"}
-    x, _, _ = clips(9, seed=4)
+    store = kinemask.open_store(place / "store")
+    x = [store.clip(i) for i in range(0, 24, 3)]
     again = Recogniser.load(trained.path)
     assert again.choice_ == made.choice_
     assert again.classes_.tolist() == list(CLASSES)
     np.testing.assert_allclose(again.predict_proba(x), made.predict_proba(x), atol=1e-6)
     np.testing.assert_allclose(made.predict_proba(x).sum(1), 1, atol=1e-5)
     features = again.transform(x)
-    assert features.shape == (9, made.n_features_out_)
+    assert features.shape == (8, made.n_features_out_)
     alone = kinemask.load_classifier(runs(trained.path.parent)["all"].path).predict(x)[:, 1:]
     np.testing.assert_allclose(np.exp(features[:, -3:]), alone, atol=1e-5)
-    without = made.model_.probe(torch.from_numpy(features[:, :-3])).softmax(1).numpy()
-    assert np.abs(without - made.predict_proba(x)).max() > 1e-3  # it counts
+    ridge, beside = made.model_.tuned.counts
+    assert min(ridge, beside) > 0
+    logits = ridge * made.model_.probe(torch.from_numpy(features[:, :-3])) + beside * features[:, -3:]
+    np.testing.assert_allclose(logits.softmax(1), made.predict_proba(x), atol=1e-6)
     embedded = kinemask.embed(trained.path.parent, [place / "store"])
     assert embedded.features.shape == (24, made.n_features_out_)
 
@@ -131,9 +136,9 @@ def test_what_is_left_out_decides_what_it_counts():
     noise = lambda scale: scale * torch.randn(60, 3, generator=rng)
     good, bad = truth + noise(0.3), noise(1.0)
     best, tried = blend(bad, good.log_softmax(1), labels)
-    assert best.share == 0.75
+    assert best.share > 0
     assert [one.share for one in tried] == [0, 0.25, 0.5, 0.75]
-    assert best.loss == min(one.loss for one in tried)
+    assert best.loss < 0.2 * tried[0].loss
     assert best.accuracy > 80
     best, tried = blend(good, bad.log_softmax(1), labels)
     assert (best.share, best.counts) == (0.0, (1.0, 0.0))
@@ -179,7 +184,7 @@ def test_mistakes_and_too_few_clips(place, tmp_path, capsys):
     [
         ({"columns": torch.tensor([0, 1, 9])}, "columns"),
         ({"counts": torch.ones(3)}, "counts"),
-        ({"tuned.head.4.bias": None}, "Missing key|has no"),
+        ({"tuned.head.4.bias": None}, "the file holds"),
     ],
     ids=["a class of none", "three counts", "a weight missing"],
 )
