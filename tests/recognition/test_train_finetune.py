@@ -85,6 +85,7 @@ def test_each_clip_is_scored_by_what_has_not_learned_from_it(place, tmp_path):
         own = model.predict([labelled.store.clip(int(labelled.train[i])) for i in fold.test])[:, made.columns]
         found = made.left_out[torch.from_numpy(fold.test)]
         torch.testing.assert_close(own.log(), found, atol=0.01, rtol=0.01)  # which may be of bf16
+    assert not list(made.folder.rglob("*.pt"))
     assert len({run.config["training_clips"] for run in runs(tmp_path).values()}) == FOLDS
     assert f"without each of {FOLDS} folds, and on all clips if that helps: 8 steps each, about" in said[0]
     again = given.over(labelled, folds)

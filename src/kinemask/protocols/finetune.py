@@ -139,14 +139,19 @@ def finetune(
         run_job(job, folder, case.world, case.quiet)
         scores = job.scores
         if scratch and case.world.main:  # nobody resumes a baseline
-            for name in ("last.pt", "previous.pt"):
-                (folder / name).unlink(missing_ok=True)
+            drop_checkpoints(folder)
     if scores is None:
         with autocast(case.world.device, settings.precision):
             scores = model.eval().scores(Sampler(case.test.tracks, model.sampling))
     measured = [100 * line["test_accuracy"] for line in Run(folder).metrics() if "test_accuracy" in line]
     best = max(measured, default=None) if settings.test_every else None
     return Finetuned(Outcome(scores.cpu(), best), folder, transfer)
+
+
+def drop_checkpoints(run: Path) -> None:
+    """Remove what a finished run could go on from; its weights stay."""
+    for name in ("last.pt", "previous.pt"):
+        (run / name).unlink(missing_ok=True)
 
 
 def make_job(

@@ -13,7 +13,7 @@ from kinemask.models.classifiers import TrainedClassifier, load_classifier
 from kinemask.models.encoders import find, load_encoder
 from kinemask.nn.settings import HeadSettings
 from kinemask.protocols.case import Case
-from kinemask.protocols.finetune import configuration, finetune, make_job
+from kinemask.protocols.finetune import Finetuned, configuration, drop_checkpoints, finetune, make_job
 from kinemask.recognition.assessment import Fold
 from kinemask.recognition.labels import Labelled
 from kinemask.recognition.text import duration
@@ -98,14 +98,17 @@ class CrossTuned:
     def without(self, number: int, fold: Fold) -> None:
         """Fine-tune on a fold's training clips, and score the others."""
         every = self.case.train
-        case = replace(self.case, train=every.subset(fold.train), test=every.subset(fold.test))
-        settings = self.settings(len(fold.train))
-        done = finetune(case, case.train, settings, self.tuning.seed, self.folder / f"fold{number}")
-        found = done.outcome.scores.to(self.columns.device)
-        self.left_out[torch.from_numpy(fold.test)] = logarithms(found, self.columns)
+        found = self._train(f"fold{number}", every.subset(fold.train), every.subset(fold.test)).outcome.scores
+        self.left_out[torch.from_numpy(fold.test)] = logarithms(found.to(self.columns.device), self.columns)
 
     def on_all(self) -> tuple[TrainedClassifier, Tensor]:
-        every = self.case.train
-        self.tuning.say("fine-tuning helps on clips left out: the encoder learns from all of them")
-        done = finetune(self.case, every, self.settings(len(every.clips)), self.tuning.seed, self.folder / "all")
+        """As `fitting.FineTuning`."""
+        self.tuning.say("fine-tuning helps on clips left out: now the encoder learns from all of them")
+        done = self._train("all", self.case.train, self.case.train)
         return load_classifier(done.folder, self.case.world.device), self.columns
+
+    def _train(self, name: str, train: Part, test: Part) -> Finetuned:
+        case, settings = replace(self.case, train=train, test=test), self.settings(len(train.clips))
+        done = finetune(case, train, settings, self.tuning.seed, self.folder / name)
+        drop_checkpoints(done.folder)
+        return done
