@@ -154,13 +154,13 @@ def dry(monkeypatch):
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
-        ("kinemask.preparation.prepare.prepare", "prepare"),
         ("kinemask.preparation.info.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
         ("kinemask.protocols.evaluate.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
         ("kinemask.reports.report", "report"),
         ("kinemask.recognition.train.train", "train"),
+        ("kinemask.preparation.prepare.prepare", "prepare"),  # after `train`, which imports it
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.live.LiveWindow", "live"),
         ("kinemask.recognition.embed.embed", "embed"),
