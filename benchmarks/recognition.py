@@ -7,6 +7,7 @@ time of the whole path instead, each command in a process of its own: train, the
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -19,16 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from common import arguments, finish
+from common import arguments, finish, machine
 from kinemask import Recogniser, open_store
 from kinemask.protocols.labels import draw_labels
 from kinemask.recognition.assessment import Assessment
-from kinemask.recognition.choice import alignments
+from kinemask.recognition.choice import FRAMES, alignments
 from kinemask.recognition.labels import Labelled, find_labelled
 from kinemask.recognition.learning import learn
+from kinemask.windows.bodies import channels, side_by_side
 from kinemask.windows.parts import Part
+from kinemask.windows.settings import Align
 
 RECOGNISER = "recogniser"
+WAYS = ("as recorded", "aligned")
+AEON = "MiniRocket (aeon)"
 
 
 def few(labelled: Labelled, per_class: int, seed: int) -> Labelled:
@@ -46,28 +51,51 @@ def unseen(found: Assessment, labelled: Labelled) -> tuple[float, float]:
     return 100 * float(right.mean()), 100 * float(right[own].mean())
 
 
-def measure(path: str, split: str, per_class: int, draws: int) -> list[dict[str, Any]]:
-    """A record for each draw of labels: accuracies by method, seconds and what was chosen."""
-    store, records = open_store(path), []
-    whole = find_labelled(store, split)
-    several = 2 * int((store.bodies[whole.train] > 1).sum()) > len(whole.train)
-    ways = {"random convolutions, as recorded": "none", "random convolutions, aligned": ""}
-    ways["random convolutions, aligned"] = alignments(store.layout, several)[-1]
-    for seed in range(draws if per_class else 1):
-        labelled, start = few(whole, per_class, seed), time.monotonic()
-        made = Recogniser(seed=seed, device="cpu")
-        found = learn(made, labelled)
-        seconds = time.monotonic() - start
-        assert found is not None
-        scored = {RECOGNISER: unseen(found, whole)}
-        for name, align in ways.items():
-            plain = Recogniser(features="convolutions", align=align, mirrored=False, seed=seed, device="cpu")  # type: ignore[arg-type]
-            other = learn(plain, labelled)
-            assert other is not None
-            scored[name] = unseen(other, whole)
-        scored |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
-        records.append({"seed": seed, "choice": str(made.choice_), "seconds": seconds, "accuracy": scored})
-    return records
+def ends(labelled: Labelled) -> dict[str, Align]:
+    """How clips are turned: not at all, and as their layout allows."""
+    store = labelled.store
+    several = 2 * int((store.bodies[labelled.train] > 1).sum()) > len(labelled.train)
+    different = dict.fromkeys(("none", alignments(store.layout, several)[-1]))
+    return dict(zip(WAYS, different, strict=False))
+
+
+def measure(whole: Labelled, per_class: int, seed: int) -> dict[str, Any]:
+    """A draw of labels: accuracies by method, seconds and what was chosen."""
+    labelled, start = few(whole, per_class, seed), time.monotonic()
+    made = Recogniser(seed=seed, device="cpu")
+    found = learn(made, labelled)
+    seconds = time.monotonic() - start
+    assert found is not None
+    scored = {RECOGNISER: unseen(found, whole)}
+    for name, align in ends(whole).items():
+        plain = Recogniser(features="convolutions", align=align, mirrored=False, seed=seed, device="cpu")
+        other = learn(plain, labelled)
+        assert other is not None
+        scored[f"random convolutions, {name}"] = unseen(other, whole)
+    scored |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
+    return {"split": whole.split, "seed": seed, "choice": str(made.choice_), "seconds": seconds, "accuracy": scored}
+
+
+def stem(whole: Labelled, per_class: int, seed: int, way: str) -> str:
+    """What the windows of a draw are called, without their ending."""
+    return f"{whole.store.path.name}-{whole.split}-{per_class}-{seed}-{way.replace(' ', '-')}"
+
+
+def export(whole: Labelled, per_class: int, seed: int, folder: Path) -> None:
+    """Write the windows of a draw, as recorded and aligned, unless they are there."""
+    labelled = few(whole, per_class, seed)
+    sides = {"train": labelled.train, "test": whole.test}
+    for way, align in ends(whole).items():
+        path = folder / f"{stem(whole, per_class, seed, way)}.npz"
+        if path.is_file():
+            continue
+        parts = {side: Part(whole.store, clips, torch.device("cpu"), "fill") for side, clips in sides.items()}
+        bodies = max(side_by_side(part.tracks, 1).shape[1] for part in parts.values())
+        x = {
+            side: channels(side_by_side(part.tracks, FRAMES, align, bodies), whole.store.layout.root).numpy()
+            for side, part in parts.items()
+        }
+        np.savez(path, **x, labels=parts["train"].labels.numpy(), truth=parts["test"].labels.numpy())
 
 
 def time_path(source: str, options: list[str]) -> dict[str, Any]:
@@ -87,26 +115,57 @@ def time_path(source: str, options: list[str]) -> dict[str, Any]:
         return {"source": Path(source).name, "clips": clips, "seconds": seconds, "bytes": size}
 
 
+def show(row: dict[str, Any]) -> None:
+    records, labels = row["records"], row["per_class"] or "all"
+    for name in records[0]["accuracy"]:
+        values = [one["accuracy"][name][0] for one in records if name in one["accuracy"]]
+        spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        print(f"{row['data']} {row['split']}, {labels} a class: {name} {fmean(values):.1f}{spread}", flush=True)
+    print(f"  {fmean(one['seconds'] for one in records):.1f} s; {np.unique([r['choice'] for r in records])}")
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("cases", nargs="*", metavar="STORE:SPLIT[+SPLIT...]")
     parser.add_argument("--per-class", type=int, nargs="+", default=[1, 2, 5, 0], help="labels a class; 0 for all")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--paths", nargs="*", default=[], metavar="SRC")
+    parser.add_argument("--export", type=Path, help="folder for the windows of every row")
+    parser.add_argument("--minirocket", type=Path, help="what minirocket.py found on such windows")
     args = parser.parse_args()
-    results: list[dict[str, Any]] = []
+    known = (
+        json.loads(args.out.read_text())
+        if args.out and args.out.is_file()
+        else {"cases": [], "paths": [], "machine": None}
+    )
+    aeon = json.loads(args.minirocket.read_text()) if args.minirocket else {}
+    rows = {
+        (row["data"], row["split"], row["per_class"]): {"machine": known["machine"]} | row for row in known["cases"]
+    }
+    if args.export:
+        args.export.mkdir(parents=True, exist_ok=True)
     for case in args.cases:
         path, _, splits = case.rpartition(":")
+        wholes = [find_labelled(open_store(path), split) for split in splits.split("+")]
         for per_class in args.per_class:
-            records = [one for split in splits.split("+") for one in measure(path, split, per_class, args.draws)]
-            results.append({"data": Path(path).name, "split": splits, "per_class": per_class, "records": records})
-            for name in records[0]["accuracy"]:
-                values = [one["accuracy"][name][0] for one in records]
-                spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-                print(f"{case}, {per_class or 'all'} a class: {name} {fmean(values):.1f}{spread}", flush=True)
-            print(f"  {fmean(one['seconds'] for one in records):.1f} s; {np.unique([r['choice'] for r in records])}")
-    paths = [time_path(source, []) for source in args.paths]
-    finish({"cases": results, "paths": paths}, args.out)
+            drawn = [(whole, seed) for whole in wholes for seed in range(args.draws if per_class else 1)]
+            key = (Path(path).name, splits, per_class)
+            if key not in rows or len(rows[key]["records"]) < len(drawn):
+                records = [measure(whole, per_class, seed) for whole, seed in drawn]
+                rows[key] = dict(zip(("data", "split", "per_class"), key, strict=True)) | {"records": records}
+                rows[key]["machine"] = machine()
+            for record, (whole, seed) in zip(rows[key]["records"], drawn, strict=False):
+                for way in WAYS:
+                    found = aeon.get(stem(whole, per_class, seed, way))
+                    record["accuracy"] |= {f"{AEON}, {way}": [fmean(found)]} if found else {}
+            if args.export:
+                for whole, seed in drawn:
+                    export(whole, per_class, seed, args.export)
+            show(rows[key])
+            if args.out:
+                args.out.write_text(json.dumps(known | {"cases": list(rows.values())}, indent=1) + "\n")
+    paths = [time_path(source, []) for source in args.paths] or known["paths"]
+    finish({"cases": list(rows.values()), "paths": paths}, args.out)
 
 
 if __name__ == "__main__":

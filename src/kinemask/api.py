@@ -379,6 +379,8 @@ def train(
     layout: str | Path | Layout | None = None,
     split: str | None = None,
     encoder: str | Path | None = None,
+    pretrain: bool = False,
+    finetune: bool = False,
     features: Sequence[Literal["auto", "convolutions", "statistics", "tokens"]] = ("auto",),
     align: Literal["auto", "none", "heading", "pair"] = "auto",
     mirrored: Literal["auto", "yes", "no"] = "auto",
@@ -400,7 +402,7 @@ def train(
     Writes OUT/recogniser.safetensors and OUT/report.html. What it looks at is chosen by clips left out, with all clips
     of the same person; every clip is then scored once, by a recogniser that was chosen and fitted without its person.
     The recogniser that is written has learned from all labelled clips. Raises ValueError where no clip has a label,
-    there is one class, or the format is not clear.
+    there is one class, or the format is not clear; Stopped where the training of an encoder was interrupted.
 
     Args:
         data: a store, or a folder or file of recordings; labels are clips.csv's, or those of a folder for each class
@@ -409,6 +411,8 @@ def train(
         layout: the skeleton, where the format leaves a choice: a name (kinemask layouts) or a YAML file
         split: learn from the training part of this split alone, and hold out its test part
         encoder: a run, or an encoder file, whose tokens may stand beside other features
+        pretrain: pre-train an encoder first, on clips without a label too: minutes, kept in OUT; resumes
+        finetune: fine-tune the encoder on the labelled clips, too, and see on clips left out whether it helps: minutes
         features: auto, or some of convolutions, statistics and tokens, side by side
         align: how clips are turned about the vertical
         mirrored: whether to learn from mirrored copies too
@@ -434,6 +438,8 @@ def train(
         layout=layout,
         split=split,
         encoder=encoder,
+        pretrain=pretrain,
+        finetune=finetune,
         features="auto" if list(features) == ["auto"] else list(features),
         align=align,
         mirrored={"auto": "auto", "yes": True, "no": False}[mirrored],

@@ -154,13 +154,13 @@ def dry(monkeypatch):
 
     for place, name in (
         ("kinemask.demo.run_demo", "demo"),
-        ("kinemask.preparation.prepare.prepare", "prepare"),
         ("kinemask.preparation.info.info", "info"),
         ("kinemask.training.pretraining.pretrain", "pretrain"),
         ("kinemask.protocols.evaluate.evaluate", "evaluate"),
         ("kinemask.protocols.ensemble.ensemble", "ensemble"),
         ("kinemask.reports.report", "report"),
         ("kinemask.recognition.train.train", "train"),
+        ("kinemask.preparation.prepare.prepare", "prepare"),  # after `train`, which imports it
         ("kinemask.recognition.predict.predict", "predict"),
         ("kinemask.recognition.live.LiveWindow", "live"),
         ("kinemask.recognition.recogniser.Recogniser.load", "live"),
@@ -335,8 +335,9 @@ def record(folder: Path) -> None:
 
 
 def test_own_data_from_a_folder_to_labels(tmp_path, monkeypatch, capsys):
-    """Every command and Python example of the page, in order."""
+    """Every command and Python example of the page, in order; of pre-training a few steps."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kinemask.recognition.pretraining.STEPS", 3)
     record(tmp_path / "my-recordings")
     (tmp_path / "new-recordings").mkdir()
     for take in (1, 2):

@@ -82,9 +82,14 @@ def head_of(values: dict[str, Any]) -> HeadSettings:
 
 def save_classifier(path: Path, model: TrainedClassifier) -> None:
     """Write classifier.safetensors: weights, and in its metadata what rebuilds it."""
+    write_weights(path, model.classifier, describe_classifier(model))
+
+
+def describe_classifier(model: TrainedClassifier) -> dict[str, Any]:
+    """The metadata that rebuilds a classifier."""
     classifier = model.classifier
     about = describe(classifier.encoder, model.sampling, model.record)
-    write_weights(path, classifier, about | {"head": asdict(classifier.settings), "classes": model.classes})
+    return about | {"head": asdict(classifier.settings), "classes": model.classes}
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> TrainedClassifier:
@@ -95,9 +100,15 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tra
     path = find(Path(path), "classifier")
     about, weights = read_weights(path, "a classifier")
     with rebuilding(path):
-        classes, head = about["classes"], head_of(about["head"])
-        check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
-        base = build_encoder(about)
-        classifier = build_classifier(base.encoder, len(classes), head)
-        classifier.load_state_dict(weights)
-    return TrainedClassifier(classifier, base.sampling, classes, base.record).to(device).eval()
+        model = rebuild_classifier(about, weights)
+    return model.to(device).eval()
+
+
+def rebuild_classifier(about: dict[str, Any], weights: dict[str, Tensor]) -> TrainedClassifier:
+    """A classifier from its metadata and weights; raises what building and loading it raise."""
+    classes, head = about["classes"], head_of(about["head"])
+    check_size(lambda: build_classifier(build_encoder(about).encoder, len(classes), head), weights)
+    base = build_encoder(about)
+    classifier = build_classifier(base.encoder, len(classes), head)
+    classifier.load_state_dict(weights)
+    return TrainedClassifier(classifier, base.sampling, classes, base.record)

@@ -132,26 +132,21 @@ def finetune(
 
     What is finished is scored on the view of the test clips that is asked for; the best epoch is known of its own.
     """
-    store, record, fresh = case.store, case.model.record, scratch or case.origin is None
+    fresh = scratch or case.origin is None
     settings = resolved(settings, fresh, scratch)
     config = configuration(case, train, settings, seed, fresh)
     folder = default_folder(case, config) if folder is None else folder
-    encoder, transfer = start(case, seed, fresh)
-    classifier = build_classifier(encoder, len(store.classes), settings.head)
-    before = {"pretraining": None if fresh else record}
-    model = TrainedClassifier(classifier, case.model.sampling, store.classes, before)
-    scores = None
+    job, transfer = make_job(case, train, settings, seed, config)
+    model, scores = job.model, None
     if (folder / "classifier.safetensors").is_file():
         Run(folder).claim(config)
         model = load_classifier(folder, case.world.device)
         model.sampling = case.model.sampling
     else:
-        job = Finetuning(model, encoder, train, case.test, settings, config, case.world)
         run_job(job, folder, case.world, case.quiet)
         scores = job.scores
         if scratch and case.world.main:  # nobody resumes a baseline
-            for name in ("last.pt", "previous.pt"):
-                (folder / name).unlink(missing_ok=True)
+            drop_checkpoints(folder)
     if scores is None:
         with autocast(case.world.device, settings.precision):
             scores = model.eval().scores(Sampler(case.test.tracks, model.sampling))
@@ -159,6 +154,24 @@ def finetune(
     logged = settings.test_every and Run(folder).config.get("test_view") == config["test_view"]
     best = max(measured, default=None) if logged else None
     return Finetuned(Outcome(scores.cpu(), best), folder, transfer)
+
+
+def drop_checkpoints(run: Path) -> None:
+    """Remove what a finished run could go on from; its weights stay."""
+    for name in ("last.pt", "previous.pt"):
+        (run / name).unlink(missing_ok=True)
+
+
+def make_job(
+    case: Case, train: Part, settings: FinetuneSettings, seed: int, config: dict[str, Any]
+) -> tuple[Finetuning, Transfer | None]:
+    """The job that a configuration describes, its settings resolved, and what there is to say of another layout."""
+    fresh = config["origin"] is None
+    encoder, transfer = start(case, seed, fresh)
+    classifier = build_classifier(encoder, len(case.store.classes), settings.head)
+    before = {"pretraining": None if fresh else case.model.record}
+    model = TrainedClassifier(classifier, case.model.sampling, case.store.classes, before)
+    return Finetuning(model, encoder, train, case.test, settings, config, case.world), transfer
 
 
 def start(case: Case, seed: int, scratch: bool) -> tuple[Encoder, Transfer | None]:

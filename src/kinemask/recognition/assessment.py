@@ -14,7 +14,7 @@ from torch import Tensor
 from kinemask.protocols.neighbours import vote
 from kinemask.recognition.bank import Bank
 from kinemask.recognition.choice import FRAMES, Asked
-from kinemask.recognition.fitting import predict_held_out
+from kinemask.recognition.fitting import FineTuning, predict_held_out
 from kinemask.runs.measures import BASELINES, calibration_error
 from kinemask.windows.bodies import side_by_side
 from kinemask.windows.settings import Align
@@ -61,7 +61,7 @@ class Assessment:
     """What is known of clips that were held out.
 
     by: what they were held out by, in words. labels (n,), probabilities (n, classes): of them. baselines: how many are
-    right by the name of what needs no fitting.
+    right by the name of what needs no fitting. note: what else the recogniser knew of these clips, "" for nothing.
     """
 
     by: str
@@ -69,6 +69,7 @@ class Assessment:
     labels: np.ndarray
     probabilities: np.ndarray
     baselines: dict[str, int]
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -140,6 +141,7 @@ class Assessment:
         """In plain values."""
         return {
             "by": self.by,
+            "note": self.note,
             "clips": len(self),
             "right": self.right,
             "interval": list(self.interval),
@@ -180,11 +182,18 @@ def clip_folds(labels: np.ndarray, together: np.ndarray) -> list[Fold]:
     return [fold for fold in found if len(fold.train) and len(fold.test)]
 
 
-def assess(bank: Bank, folds: Sequence[Fold], classes: list[str], asked: Asked, by: str) -> Assessment:
+def assess(
+    bank: Bank,
+    folds: Sequence[Fold],
+    classes: list[str],
+    asked: Asked,
+    by: str,
+    tuning: FineTuning | None = None,
+) -> Assessment:
     """Choose and fit anew in every fold, on its training clips alone, and score the others."""
     labels, found, guesses = bank.labels.cpu().numpy(), [], []
     for fold in folds:
-        found.append(predict_held_out(bank, fold.train, fold.test, len(classes), asked).cpu())
+        found.append(predict_held_out(bank, fold.train, fold.test, len(classes), asked, tuning).cpu())
         train, test = torch.from_numpy(fold.train), torch.from_numpy(fold.test)
         sides: Sides = {a: (bank.windows(a)[train], bank.windows(a)[test]) for a in _ends(bank.alignments)}
         guesses.append(baselines(sides, bank.labels[train], len(classes)))

@@ -18,6 +18,7 @@ KERNELS = 2000  # as of `nn.random_convolutions`, which PyTorch comes with
 FRAMES = 64  # of a clip's window
 MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features
+BETTER = 0.98  # times the log loss of what is there: less is no reason to change it
 USUAL = (0.8, 0.2)  # of convolutions and statistics side by side
 
 Blend = tuple[tuple[Kind, ...], tuple[float, ...]]  # kinds of features and their shares
@@ -28,13 +29,15 @@ class Choice:
     """What a recogniser looks at.
 
     features: kinds side by side, and shares, what each counts (they add up to 1). align: how clips are turned.
-    mirrored: whether it also learns from mirrored copies of its clips, left and right swapped.
+    mirrored: whether it also learns from mirrored copies of its clips, left and right swapped. tuned: what a fine-tuned
+    encoder counts beside all of this.
     """
 
     features: tuple[Kind, ...] = ("convolutions",)
     shares: tuple[float, ...] = (1.0,)
     align: Align = "none"
     mirrored: bool = False
+    tuned: float = 0.0
 
     def __post_init__(self) -> None:
         assert len(self.features) == len(self.shares) > 0
@@ -46,7 +49,8 @@ class Choice:
             for kind, share in zip(self.features, self.shares, strict=True)
         ]
         turned = {"none": "as recorded", "heading": "turned to one heading", "pair": "turned to the line between two"}
-        return f"{' beside '.join(each)}, clips {turned[self.align]}{', mirrored copies too' * self.mirrored}"
+        whole = f"{' beside '.join(each)}, clips {turned[self.align]}{', mirrored copies too' * self.mirrored}"
+        return whole + (f"; the fine-tuned encoder ({self.tuned:.0%}) beside" if self.tuned else "")
 
 
 @dataclass(frozen=True, kw_only=True)

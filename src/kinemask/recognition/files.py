@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kinemask.errors import shorten
 from kinemask.files import write_atomically
+from kinemask.models.classifiers import describe_classifier, rebuild_classifier
 from kinemask.models.encoders import (
     build_encoder,
     describe,
@@ -25,11 +26,13 @@ from kinemask.models.encoders import (
 )
 from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.channel_features import Convolved, Statistics
+from kinemask.nn.heads import MLPClassifier
 from kinemask.nn.random_convolutions import Kernels, RandomConvolutions
 from kinemask.nn.settings import ReadoutSettings
 from kinemask.recognition.choice import FILE, KINDS, Choice
 from kinemask.recognition.model import ClipModel, Probe, Window
 from kinemask.recognition.tokens import ReadEncoder, with_readout
+from kinemask.recognition.tuned import Tuned
 from kinemask.skeleton import Layout
 from kinemask.windows.bodies import MOST_BODIES
 
@@ -69,6 +72,7 @@ def write_recogniser(path: str | Path, saved: Saved) -> Path:
         "lengths": saved.lengths,
         "record": saved.record,
         "encoder": _describe_encoder(model),
+        "tuned": None if model.tuned is None else describe_classifier(model.tuned.model),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(model).items()}
     if bad := not_finite(tensors):
@@ -112,7 +116,8 @@ def read_recogniser(path: str | Path, device: torch.device | str = "cpu") -> Sav
         channels = [_module(kind, layout, window, tensors) for kind in choice.features if kind != "tokens"]
         encoder = _encoder(about["encoder"], layout, tensors) if "tokens" in choice.features else None
         probe = Probe(*(_tensor(tensors, f"probe.{name}") for name in _PROBE))
-        model = ClipModel(layout, window, choice, channels, probe, encoder).eval()
+        tuned = _tuned(about.get("tuned"), layout, tensors, len(classes)) if choice.tuned else None
+        model = ClipModel(layout, window, choice, channels, probe, encoder, tuned).eval()
         _check_probe(model, len(classes))
     return Saved(model.to(device), classes, (lengths[0], lengths[1], lengths[2]), about["record"])
 
@@ -126,6 +131,9 @@ def _tensors(model: ClipModel) -> dict[str, Tensor]:
             found |= {"channels.mean": module.mean, "channels.scale": module.scale}
     if model.encoder is not None:
         found |= {f"encoder.{name}": value for name, value in model.encoder.encoder.state_dict().items()}
+    if model.tuned is not None:
+        found |= {f"tuned.{name}": value for name, value in model.tuned.model.classifier.state_dict().items()}
+        found |= {"columns": model.tuned.columns, "counts": model.tuned.counts}
     return found
 
 
@@ -157,6 +165,8 @@ def _choice(values: dict[str, Any]) -> Choice:
         raise ValueError(f"features {list(features)}")
     if len(shares) != len(features) or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares {list(shares)} of features {list(features)}")
+    if not 0 <= values.get("tuned", 0.0) < 1:
+        raise ValueError(f"a share {values['tuned']} of its fine-tuned encoder")
     return settings_of(Choice, values | {"features": features, "shares": shares})
 
 
@@ -203,6 +213,21 @@ def _encoder(about: Any, layout: Layout, tensors: Mapping[str, Tensor]) -> ReadE
         raise ValueError("its encoder is of another layout")
     model.encoder.load_state_dict(weights)
     return with_readout(model, settings_of(ReadoutSettings, about["readout"]))
+
+
+def _tuned(about: Any, layout: Layout, tensors: Mapping[str, Tensor], classes: int) -> Tuned:
+    if not isinstance(about, dict):
+        raise ValueError("its metadata has no fine-tuned encoder")
+    check_metadata(about)
+    weights = {name.removeprefix("tuned."): value for name, value in tensors.items() if name.startswith("tuned.")}
+    model = rebuild_classifier(about, weights)
+    if model.layout != layout or not isinstance(model.classifier, MLPClassifier):
+        raise ValueError("its fine-tuned encoder is of another layout, or has another head")
+    columns, counts = _tensor(tensors, "columns"), _tensor(tensors, "counts")
+    known = columns.dtype == torch.int64 and columns.shape == (classes,)
+    if not known or not ((columns >= 0) & (columns < len(model.classes))).all() or counts.shape != (2,):
+        raise ValueError(f"columns {columns.tolist()} and counts {counts.tolist()} of its fine-tuned encoder")
+    return Tuned(model.eval(), columns, counts.float())
 
 
 def _check_probe(model: ClipModel, classes: int) -> None:

@@ -8,20 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kinemask.models.classifiers import TrainedClassifier
 from kinemask.protocols.ridge import Dual, fit_dual, fit_ridge
 from kinemask.recognition.bank import Bank, block_weights
 from kinemask.recognition.calibration import calibrate
-from kinemask.recognition.choice import FRAMES, MOST_CHOOSING, Asked, Choice, Kind, blends, others, without_tokens
+from kinemask.recognition.choice import (
+    BETTER,
+    FRAMES,
+    MOST_CHOOSING,
+    Asked,
+    Choice,
+    Kind,
+    blends,
+    others,
+    without_tokens,
+)
 from kinemask.recognition.model import ClipModel, Probe, Window
+from kinemask.recognition.tuned import Tuned, blend
 from kinemask.windows.settings import Align
 
 MOST_CLIPS = 700  # on which a choice is made
-_BETTER = 0.98  # times the log loss of what is there: less is no reason to change it
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +53,21 @@ class Chosen:
     tried: tuple[Tried, ...]
 
 
-def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
+class FineTuning(Protocol):
+    """An encoder fine-tuned on clips of a bank of N: several times, each without some of them, and on all.
+
+    left_out (N, classes): log probabilities of each clip by one that has not learned from it, nor from its group.
+    """
+
+    @property
+    def left_out(self) -> Tensor: ...
+
+    def on_all(self) -> tuple[TrainedClassifier, Tensor]:
+        """The classifier that has learned from every clip; and which of its columns are the classes."""
+        ...
+
+
+def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None) -> tuple[ClipModel, Chosen]:
     """Choose and fit on all clips of the bank."""
     positions = np.arange(len(bank))
     chosen = choose(bank, positions, classes, asked)
@@ -59,6 +85,14 @@ def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
         groups=next(iter(_groups(bank, positions)), None),
         weights=torch.cat(weights),
     )
+    tuned = None
+    if tuning is not None:
+        best, tried = blend(ridge.left_out, tuning.left_out, bank.labels)
+        beside = [Tried(replace(choice, tuned=one.share), one.loss, one.accuracy) for one in tried if one.share]
+        choice = replace(choice, tuned=best.share)
+        chosen = Chosen(choice, (*chosen.tried, *beside))
+        if best.share:
+            tuned = Tuned(*tuning.on_all(), torch.tensor(best.counts)).to(bank.tracks.device)
     model = ClipModel(
         bank.layout,
         Window(frames=FRAMES, bodies=bank.bodies),
@@ -66,18 +100,30 @@ def fit(bank: Bank, classes: int, asked: Asked) -> tuple[ClipModel, Chosen]:
         [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
         Probe.of(ridge, calibrate(ridge.left_out, bank.labels)[0]),
         bank.encoder if "tokens" in choice.features else None,
+        tuned,
     )
     return model.eval(), chosen
 
 
-def predict_held_out(bank: Bank, train: np.ndarray, test: np.ndarray, classes: int, asked: Asked) -> Tensor:
-    """Probabilities (n, classes) of test clips, at positions of the bank, after choosing and fitting on the others."""
+def predict_held_out(
+    bank: Bank, train: np.ndarray, test: np.ndarray, classes: int, asked: Asked, tuning: FineTuning | None = None
+) -> Tensor:
+    """Probabilities (n, classes) of test clips, at positions of the bank, after choosing and fitting on the others.
+
+    Test clips are to be a group of those that fine-tuning left out together. What it counts is decided by the others;
+    those were scored by encoders that have learned from test clips, which is all that their labels are used for.
+    """
     choice = choose(bank, train, classes, asked).choice
     fitted = _dual(bank, train, classes, choice, asked.kernels, next(iter(_groups(bank, train)), None))
     gram, _ = bank.gram(choice, asked.kernels)
     products = gram[torch.from_numpy(test)][:, _rows(bank, train, choice)]
-    temperature, _ = calibrate(fitted.left_out, bank.labels[torch.from_numpy(train)])
-    return (fitted.scores(products) / temperature).softmax(1)
+    labels = bank.labels[torch.from_numpy(train)]
+    temperature, _ = calibrate(fitted.left_out, labels)
+    logits = fitted.scores(products) / temperature
+    if tuning is not None:
+        best, _ = blend(fitted.left_out, tuning.left_out[torch.from_numpy(train)], labels)
+        logits = best.counts[0] * logits + best.counts[1] * tuning.left_out[torch.from_numpy(test)]
+    return logits.softmax(1)
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
@@ -93,7 +139,7 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     aligns: list[Align] = [asked.align] if asked.align is not None else list(bank.alignments)
     best = Choice(features=features, shares=shares, align=aligns[-1], mirrored=bool(asked.mirrored))
     chosen = _subset(bank, positions)
-    if not _can_tell(bank, chosen):
+    if not can_tell(bank, chosen):
         return Chosen(best, ())
     kernels = min(asked.kernels, max(1, MOST_CHOOSING // len(bank)))
     tried: list[Tried] = []
@@ -104,7 +150,7 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
             tried.append(_try(bank, chosen, classes, candidate, kernels))
         found = tried[0]
         for one in tried[1:]:
-            found = one if one.loss < _BETTER * found.loss else found
+            found = one if one.loss < BETTER * found.loss else found
         return found
 
     quick = without_tokens(kinds) or kinds
@@ -134,7 +180,7 @@ def _groups(bank: Bank, positions: np.ndarray) -> list[Tensor]:
     return [groups for groups in own if len(groups.unique()) > 1]
 
 
-def _can_tell(bank: Bank, positions: np.ndarray) -> bool:
+def can_tell(bank: Bank, positions: np.ndarray) -> bool:
     """Whether most clips, left out, leave another one of their class: without, nothing is learned from leaving out."""
     labels = bank.labels[torch.from_numpy(positions)].cpu()
     for groups in _groups(bank, positions) or [torch.arange(len(positions))]:

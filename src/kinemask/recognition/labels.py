@@ -61,8 +61,8 @@ class Labelled:
         return values[self.train]
 
 
-def find_labelled(store: Store, split: str | None) -> Labelled:
-    """The labelled clips of a store, or of the sides of a split.
+def find_labelled(store: Store, split: str | None, pretrain: bool = False) -> Labelled:
+    """The labelled clips of a store, or of the sides of a split. pretrain: whether those without a label are of use.
 
     Raises ValueError where nothing has a label, there is one class, or a class is in the test part alone.
     """
@@ -74,7 +74,8 @@ def find_labelled(store: Store, split: str | None) -> Labelled:
             where = "" if split is None else f" of the {side} part of split {split}"
             raise ValueError(f"no clip{where} has a label in {store.path}: a recogniser learns from labelled clips")
         if (without := len(clips) - len(with_label)) and side == "training":
-            said.append(f"{without:,} of {len(clips):,} clips have no label and are left out")
+            use = "are for pre-training alone" if pretrain else "are left out (--pretrain learns from them too)"
+            said.append(f"{without:,} of {len(clips):,} clips have no label and {use}")
         sides.append(with_label)
     train, test = sides
     present = np.unique(store.labels[train])

@@ -6,8 +6,10 @@ way. Everything after that is in `ClipModel.forward`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,14 @@ from torch import Tensor, nn
 from kinemask.protocols.ridge import Ridge
 from kinemask.recognition.choice import Choice
 from kinemask.recognition.tokens import ReadEncoder, token_features
+from kinemask.recognition.tuned import Tuned
 from kinemask.skeleton import Layout
 from kinemask.windows.bodies import side_by_side
 from kinemask.windows.tracks import Recordings, Tracks
 
 AT_ONCE = 256  # clips whose windows are in memory
+
+Missing = Literal["fill", "zero"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,8 @@ class ClipModel(nn.Module):
     """Probabilities of classes for clips of a layout.
 
     channels: what looks at windows, modules (N, M, T, V, C) -> (N, D), in the order of the choice's features; their
-    outputs stand side by side, and behind them the encoder's tokens, where the choice has these.
+    outputs stand side by side, and behind them the encoder's tokens, where the choice has these. tuned: a fine-tuned
+    encoder beside the probe.
     """
 
     def __init__(
@@ -68,30 +74,44 @@ class ClipModel(nn.Module):
         channels: Sequence[nn.Module],
         probe: Probe,
         encoder: ReadEncoder | None = None,
+        tuned: Tuned | None = None,
     ):
         super().__init__()
         assert len(channels) + (encoder is not None) == len(choice.features)
         self.layout, self.window, self.choice = layout, window, choice
         self.channels, self.probe, self.encoder = nn.ModuleList(channels), probe, encoder
+        self.tuned = tuned
 
     @property
     def device(self) -> torch.device:
         return self.probe.mean.device
 
-    def forward(self, windows: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Windows (N, M, T, V, C), tokens (N, D') of an encoder -> probabilities (N, classes)."""
-        return self.probe(self.features(windows, tokens)).softmax(1)
+    @property
+    def width(self) -> int:
+        """How many features a clip has."""
+        return len(self.probe.mean) + (0 if self.tuned is None else len(self.tuned.columns))
 
-    def features(self, windows: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Windows (N, M, T, V, C), tokens (N, D') of an encoder -> features (N, D)."""
+    def forward(self, windows: Tensor, tokens: Tensor | None = None, tuned: Tensor | None = None) -> Tensor:
+        """Probabilities (N, classes) of windows (N, M, T, V, C), tokens (N, D') of the encoder, and the fine-tuned
+        encoder's log probabilities (N, classes)."""
+        logits = self.probe(self.features(windows, tokens))
+        if self.tuned is not None:
+            assert tuned is not None
+            logits = self.tuned.beside(logits, tuned)
+        return logits.softmax(1)
+
+    def features(self, windows: Tensor, tokens: Tensor | None = None, tuned: Tensor | None = None) -> Tensor:
+        """What `forward` takes -> features (N, D), side by side."""
         found = [module(windows) for module in self.channels]
-        return torch.cat([*found, tokens] if tokens is not None else found, 1)
+        return torch.cat([*found, *(own for own in (tokens, tuned) if own is not None)], 1)
 
     @torch.no_grad()
-    def of_tracks(self, tracks: Tracks) -> tuple[Tensor, Tensor | None]:
-        """What `forward` takes, of every clip of body tracks."""
-        windows = side_by_side(tracks, self.window.frames, self.choice.align, self.window.bodies)
-        return windows, None if self.encoder is None else token_features(self.encoder, tracks)
+    def of_tracks(self, tracks: Callable[[Missing], Tracks]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What `forward` takes, of every clip. tracks: body tracks, by what becomes of missing joints."""
+        windows = side_by_side(tracks("fill"), self.window.frames, self.choice.align, self.window.bodies)
+        encoder, tuned = self.encoder, self.tuned
+        tokens = None if encoder is None else token_features(encoder, tracks(encoder.sampling.missing))
+        return windows, tokens, None if tuned is None else tuned.of_tracks(tracks(tuned.model.sampling.missing))
 
     @torch.no_grad()
     def transform(self, recordings: Recordings) -> Tensor:
@@ -103,14 +123,9 @@ class ClipModel(nn.Module):
         """Probabilities (N, classes) of recordings."""
         return self._over(recordings, self.forward)
 
-    def _over(self, recordings: Recordings, run) -> Tensor:
-        clips = torch.arange(len(recordings)).split(AT_ONCE)
-        missing = "fill" if self.encoder is None else self.encoder.sampling.missing
+    def _over(self, recordings: Recordings, run: Callable[..., Tensor]) -> Tensor:
         found = []
-        for part in clips:
-            windows, tokens = self.of_tracks(Tracks(recordings, part.numpy(), self.device))
-            if tokens is not None and missing != "fill":
-                assert self.encoder is not None
-                tokens = token_features(self.encoder, Tracks(recordings, part.numpy(), self.device, missing))
-            found.append(run(windows, tokens))
+        for part in torch.arange(len(recordings)).split(AT_ONCE):
+            tracks = partial(Tracks, recordings, part.numpy(), self.device)
+            found.append(run(*self.of_tracks(cache(tracks))))
         return torch.cat(found)

@@ -20,7 +20,7 @@ from kinemask.recognition.bank import Bank
 from kinemask.recognition.card import write_recogniser_card
 from kinemask.recognition.choice import FILE, Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
-from kinemask.recognition.fitting import Tried, fit
+from kinemask.recognition.fitting import FineTuning, Tried, fit
 from kinemask.recognition.labels import GROUPS
 from kinemask.recognition.model import ClipModel
 from kinemask.recognition.tokens import READOUT, read_encoder
@@ -145,7 +145,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
         made.tried_, made.lengths_, made.record_ = (), saved.lengths, saved.record
-        made.n_features_out_ = len(model.probe.mean)
+        made.n_features_out_ = model.width
         return made
 
     def push_to_hub(
@@ -220,12 +220,14 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             source, clips = store_recordings(source, clips), np.arange(len(clips))
         return Bank(source, clips, torch.from_numpy(labels), numbers, self.seed, encoder, device)
 
-    def fit_bank(self, bank: Bank, classes: np.ndarray, lengths: np.ndarray) -> Recogniser:
+    def fit_bank(
+        self, bank: Bank, classes: np.ndarray, lengths: np.ndarray, tuning: FineTuning | None = None
+    ) -> Recogniser:
         """As `fit`, on clips that `make_bank` made. classes: their labels; lengths: the clips' frames."""
-        self.model_, chosen = fit(bank, len(classes), self.asked())
+        self.model_, chosen = fit(bank, len(classes), self.asked(), tuning)
         self.layout_, self.classes_, self.tried_, self.record_ = bank.layout, classes, chosen.tried, {}
         self.lengths_ = int(lengths.min()), int(np.median(lengths)), int(lengths.max())
-        self.n_features_out_ = len(self.model_.probe.mean)
+        self.n_features_out_ = self.model_.width
         return self
 
     def asked(self) -> Asked:

@@ -30,7 +30,8 @@ def assessed(found: Assessment) -> list[str]:
     low, high = found.interval
     share = f"{found.right / len(found):.1%} (95 % interval {low:.1%} to {high:.1%})"
     lines = [
-        f"{found.right:,} of {len(found):,} clips right, {share}: {found.by}",
+        f"{found.right:,} of {len(found):,} clips right, {share}: {found.by}"
+        + (f"; {found.note}" if found.note else ""),
         beside(found),
     ]
     pairs = [f"{one.true} for {one.taken} ({one.count} of {one.of})" for one in found.confused[:SHOWN]]
@@ -55,6 +56,13 @@ def advice(found: Assessment) -> str:
         f"with --min-confidence {point.threshold:g} it answers {point.answered / len(found):.0%} of them,"
         f" {point.right / point.answered:.0%} of these rightly, and says unsure to the others"
     )
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} minutes"
 
 
 def next_commands(out: str) -> list[str]:

@@ -17,6 +17,7 @@ from kinemask.recognition.choice import FILE, KERNELS, asked
 from kinemask.recognition.labels import find_labelled
 from kinemask.skeleton import Layout
 from kinemask.store.opening import Store, open_store
+from kinemask.training.settings import Device
 from kinemask.version import __version__
 
 REPORT = "report.html"
@@ -53,13 +54,15 @@ def train(
     layout: str | Path | Layout | None = None,
     split: str | None = None,
     encoder: str | Path | None = None,
+    pretrain: bool = False,
+    finetune: bool = False,
     features: str | Sequence[str] = "auto",
     align: str = "auto",
     mirrored: str | bool = "auto",
     readout: Any = None,
     kernels: int = KERNELS,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     store: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
@@ -69,16 +72,30 @@ def train(
     start, out = time.monotonic(), Path(out)
     say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     _check_out(out, overwrite)
-    asked(features, align, mirrored, kernels, encoder is not None)
+    if pretrain and encoder is not None:
+        raise ValueError(f"--pretrain makes an encoder, and {encoder} is one; leave one of them out")
+    if finetune and encoder is None and not pretrain:
+        raise ValueError("--finetune is of an encoder: give one by --encoder, or make one by --pretrain")
+    asked(features, align, mirrored, kernels, pretrain or encoder is not None)
     if encoder is not None and not Path(encoder).exists():
         raise ValueError(f"no encoder at {encoder}; expected a run's folder or an encoder file")
     with _opened(Path(data), format, layout, store, reading, say) as (opened, read):
-        labelled = find_labelled(opened, split)
+        labelled = find_labelled(opened, split, pretrain)
         for line in labelled.said:
             say(line)
         from kinemask.recognition.learning import learn
         from kinemask.recognition.recogniser import Recogniser
 
+        if pretrain:
+            from kinemask.recognition.pretraining import pretrain_beside
+
+            encoder = pretrain_beside(out, opened, split, seed, device, say, quiet)
+        tuning = None
+        if finetune:
+            from kinemask.recognition.tuning import Tuning
+
+            assert encoder is not None
+            tuning = Tuning(encoder=Path(encoder), out=out, seed=seed, device=device, say=say, quiet=quiet)
         made = Recogniser(
             features=features,
             align=align,  # type: ignore[arg-type]
@@ -87,11 +104,11 @@ def train(
             readout=readout,
             kernels=kernels,
             seed=seed,
-            device=device,  # type: ignore[arg-type]
+            device=device,
         )
         about = f"{len(labelled.train):,} clips of {len(labelled.classes)} classes ({_device(device)})"
         say(f"training on {about}, for {out}")
-        assessment = learn(made, labelled)
+        assessment = learn(made, labelled, tuning)
         made.record_ = {
             "kinemask": __version__,
             "data": opened.name,

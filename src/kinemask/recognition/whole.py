@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from kinemask.models.encoders import TrainedEncoder
+from kinemask.nn.heads import MLPClassifier
 from kinemask.nn.readouts import Pooling, mean_of_tokens
 from kinemask.recognition.model import ClipModel
 from kinemask.recognition.one_clip import Bodies, read_clip, view
+from kinemask.recognition.tuned import Tuned
 from kinemask.skeleton import Layout
 from kinemask.windows.bodies import MOST_BODIES
 from kinemask.windows.settings import SamplingSettings
@@ -36,13 +38,15 @@ class WholeRecogniser(Whole):
         self.model, self.layout = model.eval(), model.layout
         self.sampling = SamplingSettings(frames=model.window.frames, test_crop=1.0, align=model.choice.align)
         self.tokens = None if model.encoder is None else Tokens(model.encoder, model.encoder.sampling.test_clips)
+        self.tuned = None if model.tuned is None else TunedTokens(model.tuned)
         own = model.window.bodies > 1 or self.sampling.align == "pair"
-        self.pair = own or (self.tokens is not None and self.tokens.pair)
+        self.pair = own or any(one is not None and one.pair for one in (self.tokens, self.tuned))
 
     def forward(self, keypoints: Tensor) -> Tensor:
         bodies = read_clip(keypoints[0], self.layout, self.pair)
         windows = view(bodies, self.layout, self.sampling)[: self.model.window.bodies]
-        return self.model(windows.unsqueeze(0), None if self.tokens is None else self.tokens(bodies))
+        beside = (None if one is None else one(bodies) for one in (self.tokens, self.tuned))
+        return self.model(windows.unsqueeze(0), *beside)
 
 
 class WholeEncoder(Whole):
@@ -66,11 +70,7 @@ class Tokens(nn.Module):
 
     def __init__(self, model: TrainedEncoder, views: int):
         super().__init__()
-        if model.sampling.window != "crop":
-            raise ValueError(
-                f"an encoder with sampling.window {model.sampling.window} takes frames at random, which cannot be "
-                "exported; train one with sampling.window crop"
-            )
+        check_window(model.sampling)
         self.encoder, self.layout, self.sampling = model.encoder, model.layout, model.sampling
         self.readout, self.views = model.readout, views
         assert isinstance(self.readout, Pooling) or self.readout is mean_of_tokens
@@ -91,6 +91,40 @@ class Tokens(nn.Module):
         roots = self.readout.of_roots(x)
         pair = self.readout.of_bodies(self.encoder(x)) * exists
         return torch.cat([pair.flatten(), (roots[1] - roots[0]) * exists[1]]).unsqueeze(0)
+
+
+class TunedTokens(nn.Module):
+    """What a fine-tuned encoder says of the bodies of one clip: log probabilities (1, classes).
+
+    pair: whether it needs two bodies. Raises ValueError as `Tokens`.
+    """
+
+    def __init__(self, tuned: Tuned):
+        super().__init__()
+        model = tuned.model
+        check_window(model.sampling)
+        assert isinstance(model.classifier, MLPClassifier)
+        self.tuned, self.classifier, self.sampling = tuned, model.classifier, model.sampling
+        self.pair = self.sampling.align == "pair"
+
+    def forward(self, bodies: Bodies) -> Tensor:
+        return self.tuned.logarithms(
+            torch.stack([self._of_view(bodies, number) for number in range(self.sampling.test_clips)]).mean(0)
+        )
+
+    def _of_view(self, bodies: Bodies, number: int) -> Tensor:
+        encoded = self.classifier.encoder(view(bodies, self.classifier.encoder.layout, self.sampling, number))
+        joints = encoded.float().mean(1).flatten(1)
+        return self.classifier.head(_mean(joints, bodies.exists)).softmax(1)
+
+
+def check_window(sampling: SamplingSettings) -> None:
+    """ValueError where test windows are drawn at random."""
+    if sampling.window != "crop":
+        raise ValueError(
+            f"an encoder with sampling.window {sampling.window} takes frames at random, which cannot be exported; train"
+            " one with sampling.window crop"
+        )
 
 
 def _mean(values: Tensor, exists: Tensor) -> Tensor:

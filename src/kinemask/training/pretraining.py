@@ -100,6 +100,7 @@ class Pretraining(Job):
         self.turns, self.visits = turns(
             s.weights or [len(tracks) for tracks in self.sets], s.epochs * self.steps_per_epoch, settings.seed
         )
+        self._prepared = False
         self.config = settings.to_dict()
         self.sources = [Source(dataset=store.name, sha256=store.identity) for store in stores]
 
@@ -112,7 +113,9 @@ class Pretraining(Job):
         return chosen.build(encoder, settings.decoder, settings.pretext)
 
     def prepare(self) -> None:
-        self._tasks[0].prepare_together(self._tasks, self.samplers)
+        if not self._prepared:
+            self._tasks[0].prepare_together(self._tasks, self.samplers)
+        self._prepared = True
 
     def sample(self, step: int, part: int, parts: int) -> Batch:
         size = self.training.batch_size
