@@ -29,12 +29,14 @@ from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import Readout, mean_of_tokens
 from kinemask.plain_file import parse_json
 from kinemask.skeleton import Layout
+from kinemask.skeleton import layout as find_layout
 from kinemask.windows.sampler import Sampler
 from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Recordings, Tracks
 
 FORMAT = 2
 FILE = "encoder.safetensors"  # in a run, and in a repository
+_SHIPPED = Path(__file__).parents[1] / "encoders"
 
 T = TypeVar("T")
 
@@ -223,10 +225,19 @@ def rebuilding(path: Path) -> Iterator[None]:
         raise ValueError(shorten(f"{path}: its weights do not fit its own settings: {error}")) from None
 
 
-def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> TrainedEncoder:
-    """An encoder file, or a run's folder -> a module with `encode(x) -> (N, D)`, in eval mode.
+def encoders() -> tuple[str, ...]:
+    """Names of the encoders that come with the package; wherever an encoder file is asked for, a name does."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.safetensors")))
 
-    Raises ValueError for a file that is absent, damaged, not an encoder of kinemask or of another format.
+
+def load_encoder(
+    path: str | Path, device: str | torch.device = "cpu", layout: Layout | str | None = None
+) -> TrainedEncoder:
+    """An encoder file, a run's folder or one of `encoders()` -> a module with `encode(x) -> (N, D)`, in eval mode.
+
+    layout: of the recordings to encode, where it is not the one that the encoder was trained on; those with
+    encoder.positions named read any. Raises ValueError for a file that is absent, damaged, not an encoder of kinemask
+    or of another format, and where it does not read the layout.
     """
     path = find(Path(path), "encoder")
     about, weights = read_weights(path, "an encoder")
@@ -234,6 +245,9 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Traine
         check_size(lambda: build_encoder(about).encoder, weights)
         model = build_encoder(about)
         model.encoder.load_state_dict(weights)
+    if layout is not None:
+        own = layout if isinstance(layout, Layout) else find_layout(layout)
+        model = placed(model, own, path, "what it is to encode")
     return model.to(device).eval()
 
 
@@ -255,13 +269,19 @@ def placed(model: TrainedEncoder, layout: Layout, source: Path | str, whose: str
 
 
 def find(path: Path, kind: str) -> Path:
-    """The file itself, or KIND.safetensors in a run's folder; ValueError where it is absent."""
+    """The file itself, KIND.safetensors in a run's folder, or an encoder of the package by its name.
+
+    Raises ValueError where there is none.
+    """
     path = path / f"{kind}.safetensors" if path.is_dir() else path
     if path.is_file():
         return path
+    if kind == "encoder" and str(path) in encoders():
+        return _SHIPPED / f"{path}.safetensors"
     if (path.parent / "config.yaml").is_file() and not (path.parent / "encoder.safetensors").is_file():
         raise ValueError(f"no {kind} at {path}: this run has not finished training; re-run its command to resume")
-    raise ValueError(f"no {kind} at {path}; expected a run's folder or a file {kind}.safetensors of one")
+    known = f", or a name: {', '.join(encoders())}" if kind == "encoder" and encoders() else ""
+    raise ValueError(f"no {kind} at {path}; expected a run's folder or a file {kind}.safetensors of one{known}")
 
 
 def build_encoder(about: dict[str, Any]) -> TrainedEncoder:

@@ -77,8 +77,10 @@ def train(
     if finetune and encoder is None and not pretrain:
         raise ValueError("--finetune is of an encoder: give one by --encoder, or make one by --pretrain")
     asked(features, align, mirrored, kernels, pretrain or encoder is not None)
-    if encoder is not None and not Path(encoder).exists():
-        raise ValueError(f"no encoder at {encoder}; expected a run's folder or an encoder file")
+    if encoder is not None:
+        from kinemask.models.encoders import find
+
+        find(Path(encoder), "encoder")
     with _opened(Path(data), format, layout, store, reading, say) as (opened, read):
         labelled = find_labelled(opened, split, pretrain)
         for line in labelled.said:
