@@ -66,20 +66,20 @@ class Asked:
 
     def __post_init__(self):
         given = {"methods": self.methods, "data": self.data, "split": self.split, "protocols": self.protocols}
-        given |= {"seeds": self.seeds, "encoders": self.encoders}
-        optional = {"streams": self.streams, "protocol_seeds": self.protocol_seeds, "targets": self.targets}
+        given |= {"seeds": self.seeds, "encoder": self.encoders}
+        optional = {"stream": self.streams, "protocol_seeds": self.protocol_seeds}
         for name, values in given.items():
             if not len(values):
                 raise ValueError(f"compare: {name} is empty")
         if self.protocol_seeds is not None and not len(self.protocol_seeds):
             raise ValueError("compare: protocol_seeds is empty")
         for name, values in (given | optional).items():
-            if name not in ("data", "split", "targets") and len(set(values or ())) < len(values or ()):
+            if name not in ("data", "split") and len(set(values or ())) < len(values or ()):
                 raise ValueError(f"compare: {name} names something twice: {', '.join(map(str, values or ()))}")
         if len(self.sweep) == 1:
             raise ValueError(f"compare: sweep {self.sweep[0]} needs values, as in --sweep pretext.tau 0.7 0.8")
         if self.target_split and not self.targets:
-            raise ValueError("compare: target_split has no effect without targets")
+            raise ValueError("compare: target_split has no effect without target")
 
 
 def plan(asked: Asked, variants: Sequence[Variant] = ()) -> list[Work]:
