@@ -101,7 +101,7 @@ class Performer:
         core = trunk(self.person.body, self.pose)
         return turned(np.swapaxes(core.chest_axes, -1, -2), points - core.shoulder)
 
-    def outward(self, vector: Sequence[float], side: int | None = None) -> np.ndarray:
+    def outward(self, vector: Sequence[float] | np.ndarray, side: int | None = None) -> np.ndarray:
         """(outwards from a side, up, forward) in the performer's axes; from the acting side unless one is given."""
         return np.array(vector) * np.array([self.sign if side is None else SIGNS[side], 1.0, 1.0])
 
