@@ -655,11 +655,13 @@ def live(
     else:
         told = {"source": None if str(source) == "-" else source, "follow": None if follow else False}
         _no_effect({**told, "fps": fps, "layout": layout}, "beside a camera")
-        from kinemask.recognition.camera import is_film, poses_of
+        from kinemask.recognition.camera import axes_of, is_film, poses_of
         from kinemask.recognition.recogniser import Recogniser
 
         recogniser = recogniser if isinstance(recogniser, Recogniser) else Recogniser.load(recogniser, device)
         layout, name = poses_of(estimator, recogniser), Path(str(camera)).stem if is_film(camera) else "live"
+        own_unit, own_up = axes_of(estimator, recogniser)
+        unit, up = unit or own_unit, up or own_up
     held = LiveWindow(
         recogniser,
         window=window,

@@ -238,6 +238,29 @@ def test_keypoints_of_ultralytics(flat, studio, model, tmp_path):
     assert studio.asked["model"] == str(model)
 
 
+@pytest.mark.parametrize(
+    "estimator, reader, unit, up, other",
+    [("mediapipe", "mediapipe", "mm", "z", "-y"), ("ultralytics", "coco17", None, "y", "y")],
+)
+def test_a_cameras_axes_are_its_estimators(
+    estimator, reader, unit, up, other, world, flat, studio, model, tmp_path, monkeypatch
+):
+    """Whatever was said of other recordings; what was said of files of the same poses holds."""
+    made, body = (world, take(WORLD, 4)) if unit else (flat, take(FLAT, 5))
+    pixels = lambda one: np.concatenate([one * [100, -100] + [320, 240], np.full((17, 1), 0.8)], 1)
+    studio.people = [[landmarks(one) if unit else pixels(one)] for one in body]
+    given = {"camera": film(tmp_path, studio), "estimator": estimator, "model": model, "top": 3}
+    (usual,) = live(made, **given)
+    monkeypatch.setattr(made, "record_", {"reading": {"format": "arrays", "unit": unit, "up": up}})
+    (found,) = live(made, **given)
+    assert found.ranking == usual.ranking
+    (told,) = live(made, **given, up=other)
+    assert told.ranking != usual.ranking
+    monkeypatch.setattr(made, "record_", {"reading": {"format": reader, "up": other}})
+    (as_files,) = live(made, **given)
+    assert as_files.ranking == told.ranking
+
+
 def test_nobody_and_a_crowd(flat, studio, model, tmp_path):
     bodies = [take(FLAT, number) * [100, -100] + [320, 240] for number in (0, 1)]
     studio.people = [[] if t < 4 else [one[t] for one in bodies] for t in range(FRAMES)]

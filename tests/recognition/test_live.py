@@ -330,7 +330,7 @@ def test_what_is_wrong_is_said(case, folder, tmp_path, monkeypatch, capsys):
 
 
 def test_a_file_that_grows(folder, take, tmp_path):
-    """Half a line waits for its rest; a file that is written anew is read from its start."""
+    """Half a line waits for its rest; a file that is written anew is read from its start, half a line forgotten."""
     path = tmp_path / "poses.jsonl"
     path.write_text("")
     lines = [line(frame) for frame in take]
@@ -354,6 +354,9 @@ def test_a_file_that_grows(folder, take, tmp_path):
     while not found and time.monotonic() < deadline:
         time.sleep(0.02)
     assert [(one.clip, one.end) for one in found] == [("poses", FRAMES)]
+    with path.open("a") as file:
+        file.write(lines[FRAMES][:30])
+    time.sleep(0.3)
     path.write_text("".join(lines[FRAMES : FRAMES + FRAMES // 2]))
     thread.join(20)
     assert not thread.is_alive()

@@ -80,6 +80,17 @@ def test_the_card_says_what_it_is_and_how_good(hub, folder):
         assert part in text, text
 
 
+def test_the_card_says_what_the_encoder_knew_of_clips_held_out(hub, folder):
+    made = Recogniser.load(folder)
+    note = "the encoder saw these clips in pre-training, without their labels"
+    made.record_["assessment"]["note"] = note
+    made.push_to_hub("me/moves")
+    assert f"Held out: people held out (4 people). But {note}. In brackets" in card(hub, "me/moves")[1]
+    del made.record_["assessment"]["note"]
+    made.push_to_hub("me/moves")
+    assert "(4 people). In brackets" in card(hub, "me/moves")[1]
+
+
 def test_a_card_without_an_assessment(hub):
     x, y, people = clips(12)
     Recogniser(SBU, kernels=50).fit(x, y, people).push_to_hub("me/bare")

@@ -93,6 +93,18 @@ def test_each_clip_is_scored_by_what_has_not_learned_from_it(place, tmp_path):
     torch.testing.assert_close(again.left_out, made.left_out)
 
 
+def test_another_state_of_the_numbers_makes_other_runs(place, tmp_path, monkeypatch):
+    """`train --overwrite` goes on after the code has changed, in place of runs that another code has made."""
+    labelled = find_labelled(kinemask.open_store(place / "store"), None)
+    folds = [Fold(np.arange(12), np.arange(12, 24))]
+    given = Tuning(encoder=place / "encoder.safetensors", out=tmp_path, device="cpu")
+    made = given.over(labelled, folds)
+    monkeypatch.setattr("kinemask.protocols.finetune.NUMERICS", -1)
+    again = given.over(labelled, folds)
+    assert again.folder != made.folder
+    assert again.is_done("fold0")
+
+
 def test_the_recogniser_has_it_inside(trained, place):
     made = trained.recogniser
     assert made.choice_.tuned == 0.75

@@ -596,14 +596,14 @@ def test_samples_do_not_depend_on_the_number_of_processes(window, tiny):
 
 @pytest.mark.parametrize("window", ["crop", "uniform"])
 def test_windows_are_sampled_in_float32_under_autocast(window):
-    """Rotation, stretch, shear and turning are matrix products, which bfloat16 rounds."""
+    """Rotation, stretch, shear and turning are matrix products, which bfloat16 rounds; also in making the sampler."""
     of = tracks(walk(60), walk(30, bodies=2, seed=1))
     changes = {"rotation": 0.3, "shear": 0.1, "stretch": 0.1, "limbs": 0.1, "mirror": 0.5, "align": "heading"}
-    sampler = Sampler(of, SamplingSettings(frames=24, window=window, **changes))
-    views = lambda: (sampler.sample(every(of), Draws(0, len(of))).x, sampler.test_view(every(of)))
-    expected = views()
+    make = lambda: Sampler(of, SamplingSettings(frames=24, window=window, **changes))
+    views = lambda sampler: (sampler.sample(every(of), Draws(0, len(of))).x, sampler.test_view(every(of)))
+    expected = views(make())
     with torch.autocast("cpu", torch.bfloat16):
-        found = views()
+        found = views(make())
     for a, b in zip(expected, found, strict=True):
         assert b.dtype == torch.float32
         assert torch.equal(a, b)

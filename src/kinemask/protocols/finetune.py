@@ -120,9 +120,13 @@ def configuration(case: Case, train: Part, settings: FinetuneSettings, seed: int
 
 def default_folder(case: Case, config: dict[str, Any]) -> Path:
     """RUN/finetune/STORE-SPLIT-HASH, or runs/finetune/… without a run."""
-    hashed = hash8({k: v for k, v in config.items() if k not in ("data", "test_view")})
     base = case.run.path if case.run else Path("runs")
-    return base / "finetune" / f"{case.store.path.resolve().name}-{case.split}-{hashed}"
+    return base / "finetune" / f"{case.store.path.resolve().name}-{case.split}-{hash_of(config)}"
+
+
+def hash_of(config: dict[str, Any]) -> str:
+    """Of what decides a fine-tuned run's weights, wherever its store lies."""
+    return hash8({k: v for k, v in config.items() if k not in ("data", "test_view")})
 
 
 def finetune(

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from kinemask.preparation.shaping import Unit, Up
 from kinemask.recognition.recogniser import Recogniser
 from kinemask.recognition.stream import Frame, Frames
 
@@ -31,18 +32,26 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """An estimator. module: where `open_estimator` is; layouts: of its poses, by dimensions; model: what it needs."""
+    """An estimator.
+
+    module: where `open_estimator` is; reader: of files of its poses; layouts: of its poses, by dimensions; model: what
+    it needs.
+    """
 
     module: str
+    reader: str
     layouts: Mapping[int, str]
     model: str
 
 
 ESTIMATORS = {
     "mediapipe": Known(
-        "with_mediapipe", {3: "mediapipe33", 2: "coco17"}, "a pose_landmarker .task file of MediaPipe's models"
+        "with_mediapipe",
+        "mediapipe",
+        {3: "mediapipe33", 2: "coco17"},
+        "a pose_landmarker .task file of MediaPipe's models",
     ),
-    "ultralytics": Known("with_ultralytics", {2: "coco17"}, "a pose model such as yolo11n-pose.pt"),
+    "ultralytics": Known("with_ultralytics", "coco17", {2: "coco17"}, "a pose model such as yolo11n-pose.pt"),
 }
 
 
@@ -53,6 +62,17 @@ def poses_of(estimator: str | None, made: Recogniser) -> str:
         has = " and ".join(f"{n}D" for n in known.layouts)
         raise ValueError(f"the recogniser looks at {dims}D poses; {estimator} has {has} ones")
     return known.layouts[dims]
+
+
+def axes_of(estimator: str | None, made: Recogniser) -> tuple[Unit | None, Up | None]:
+    """The unit and the axis up of an estimator's poses, whatever other recordings the recogniser has learned from had.
+
+    Where these were files of the same poses, what was said of them holds: None for as in training.
+    """
+    known = _known(estimator)
+    if (made.record_.get("reading") or {}).get("format") == known.reader:
+        return None, None
+    return ("m", "y") if made.layout_.dims == 3 else (None, "-y")
 
 
 def is_film(source: int | str) -> bool:

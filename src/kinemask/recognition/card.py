@@ -26,6 +26,7 @@ class _Assessed:
     right: int
     interval: tuple[float, float]
     baselines: dict[str, int]
+    note: str = ""  # there is none in files of before
 
 
 def write_recogniser_card(folder: Path, made: Recogniser, repository: str, licence: str | None) -> None:
@@ -98,4 +99,5 @@ def _assessed(record: Mapping[str, Any]) -> str:
     said = (
         "In brackets the exact 95 % interval (Clopper and Pearson), clips taken as independent. Other cameras, places"
     )
-    return f"{title}\n\n{table}\n\nHeld out: {words(found.by)}. {said} and people may do worse."
+    known = f" But {words(found.note)}." if found.note else ""
+    return f"{title}\n\n{table}\n\nHeld out: {words(found.by)}.{known} {said} and people may do worse."

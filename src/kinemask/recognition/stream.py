@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _LINE = 4 << 20  # bytes
 _WAIT = 0.01  # seconds until a file is looked at again
 
 Say = Callable[[str], None]
+AtEnd = Literal["over", "more", "anew"]
 Frame = tuple[list[np.ndarray], float | None]  # everybody's joints, and seconds
 Frames = Generator[tuple[int, Callable[[], Frame]]]
 
@@ -125,25 +126,26 @@ def _numbers(person: Any) -> np.ndarray:
 def lines_of(source: str | Path, follow: bool, say: Say) -> Iterator[bytes]:
     """Lines with their ends, each as soon as it is whole; the last one may lack its end."""
     if str(source) == STDIN:
-        yield from _lines(sys.stdin.buffer, lambda: False)
+        yield from _lines(sys.stdin.buffer, lambda: "over")
         return
     with Path(source).open("rb") as file:
         grows = follow and stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
-        def wait() -> bool:
-            if grows and os.fstat(file.fileno()).st_size < file.tell():
+        def wait() -> AtEnd:
+            if not grows:
+                return "over"
+            if os.fstat(file.fileno()).st_size < file.tell():
                 say(f"{source} is shorter than before: it is read from its start again")
                 file.seek(0)
-                return True
-            if grows:
-                time.sleep(_WAIT)
-            return grows
+                return "anew"
+            time.sleep(_WAIT)
+            return "more"
 
         yield from _lines(file, wait)
 
 
-def _lines(file: BinaryIO, wait: Callable[[], bool]) -> Iterator[bytes]:
-    """Lines of a stream. wait: called at its end; whether there may be more."""
+def _lines(file: BinaryIO, wait: Callable[[], AtEnd]) -> Iterator[bytes]:
+    """Lines of a stream. wait: called at its end; what comes then. A line begun before a file is read anew is lost."""
     part = b""
     while True:
         more = file.readline(_LINE)
@@ -153,7 +155,10 @@ def _lines(file: BinaryIO, wait: Callable[[], bool]) -> Iterator[bytes]:
             part = b""
         elif len(part) >= _LINE:
             raise ValueError(f"a line of {len(part):,} bytes or more; expected JSON lines, a frame each")
-        elif not more and not wait():
-            break
+        elif not more:
+            then = wait()
+            if then == "over":
+                break
+            part = b"" if then == "anew" else part
     if part:
         yield part

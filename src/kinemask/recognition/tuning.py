@@ -13,12 +13,11 @@ from kinemask.models.classifiers import TrainedClassifier, load_classifier
 from kinemask.models.encoders import find, load_encoder
 from kinemask.nn.settings import HeadSettings
 from kinemask.protocols.case import Case
-from kinemask.protocols.finetune import Finetuned, configuration, drop_checkpoints, finetune, make_job
+from kinemask.protocols.finetune import Finetuned, configuration, drop_checkpoints, finetune, hash_of, make_job
 from kinemask.recognition.assessment import Fold
 from kinemask.recognition.labels import Labelled
 from kinemask.recognition.text import duration
 from kinemask.recognition.tuned import logarithms
-from kinemask.runs.result import hash8
 from kinemask.store.format import EVERY, sha256
 from kinemask.training.distributed import World, choose_device
 from kinemask.training.loop import pace
@@ -51,8 +50,7 @@ class Tuning:
         model = load_encoder(self.encoder, world.device)
         every, origin = Part(store, labelled.train, world.device, model.sampling.missing), sha256(self._file)
         case = Case(model, store, labelled.split or EVERY, every, every, None, origin, None, world, self.quiet)
-        of = hash8({"origin": origin, "seed": self.seed, "clips": every.names, "store": store.identity})
-        made = CrossTuned(self, case, labelled, self.out / f"finetuned-{of}")
+        made = CrossTuned(self, case, labelled)
         self._announce(made, folds)
         for number, fold in enumerate(folds):
             made.without(number, fold)
@@ -68,8 +66,7 @@ class Tuning:
             self.say(f"the encoder is fine-tuned already, without each of {len(folds)} folds")
             return
         case, settings = made.case, made.settings(len(made.case.train.clips))
-        config = configuration(case, case.train, settings, self.seed, False)
-        seconds = STEPS * pace(make_job(case, case.train, settings, self.seed, config)[0], case.world)
+        seconds = STEPS * pace(make_job(case, case.train, settings, self.seed, made.config)[0], case.world)
         self.say(
             f"fine-tuning the encoder without each of {len(folds)} folds, and on all clips if that helps: {STEPS} steps"
             f" each, {duration((len(left) + 1) * seconds)} at most on this machine; kept in {made.folder}, so that the"
@@ -78,10 +75,16 @@ class Tuning:
 
 
 class CrossTuned:
-    """Fine-tuned encoders of a recogniser, as `fitting.FineTuning` describes them. case: the encoder, and all clips."""
+    """Fine-tuned encoders of a recogniser, as `fitting.FineTuning` describes them. case: the encoder, and all clips.
 
-    def __init__(self, tuning: Tuning, case: Case, labelled: Labelled, folder: Path):
-        self.tuning, self.case, self.folder = tuning, case, folder
+    config: of the run on all clips. The folder of the runs has its hash, so that whatever decides numbers, the code and
+    the precision among it, makes others.
+    """
+
+    def __init__(self, tuning: Tuning, case: Case, labelled: Labelled):
+        self.tuning, self.case = tuning, case
+        self.config = configuration(case, case.train, self.settings(len(case.train.clips)), tuning.seed, False)
+        self.folder = tuning.out / f"finetuned-{hash_of(self.config)}"
         classes = [labelled.store.classes.index(name) for name in labelled.classes]
         self.columns = torch.tensor(classes, device=case.world.device)
         self.left_out = torch.zeros(len(labelled.train), len(classes), device=case.world.device)

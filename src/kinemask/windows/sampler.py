@@ -53,8 +53,9 @@ class Sampler:
         self._turn: Tensor | None = None
         if settings.align != "none":
             angles = torch.zeros(len(tracks), 3, device=tracks.device)
-            angles[:, 1] = turns(tracks, settings.align)
-            self._turn = rotation_matrix(angles, 3)
+            with self._in_full():
+                angles[:, 1] = turns(tracks, settings.align)
+                self._turn = rotation_matrix(angles, 3)
 
     def sample(self, track: Tensor, draws: Draws, clip_index: Tensor | None = None) -> Batch:
         """Training windows of tracks (B,). clip_index (B,): each track's row in the draws; a clip's bodies share it."""
