@@ -151,6 +151,7 @@ def test_ours_stand_beside_theirs(tiny, paper, tmp_path):
     "change, told",
     [
         ({"settings": {"pretext.tau": 0.3}}, "pretext.tau is what the rows"),
+        ({"settings": {"mamp-demo.pretext.tau": 0.3}}, "mamp-demo.pretext.tau is what the rows"),
         ({"methods": ["hacm"]}, "no row of hacm"),
         ({"sweep": ["pretext.tau", "1"]}, "sweep makes lines"),
         ({"encoder": ["student"]}, "encoder makes lines"),

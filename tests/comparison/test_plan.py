@@ -227,6 +227,20 @@ def test_a_sweep_of_pre_training_is_a_run_for_each_value(tiny, recipe):
     assert [labels(w) for w in work] == [[(f"one, pretext.tau {v}", "one", v)] for v in ("0.5", "0.8")]
 
 
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"sweep": ["pretext.tau", "0.7"], "overrides": {"pretext.tau": 0.9}}, "sweep gives pretext.tau its values"),
+        ({"sweep": ["pretext.tau", "0.7"], "overrides": {"one.pretext.tau": 0.9}}, "so one.pretext.tau would have no"),
+        ({"sweep": ["knn.neighbours", "1"], "overrides": {"knn.neighbours": 5}}, "sweep gives knn.neighbours its"),
+        ({"streams": ["joint", "bone"], "overrides": {"sampling.stream": "motion"}}, "stream gives sampling.stream"),
+    ],
+)
+def test_a_setting_is_not_given_beside_its_sweep(change, told, tiny, recipe):
+    with pytest.raises(ValueError, match=told):
+        planned(tiny, recipe, **change)
+
+
 def test_a_sweep_of_a_protocol_is_one_run(tiny, recipe):
     (work,) = planned(tiny, recipe, protocols=["semi"], sweep=["semi.fraction", "0.01", "0.1"])
     assert [e.own for e in work.evaluations] == [{"fraction": "0.01"}, {"fraction": "0.1"}]

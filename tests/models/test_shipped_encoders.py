@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import kinemask
-from kinemask.models.encoders import encoders, find, load_encoder
+from kinemask.models.encoders import TrainedEncoder, encoders, find, load_encoder
 from kinemask.skeleton import layout, layouts
 
 MOST_BYTES = 6_000_000
@@ -38,6 +38,12 @@ def test_it_reads_every_layout_of_three_coordinates(of):
     assert features.shape == (2, model.encoder.width)
     assert features.isfinite().all()
     assert not torch.equal(features[0], features[1])
+
+
+def test_it_comes_by_its_name_without_the_hub():
+    assert TrainedEncoder.from_pretrained("mosaic-small").record == load_encoder("mosaic-small").record
+    with pytest.raises(ValueError, match="no repository on the Hub either"):
+        TrainedEncoder.from_pretrained("mosaic-small", revision="v1")
 
 
 def test_a_plane_is_refused_in_a_sentence():

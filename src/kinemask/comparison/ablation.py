@@ -69,7 +69,8 @@ def _planned(
     variants: list[Variant] = []
     for row in table.rows:
         variant = Variant(recipe_of.get(row.method or table.method, ""), row.label, row.changes(asked.small))
-        if twice := [name for name in variant.changes if name in asked.overrides]:
+        of = Path(variant.method).stem
+        if twice := [one for name in variant.changes for one in (name, f"{of}.{name}") if one in asked.overrides]:
             raise ValueError(f"{twice[0]} is what the rows of {table.title} differ in; it cannot be given for all")
         if why := row.reason or _problem(asked, variant, store):
             reasons[store.name, split, row.label] = why

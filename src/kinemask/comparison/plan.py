@@ -90,6 +90,7 @@ def plan(asked: Asked, variants: Sequence[Variant] = ()) -> list[Work]:
     for name in asked.protocols:
         find_protocol(name)
     own = _owned(asked)
+    _check_given_once(asked)
     places = list(paired(asked.data, asked.split, "split"))
     targets = list(paired(asked.targets, asked.target_split, "target_split")) if asked.targets else None
     sweeps = str(asked.sweep[0]).partition(".")[0] if asked.sweep else ""
@@ -126,6 +127,18 @@ def _owned(asked: Asked) -> dict[str, dict[str, Any]]:
         first, _, rest = name.partition(".")
         own[first if first in own else ""][rest if first in own else name] = value
     return own
+
+
+def _check_given_once(asked: Asked) -> None:
+    """ValueError for a setting that is given one value, and several by a sweep or by streams."""
+    lined = {str(asked.sweep[0]): "sweep"} if asked.sweep else {}
+    lined |= {"sampling.stream": "stream"} if asked.streams else {}
+    methods = {_stem(name) for name in asked.methods}
+    for name in asked.overrides:
+        first, _, rest = name.partition(".")
+        of = rest if first in methods else name
+        if of in lined:
+            raise ValueError(f"compare: {lined[of]} gives {of} its values, so {name} would have no effect")
 
 
 def paired(data: Sequence[str], split: Sequence[str], option: str) -> Iterator[tuple[Store, str]]:

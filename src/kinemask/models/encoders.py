@@ -114,12 +114,14 @@ class TrainedEncoder(nn.Module):
         token: str | None = None,
         device: str | torch.device = "cpu",
     ) -> TrainedEncoder:
-        """An encoder from a run or a file that is here, or from a repository OWNER/NAME on the Hub (extra `hub`).
+        """An encoder from a run or a file that is here, of the package by its name, or from a repository OWNER/NAME.
 
-        revision: a branch, tag or commit. Only its encoder.safetensors is downloaded, and kept in the Hub's cache.
-        Raises ValueError as `load_encoder`, and for a repository or revision that cannot be had; OSError where the Hub
-        is not reached.
+        Repositories are on the Hub (extra `hub`). revision: a branch, tag or commit of one. Only its
+        encoder.safetensors is downloaded, and kept in the Hub's cache. Raises ValueError as `load_encoder`, and for a
+        repository or revision that cannot be had; OSError where the Hub is not reached.
         """
+        if revision is None and not Path(source).exists() and str(source) in encoders():
+            return load_encoder(source, device)
         return load_encoder(here_or_fetched(source, FILE, revision, token), device)
 
 
