@@ -46,6 +46,17 @@ def test_an_encoder_comes_back_as_it_went(hub, encoder):
     assert set(hub.files("me/hacm")) == {"encoder.safetensors", "README.md"}
 
 
+def test_folders_of_the_machine_stay_there(hub, encoder):
+    before = {"settings": {"data": ["/home/anna/stores/clinic"], "training": {"init_from": "C:\\Users\\anna\\first"}}}
+    encoder.record |= before | {"pretraining": {"settings": {"data": ["stores/mine", "/srv/theirs"]}}}
+    encoder.push_to_hub("me/hacm")
+    assert b"anna" not in hub.files("me/hacm")["encoder.safetensors"]
+    record = TrainedEncoder.from_pretrained("me/hacm").record
+    assert record["settings"] == {"data": ["clinic"], "training": {"init_from": "first"}}
+    assert record["pretraining"]["settings"]["data"] == ["mine", "theirs"]
+    assert encoder.record["settings"]["data"] == ["/home/anna/stores/clinic"]
+
+
 def test_the_card_of_an_encoder(hub, encoder):
     encoder.push_to_hub("me/hacm")
     _, header, text = hub.files("me/hacm")["README.md"].decode().split("---\n", 2)

@@ -8,6 +8,7 @@ import torch
 
 import kinemask
 from kinemask.models.encoders import TrainedEncoder, encoders, find, load_encoder
+from kinemask.recognition.embed import embed
 from kinemask.skeleton import layout, layouts
 
 MOST_BYTES = 6_000_000
@@ -47,7 +48,10 @@ def test_it_comes_by_its_name_without_the_hub():
 
 
 def test_a_plane_is_refused_in_a_sentence():
-    with pytest.raises(ValueError, match=r"mosaic-small.* layout .* but what it is to encode has layout coco17"):
+    with pytest.raises(
+        ValueError,
+        match=r"mosaic-small.* layout .* but what it is to encode has layout coco17 .*2 coordinates in place of 3",
+    ):
         kinemask.load_encoder("mosaic-small", layout="coco17")
 
 
@@ -58,3 +62,12 @@ def test_a_file_of_that_name_goes_first_and_no_name_is_said(tmp_path, monkeypatc
     Path("mosaic-small").write_bytes(b"not one")
     with pytest.raises(ValueError, match="mosaic-small is not an encoder"):
         load_encoder("mosaic-small")
+
+
+def test_embed_takes_recordings_of_other_skeletons_whole(tmp_path):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(0, 0.3, (30, 33, 3)).astype(np.float32))
+    found = embed("mosaic-small", tmp_path, layout="mediapipe33")
+    assert not any("matched by name" in sentence for sentence in found.said)
+    model = kinemask.load_encoder("mosaic-small", layout="mediapipe33")
+    assert found.found.features.shape == (2, model.encoder.width)

@@ -101,6 +101,7 @@ class TrainedEncoder(nn.Module):
         with TemporaryDirectory(prefix="kinemask-") as place:
             folder = Path(place)
             save_encoder(folder / FILE, self.encoder, self.sampling, self.record)
+            hide_folders(folder / FILE)
             if card:
                 write_encoder_card(folder, self, repo_id, license)
             return push(folder, repo_id, private=private, revision=revision, message=message, token=token)
@@ -192,6 +193,24 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
     return about, tensors
 
 
+_PATHS = ("data", "init_from")  # settings that are paths
+
+
+def hide_folders(path: Path) -> None:
+    """Write a file of weights anew without the folders of the machine that made it: of a path its name stays."""
+    about, tensors = read_tensors(path, "a file of weights")
+    if (told := _without_folders(about)) != about:
+        write_atomically(path, lambda p: p.write_bytes(save(tensors, {"kinemask": json.dumps(told)})))
+
+
+def _without_folders(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _without_folders(one, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one, key) for one in value]
+    return Path(value.replace("\\", "/")).name if key in _PATHS and isinstance(value, str) else value
+
+
 def not_finite(weights: Mapping[str, Tensor]) -> str | None:
     """The name of a weight that is not finite throughout, if there is one."""
     return next((name for name, value in weights.items() if not value.isfinite().all()), None)
@@ -241,7 +260,7 @@ def load_encoder(
     encoder.positions named read any. Raises ValueError for a file that is absent, damaged, not an encoder of kinemask
     or of another format, and where it does not read the layout.
     """
-    path = find(Path(path), "encoder")
+    given, path = path, find(Path(path), "encoder")
     about, weights = read_weights(path, "an encoder")
     with rebuilding(path):
         check_size(lambda: build_encoder(about).encoder, weights)
@@ -249,7 +268,7 @@ def load_encoder(
         model.encoder.load_state_dict(weights)
     if layout is not None:
         own = layout if isinstance(layout, Layout) else find_layout(layout)
-        model = placed(model, own, path, "what it is to encode")
+        model = placed(model, own, given, "what it is to encode")
     return model.to(device).eval()
 
 
@@ -262,9 +281,10 @@ def placed(model: TrainedEncoder, layout: Layout, source: Path | str, whose: str
     if own.to_dict() == layout.to_dict():
         return model
     if not model.encoder.knows(layout):
+        planes = f", of {layout.dims} coordinates in place of {own.dims}" if layout.dims != own.dims else ""
         raise ValueError(
             f"{source} was trained on layout {own.name} ({own.num_joints} joints), "
-            f"but {whose} has layout {layout.name} ({layout.num_joints} joints)"
+            f"but {whose} has layout {layout.name} ({layout.num_joints} joints){planes}"
         )
     moved, _ = model.encoder.transfer(layout, model.encoder.frames)
     return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout)

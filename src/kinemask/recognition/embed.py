@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from kinemask.recognition.inputs import Inputs, Recording
 from kinemask.recognition.output import Features
 from kinemask.recognition.predict import open_inputs
 from kinemask.recognition.recogniser import Recogniser
-from kinemask.recognition.tokens import read_encoder, token_features
+from kinemask.recognition.tokens import ReadEncoder, read_encoder, token_features
 from kinemask.skeleton import Layout
 from kinemask.training.distributed import choose_device
 from kinemask.training.settings import Device
@@ -53,10 +54,16 @@ def embed(
         made = Recogniser.load(model, device)
         source = open_inputs(made, paths, format, layout, None, reading)
         return Embedded(_features(iter(source), made.transform), source.said, source.failed)
-    encoder = read_encoder(model, readout or ReadoutSettings(), choose_device(device))
-    source = Inputs(paths, encoder.layout, format, layout, None, reading)
+    own = read_encoder(model, readout or ReadoutSettings(), choose_device(device))
+    source = Inputs(paths, own.layout, format, layout, None, reading, or_else=own.encoder.knows)
+
+    @cache
+    def on(of: Layout) -> ReadEncoder:
+        return own if of == own.layout else read_encoder(model, readout or ReadoutSettings(), choose_device(device), of)
 
     def encode(arrays: list[np.ndarray]) -> np.ndarray:
+        assert source.layout is not None
+        encoder = on(source.layout)
         recordings, place = Recordings.of(encoder.layout, arrays), next(encoder.parameters()).device
         return token_features(encoder, Tracks(recordings, None, place, encoder.sampling.missing)).cpu().numpy()
 

@@ -40,7 +40,8 @@ class Recording:
 class Inputs:
     """Recordings of several inputs, read one input after the other.
 
-    layout: of the joints that are wanted; None takes those of the first input. options: of `open_source`,
+    layout: of the joints that are wanted; None takes those of the first input, and so does one for which `or_else` says
+    that they will do as well. options: of `open_source`,
     None where not given; usual: those of earlier recordings, for what can be read with them.
     said: sentences on how inputs were read; failed: on recordings that could not be.
     """
@@ -52,6 +53,7 @@ class Inputs:
     fps: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     usual: Mapping[str, Any] = field(default_factory=dict)
+    or_else: Callable[[Layout], bool] = lambda of: False
     said: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -119,8 +121,9 @@ class Inputs:
 
     def _fit(self, of: Layout, path: Path) -> Callable[[np.ndarray], np.ndarray]:
         """A function that takes joints of a layout to those of the one that is wanted."""
-        if self.layout is None:
+        if self.layout is None or self.or_else(of):
             self.layout = of
+        self.or_else = lambda of: False  # the first input has settled it
         if of.to_dict() == self.layout.to_dict():
             return lambda data: data
         picked, said = match_layouts(of, self.layout)

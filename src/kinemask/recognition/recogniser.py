@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
+from kinemask.models.encoders import hide_folders
 from kinemask.models.hub import check_repository, here_or_fetched, push
 from kinemask.nn.random_convolutions import KERNELS
 from kinemask.nn.settings import ReadoutSettings
@@ -170,7 +171,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         check_repository(repo_id)
         with TemporaryDirectory(prefix="kinemask-") as place:
             folder = Path(place)
-            self.save(folder)
+            hide_folders(self.save(folder))
             if card:
                 write_recogniser_card(folder, self, repo_id, license)
             return push(folder, repo_id, private=private, revision=revision, message=message, token=token)

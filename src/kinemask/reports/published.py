@@ -94,8 +94,11 @@ def filed(result: Result) -> Place:
 
 
 def source(result: Result) -> str:
-    """Names of the data sets that a result's encoder was pre-trained on, joined by +; "" for the result's own alone."""
-    datasets = sorted(set(result.trained.datasets))
+    """Names of the data sets that a result's encoder was pre-trained on, joined by +; "" for the result's own alone.
+
+    "unknown data" where nothing tells, as of weights that were imported without their store.
+    """
+    datasets = sorted(set(result.trained.datasets)) or ["unknown data"]
     return "" if result.scratch or datasets == [result.data] else "+".join(datasets)
 
 
