@@ -331,6 +331,8 @@ def describe(kind: Any) -> str:
 def _describe(kind: Any) -> str:
     if _is_sequence(kind):
         items = [item for item in get_args(kind) if item is not Ellipsis]
+        if get_origin(items[0]) is Literal:
+            return f"values out of {', '.join(map(str, get_args(items[0])))}"
         what = {int: "whole numbers", float: "numbers"}.get(items[0], "values")
         return f"{len(items)} {what}" if len(items) > 1 else f"a list of {what}"
     if get_origin(kind) is Literal:

@@ -78,6 +78,8 @@ class Asked:
                 raise ValueError(f"compare: {name} names something twice: {', '.join(map(str, values or ()))}")
         if len(self.sweep) == 1:
             raise ValueError(f"compare: sweep {self.sweep[0]} needs values, as in --sweep pretext.tau 0.7 0.8")
+        if self.targets and not self.target_split:
+            raise ValueError("compare: targets need the split of each, as in --target stores/sbu --target-split fold1")
         if self.target_split and not self.targets:
             raise ValueError("compare: target_split has no effect without target")
 
