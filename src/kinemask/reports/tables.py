@@ -15,9 +15,11 @@ from kinemask.reports.pages import Table
 from kinemask.reports.published import ACCURACIES, Place, Published, inputs, place, published, stream
 from kinemask.reports.reproduce import commands
 from kinemask.reports.runs import Evaluation, Shown, mark, measure_title, ordered
+from kinemask.runs.result import Result
 from kinemask.runs.run import differences
 from kinemask.runs.text import baseline_names, baseline_title, distinct, measured, summary
 from kinemask.version import __version__
+from kinemask.windows.settings import CORRUPTIONS
 
 LONG = 16  # lines of a table that then scrolls by itself
 HEADLINES = 3  # runs whose results are told in sentences
@@ -146,7 +148,13 @@ def _bar(run: Shown, e: Evaluation, baselines: Sequence[str], named: bool) -> Ba
     first, label = e.first, f"{run.name}: " if named else ""
     found = [(name, e.values(baseline=name)) for name in baselines]
     marks = [Mark(baseline_title(name), fmean(values), mark(name)) for name, values in found if values]
-    return bar(f"{label}{first.protocol}, {first.data} {first.split}", fmean(e.values()), marks=marks)
+    return bar(f"{label}{_called(first)}, {first.data} {first.split}", fmean(e.values()), marks=marks)
+
+
+def _called(result: Result) -> str:
+    """A protocol, and what stood beside the encoder's features."""
+    beside = result.settings.get("beside", "none")
+    return result.protocol if beside == "none" else f"{result.protocol} + {beside}"
 
 
 def _row(run: Shown, e: Evaluation, baselines: Sequence[str], measures: Sequence[str]) -> Row:
@@ -156,7 +164,7 @@ def _row(run: Shown, e: Evaluation, baselines: Sequence[str], measures: Sequence
     return Row(
         run=run.name,
         method=run.method + encoder,
-        protocol=first.protocol + (" (clean clips)" if first.curves else ""),
+        protocol=_called(first) + (" (clean clips)" if set(first.curves) & CORRUPTIONS.keys() else ""),
         data=first.data,
         split=first.split,
         accuracy=_number(e, "accuracy", also=ordered(beside)),
