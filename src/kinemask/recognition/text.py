@@ -16,13 +16,20 @@ SHOWN = 3  # pairs of classes
 def summary(trained: Trained) -> str:
     """How good it is, beside what, where it fails, and what to type next; the last lines are commands."""
     found, out = trained.assessment, trained.path.parent
-    lines = [f"looks at {trained.recogniser.choice_}"]
+    lines = [f"looks at {trained.recogniser.choice_}", *without_encoder(trained)]
     lines += ["how good it is on new clips is not known: held out of so few, nothing is left"] if found is None else []
     lines += [] if found is None else assessed(found)
     if found is not None and found.advised is not None:
         lines.append(advice(found))
     lines += [f"{trained.path} in {trained.seconds:.0f} s; report: {trained.report}", "next:"]
     return "\n".join([*lines, *(f"  {command}" for command in next_commands(str(out)))])
+
+
+def without_encoder(trained: Trained) -> list[str]:
+    """A sentence where an encoder was offered and is not used."""
+    made = trained.recogniser
+    used = made.encoder is None or "tokens" in made.choice_.features or made.choice_.tuned
+    return [] if used else [f"the tokens of {made.encoder} did not help on clips left out, so it does without them"]
 
 
 def assessed(found: Assessment) -> list[str]:
