@@ -127,7 +127,7 @@ def test_the_recogniser_has_it_inside(trained, place):
     assert min(ridge, beside) > 0
     logits = ridge * made.model_.probe(torch.from_numpy(features[:, :-3])) + beside * features[:, -3:]
     np.testing.assert_allclose(logits.softmax(1), made.predict_proba(x), atol=1e-6)
-    embedded = kinemask.embed(trained.path.parent, [place / "store"])
+    embedded = kinemask.embed(trained.path.parent, [place / "store"], out=place / "features.npz")
     assert embedded.features.shape == (24, made.n_features_out_)
 
 
