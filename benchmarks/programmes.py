@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-import tqdm
 
 from kinemask.nn.places import carried
+from kinemask.progress import progress
 from kinemask.skeleton import Layout, layout
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
@@ -24,13 +24,15 @@ from kinemask.synthetic.programmes import programme
 def clips(target: Layout, first: int, count: int) -> Iterator[Clip]:
     """Programmes of these numbers; a number is a programme, whatever the layout."""
     weights = carried(layout("ntu25"), target)
-    for number in tqdm.trange(first, first + count, desc=target.name):
-        rng = np.random.default_rng([7, number])
-        joints = programme(rng)
-        points = np.einsum("uv,tvc->tuc", weights, joints)
-        points += rng.normal(0.0, 0.01, (1, target.num_joints, 3))  # where a sensor takes a joint to be
-        points -= points[0, list(target.origin)].mean(0)
-        yield Clip(f"p{number:07d}", points[None].astype(np.float32), None, {})
+    with progress(target.name, count) as report:
+        for number in range(first, first + count):
+            rng = np.random.default_rng([7, number])
+            joints = programme(rng)
+            points = np.einsum("uv,tvc->tuc", weights, joints)
+            points += rng.normal(0.0, 0.01, (1, target.num_joints, 3))  # where a sensor takes a joint to be
+            points -= points[0, list(target.origin)].mean(0)
+            yield Clip(f"p{number:07d}", points[None].astype(np.float32), None, {})
+            report(number + 1 - first)
 
 
 def main() -> None:

@@ -149,6 +149,14 @@ def test_other_settings_are_another_protocol(settings, protocol):
     assert bool(published(where, inputs(result))) == (protocol == "knn")
 
 
+def test_weights_of_unknown_data_stand_beside_no_published_number():
+    result = made_result(encoder_sha256="0", trained=replace(trained(), sources=[]))
+    where = place(result)
+    assert where is not None
+    assert where.origin == "unknown data"
+    assert not published(where, inputs(result))
+
+
 def test_costs_are_beside_accuracies_and_no_number_comes_twice():
     (own,) = [p for p in published(Place("diving48", "official", "finetune"), {"2d-pose"}) if p.metric == "gflops"]
     assert own.value == 42.8

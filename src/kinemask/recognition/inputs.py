@@ -53,7 +53,7 @@ class Inputs:
     fps: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     usual: Mapping[str, Any] = field(default_factory=dict)
-    or_else: Callable[[Layout], bool] = lambda of: False
+    or_else: Callable[[Layout], bool] | None = None
     said: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -121,9 +121,9 @@ class Inputs:
 
     def _fit(self, of: Layout, path: Path) -> Callable[[np.ndarray], np.ndarray]:
         """A function that takes joints of a layout to those of the one that is wanted."""
-        if self.layout is None or self.or_else(of):
+        if self.layout is None or (self.or_else is not None and self.or_else(of)):
             self.layout = of
-        self.or_else = lambda of: False  # the first input has settled it
+        self.or_else = None  # the first input has settled it
         if of.to_dict() == self.layout.to_dict():
             return lambda data: data
         picked, said = match_layouts(of, self.layout)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kinemask.synthetic.kinematics import SIGNS, Body, turned
+from kinemask.synthetic.kinematics import SIGNS, Body, rotation, turned
 from kinemask.synthetic.performer import Performer, Person
 from kinemask.synthetic.timing import RATE, Timing, drift, ramp
 
@@ -53,11 +53,9 @@ def programme(rng: np.random.Generator) -> np.ndarray:
     joints = p.joints(0.0, np.zeros(3))
     if rng.random() < 0.04:
         joints = _lying(rng, joints, frames)
-    c, s = np.cos(heading)[:, None], np.sin(heading)[:, None]
-    x, y, z = np.moveaxis(joints - p.pose.pelvis[:, None] * [1.0, 0.0, 1.0], -1, 0)
-    way = np.cumsum(turned(_about_y(heading), np.diff(p.pose.pelvis, axis=0, prepend=p.pose.pelvis[:1])), 0)
-    room = np.stack([c * x + s * z + way[:, None, 0], y, c * z - s * x + way[:, None, 2]], -1)
-    return sensed(rng, room)
+    axes, hips = rotation(heading[:, None] * [0.0, 1.0, 0.0]), p.pose.pelvis * [1.0, 0.0, 1.0]
+    way = np.cumsum(turned(axes, np.diff(hips, axis=0, prepend=hips[:1])), 0)  # a turn bends the way that is walked
+    return sensed(rng, (joints - hips[:, None]) @ axes.swapaxes(1, 2) + way[:, None])
 
 
 def sensed(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
@@ -312,12 +310,5 @@ def _lying(rng: np.random.Generator, joints: np.ndarray, frames: int) -> np.ndar
     """On the back or the belly; at times on the way there, as in a fall."""
     down = np.ones(frames) if rng.random() < 0.5 else _keyed(rng, _when(rng, frames), [1.0], stays=True)
     angle = rng.choice([-1.0, 1.0]) * rng.uniform(1.2, 1.7) * down
-    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    x, y, z = np.moveaxis(joints, -1, 0)
-    return np.stack([x, c * y - s * z + 0.12 * down[:, None], s * y + c * z], -1)
-
-
-def _about_y(angle: np.ndarray) -> np.ndarray:
-    """Rotation matrices (T, 3, 3) about the vertical."""
-    c, s, o, i = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
-    return np.stack([np.stack([c, o, s], -1), np.stack([o, i, o], -1), np.stack([-s, o, c], -1)], -2)
+    axes = rotation(angle[:, None] * [1.0, 0.0, 0.0])
+    return joints @ axes.swapaxes(1, 2) + down[:, None, None] * [0.0, 0.12, 0.0]
