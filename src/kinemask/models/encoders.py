@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +22,7 @@ from kinemask.errors import shorten
 from kinemask.files import write_atomically
 from kinemask.models.architectures import architecture
 from kinemask.models.card import write_encoder_card
-from kinemask.models.hub import check_repository, here_or_fetched, push
+from kinemask.models.hub import here_or_fetched, push
 from kinemask.models.metadata import check_metadata, check_size
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.readouts import Readout, mean_of_tokens
@@ -97,14 +96,14 @@ class TrainedEncoder(nn.Module):
         token: str | None = None,
     ) -> str:
         """Share it on the Hugging Face Hub (extra `hub`), as `Recogniser.push_to_hub` does; the commit's address."""
-        check_repository(repo_id)
-        with TemporaryDirectory(prefix="kinemask-") as place:
-            folder = Path(place)
+
+        def write(folder: Path) -> None:
             save_encoder(folder / FILE, self.encoder, self.sampling, self.record)
             hide_folders(folder / FILE)
             if card:
                 write_encoder_card(folder, self, repo_id, license)
-            return push(folder, repo_id, private=private, revision=revision, message=message, token=token)
+
+        return push(write, repo_id, private=private, revision=revision, message=message, token=token)
 
     @classmethod
     def from_pretrained(

@@ -6,9 +6,10 @@ Only the file that is named is downloaded, and it is safetensors: nothing that c
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -46,24 +47,27 @@ def here_or_fetched(source: str | Path, file: str, revision: str | None = None, 
 
 
 def push(
-    folder: Path, repository: str, *, private: bool | None, revision: str | None, message: str, token: str | None
+    write: Callable[[Path], None],
+    repository: str,
+    *,
+    private: bool | None,
+    revision: str | None,
+    message: str,
+    token: str | None,
 ) -> str:
-    """Commit a folder's files to a repository on the Hub, made where it is not there; the commit's address.
+    """Commit what `write` puts into a folder to a repository on the Hub, made where it is not there; its address.
 
     private: None leaves it to the owner's settings. revision: the branch, made where it is not there; None for main.
     """
-    check_repository(repository)
-    api = _hub("To push").HfApi(token=token, **_US)
-    api.create_repo(repository, private=private, exist_ok=True)
-    if revision is not None:
-        api.create_branch(repository, branch=revision, exist_ok=True)
-    done = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision, commit_message=message)
-    return str(done.commit_url)
-
-
-def check_repository(repository: str) -> None:
-    """ValueError for what names no repository."""
     _named(repository, f"{repository!r} is no repository on the Hub; expected OWNER/NAME")
+    with TemporaryDirectory(prefix="kinemask-") as folder:
+        write(Path(folder))
+        api = _hub("To push").HfApi(token=token, **_US)
+        api.create_repo(repository, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repository, branch=revision, exist_ok=True)
+        done = api.upload_folder(repo_id=repository, folder_path=folder, revision=revision, commit_message=message)
+    return str(done.commit_url)
 
 
 def write_card(folder: Path, licence: str | None, tags: Sequence[str], sections: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
 from kinemask.models.encoders import hide_folders
-from kinemask.models.hub import check_repository, here_or_fetched, push
+from kinemask.models.hub import here_or_fetched, push
 from kinemask.nn.random_convolutions import KERNELS
 from kinemask.nn.settings import ReadoutSettings
 from kinemask.recognition.arrays import as_recordings, find_layout, store_recordings
@@ -168,13 +167,13 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         commit's address; raises ValueError for what is no repository, and where huggingface_hub is absent.
         """
         self._fitted()
-        check_repository(repo_id)
-        with TemporaryDirectory(prefix="kinemask-") as place:
-            folder = Path(place)
+
+        def write(folder: Path) -> None:
             hide_folders(self.save(folder))
             if card:
                 write_recogniser_card(folder, self, repo_id, license)
-            return push(folder, repo_id, private=private, revision=revision, message=message, token=token)
+
+        return push(write, repo_id, private=private, revision=revision, message=message, token=token)
 
     @classmethod
     def from_pretrained(
