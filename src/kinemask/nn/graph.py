@@ -27,7 +27,7 @@ class GIN(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.PReLU(), nn.Linear(width, width))
 
     def forward(self, h: Tensor, adjacency: Tensor) -> Tensor:
-        """h (..., V, D), adjacency (V, V) of 0 and 1 without self-loops -> (..., V, D)"""
+        """h (..., V, D), adjacency (V, V) or (..., V, V) of 0 and 1 without self-loops -> (..., V, D)"""
         return self.mlp((1 + self.epsilon) * h + adjacency @ h)
 
 
@@ -40,10 +40,10 @@ class GCN(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, h: Tensor, adjacency: Tensor) -> Tensor:
-        """h (..., V, D), adjacency (V, V) of 0 and 1 without self-loops -> (..., V, D)"""
-        looped = adjacency + torch.eye(len(adjacency), device=adjacency.device)
-        root = looped.sum(1).rsqrt()
-        return (root[:, None] * looped * root) @ self.linear(h) + self.bias
+        """h (..., V, D), adjacency (V, V) or (..., V, V) of 0 and 1 without self-loops -> (..., V, D)"""
+        looped = adjacency + torch.eye(adjacency.shape[-1], device=adjacency.device)
+        root = looped.sum(-1).rsqrt()
+        return (root.unsqueeze(-1) * looped * root.unsqueeze(-2)) @ self.linear(h) + self.bias
 
 
 class GAT(nn.Module):
@@ -58,12 +58,12 @@ class GAT(nn.Module):
             nn.init.xavier_uniform_(p)
 
     def forward(self, h: Tensor, adjacency: Tensor) -> Tensor:
-        """h (..., V, D), adjacency (V, V) of 0 and 1 without self-loops -> (..., V, D)"""
+        """h (..., V, D), adjacency (V, V) or (..., V, V) of 0 and 1 without self-loops -> (..., V, D)"""
         z = self.linear(h).unflatten(-1, self.to_key.shape)  # (..., V, H, D/H)
         query, key = ((z * p).sum(-1).transpose(-1, -2) for p in (self.to_query, self.to_key))  # (..., H, V)
         score = F.leaky_relu(query.unsqueeze(-1) + key.unsqueeze(-2), 0.2)
-        apart = adjacency + torch.eye(len(adjacency), device=adjacency.device) == 0
-        attention = score.masked_fill(apart, -torch.inf).softmax(-1).to(z.dtype)  # (..., H, V, V)
+        apart = adjacency + torch.eye(adjacency.shape[-1], device=adjacency.device) == 0
+        attention = score.masked_fill(apart.unsqueeze(-3), -torch.inf).softmax(-1).to(z.dtype)  # (..., H, V, V)
         return (attention @ z.transpose(-2, -3)).transpose(-2, -3).flatten(-2) + self.bias
 
 
@@ -79,11 +79,11 @@ class GraphLayers(nn.Module):
         initialise(self)
 
     def forward(self, h: Tensor, adjacency: Tensor) -> Tensor:
-        """h (..., V, D), adjacency (V, V) -> (..., V, D)"""
+        """h (..., V, D), adjacency (V, V) or (..., V, V) -> (..., V, D)"""
         return self.outputs(h, adjacency)[-1]
 
     def outputs(self, h: Tensor, adjacency: Tensor) -> list[Tensor]:
-        """What comes out of each layer: h (..., V, D), adjacency (V, V) -> (..., V, D) a layer."""
+        """What comes out of each layer: h (..., V, D), adjacency (V, V) or (..., V, V) -> (..., V, D) a layer."""
         outputs: list[Tensor] = []
         for layer, activation in zip(self.layers, self.activations, strict=True):
             h = activation(layer(h, adjacency))
@@ -123,9 +123,13 @@ class GraphEncoder(Encoder):
         self.trunk = GraphLayers(s.kind, s.layers, s.width, s.heads)
         initialise(self)
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Graph layers over whole frames: (B, L, D) -> (B, L, D)."""
-        return self.trunk(self._frames(tokens), self.embedding.adjacency).flatten(1, 2)
+    def encode(self, tokens: Tensor, adjacency: Tensor | None = None) -> Tensor:
+        """Graph layers over whole frames: (B, L, D) -> (B, L, D).
+
+        adjacency (B, T, V, V): each frame's own, in place of the skeleton's.
+        """
+        joined = self.embedding.adjacency if adjacency is None else adjacency
+        return self.trunk(self._frames(tokens), joined).flatten(1, 2)
 
     def intermediates(self, tokens: Tensor) -> list[Tensor]:
         """What comes out of each graph layer with its PReLU: (B, L, D) -> (B, L, D) a layer."""

@@ -154,6 +154,22 @@ class GraphDecoderSettings:
 
 
 @dataclass(kw_only=True)
+class ProjectionSettings:
+    """The projection head, which stands where others have a decoder: contrast is of what it makes of pooled features.
+
+    Args:
+        layers: linear layers, a ReLU between two
+        width: width of the hidden layers and of what is contrasted
+    """
+
+    layers: int = 2
+    width: int = 64
+
+    def __post_init__(self):
+        check_positive("decoder", self, "layers", "width")
+
+
+@dataclass(kw_only=True)
 class ReadoutSettings:
     """From an encoder's tokens to a clip's features. The papers' is the mean of all.
 

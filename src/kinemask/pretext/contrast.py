@@ -1,4 +1,4 @@
-"""HA-CM's cross-contrast loss between the encoded halves of a clip and their whole."""
+"""Contrastive losses: HA-CM's between the encoded halves of a clip and their whole, and NT-Xent of two views."""
 
 from __future__ import annotations
 
@@ -51,3 +51,17 @@ def _to_identity(a: Tensor, b: Tensor, similarity: Similarity, reduction: Reduct
             return error.sum(1).mean()
         case "sum":
             return error.sum() * processes
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Normalised cross-entropy of each graph at a temperature: two views (B, F, D) of B bodies' graphs -> (B, F).
+
+    How much likelier than the graph's own second view those of other bodies' graphs are; the own one is not among
+    them, as in GraphCL Eq. 3. Nor are those of the same body, which in neighbouring frames are nearly the same.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        a, b = (F.normalize(z.float(), dim=-1) for z in (first, second))
+        similarity = torch.einsum("bfd,cgd->bfcg", a, b) / temperature
+        own = torch.eye(len(a), dtype=torch.bool, device=a.device)[:, None, :, None]
+        others = similarity.masked_fill(own, -torch.inf).flatten(2).logsumexp(-1)
+        return others - (a * b).sum(-1) / temperature

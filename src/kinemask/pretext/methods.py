@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kinemask.models.architectures import architecture, load
-from kinemask.nn.settings import DecoderSettings, GraphDecoderSettings
+from kinemask.nn.settings import DecoderSettings, GraphDecoderSettings, ProjectionSettings
 from kinemask.pretext import settings
 from kinemask.skeleton import Layout
 
@@ -92,6 +92,15 @@ _OWN = (
         task="kinemask.pretext.skeletonmae:SkeletonMAE",
         architecture="graph",
         decoder_settings=GraphDecoderSettings,
+    ),
+    Method(
+        name="graphcl",
+        title="augments the skeleton's graph twice and contrasts the two; pairs of augmentations uniform, or JOAO's",
+        paper="You et al., Graph Contrastive Learning with Augmentations, NeurIPS 2020; JOAO: You et al., ICML 2021",
+        settings=settings.GraphCLSettings,
+        task="kinemask.pretext.graphcl:GraphCL",
+        architecture="graph",
+        decoder_settings=ProjectionSettings,
     ),
     Method(
         name="mosaic",

@@ -1,9 +1,9 @@
-"""Settings of the six methods; without PyTorch, so that the command line can show them at once."""
+"""Settings of the methods; without PyTorch, so that the command line can show them at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from kinemask.checks import check_not_negative, check_positive, check_share, warn_unused
 from kinemask.skeleton import PARTS
@@ -13,6 +13,7 @@ Smoothing = Literal["adjacency", "parts", "none"]
 Similarity = Literal["softmax", "cosine"]
 Reduction = Literal["mean", "rows", "sum"]
 Negatives = Literal["local", "gathered"]
+Augmentation = Literal["none", "drop", "edges", "mask", "subgraph"]
 
 
 def check_mask(mask_ratio: float, tau: float = 1.0) -> None:
@@ -240,6 +241,47 @@ class SkeletonMAESettings:
             warn_unused("pretext", self, "where masked_joints are drawn", *unused)
         elif self.random_parts:
             warn_unused("pretext", self, "where random_parts are drawn", "parts")
+
+
+@dataclass(kw_only=True)
+class GraphCLSettings:
+    """Contrast of two augmented views of a skeleton's graph.
+
+    Args:
+        augmentations: what a view may be: drop takes joints away, edges parts and joins joints, mask hides the features
+            of joints behind a learned token, subgraph keeps joints that hang together, none changes nothing
+        share: of the joints, or of the edges, that an augmentation changes
+        pairs: uniform draws each pair of augmentations as often as another (GraphCL), adversarial more often the pairs
+            that are hard for the encoder at hand (JOAO)
+        gamma: how strongly the chances of adversarial pairs are held to uniform ones, γ
+        ascent: step of the chances along their gradient, after every step of the encoder
+        temperature: of the contrast, τ
+        graph: frame takes each frame as a graph, clip the whole window, in which a joint is changed throughout
+    """
+
+    augmentations: tuple[Augmentation, ...] = ("drop", "edges", "mask", "subgraph")
+    share: float = 0.2
+    pairs: Literal["uniform", "adversarial"] = "uniform"
+    gamma: float = 0.1
+    ascent: float = 0.01
+    temperature: float = 0.5
+    graph: Literal["frame", "clip"] = "frame"
+
+    def __post_init__(self):
+        self.augmentations = tuple(self.augmentations)
+        known = get_args(Augmentation)
+        given = set(self.augmentations)
+        if not given or not given <= set(known) or len(given) < len(self.augmentations):
+            wrong = f"not {list(self.augmentations)}"
+            raise ValueError(f"pretext.augmentations must be some of {', '.join(known)}, each once, {wrong}")
+        if given == {"none"}:
+            raise ValueError("pretext.augmentations: two views without augmentation are the same")
+        if not 0 < self.share < 1:
+            raise ValueError(f"pretext.share must be between 0 and 1, not {self.share}")
+        check_positive("pretext", self, "temperature", "ascent")
+        check_not_negative("pretext", self, "gamma")
+        if self.pairs == "uniform":
+            warn_unused("pretext", self, "with uniform pairs", "gamma", "ascent")
 
 
 @dataclass(kw_only=True)
