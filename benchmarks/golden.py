@@ -18,7 +18,7 @@ import torch
 
 import kinemask
 
-METHODS = ("mae", "mamp", "hacm", "skeleton2vec", "masksem", "skeletonmae", "mosaic")
+METHODS = ("mae", "mamp", "hacm", "skeleton2vec", "masksem", "skeletonmae", "graphcl", "mosaic")
 TRANSFORMER = {
     "sampling.frames": 36,
     "sampling.min_crop_frames": 16,
@@ -38,6 +38,7 @@ RECIPES = {
     "skeleton2vec": "skeleton2vec-nw-ucla-small",
     "masksem": "masksem-nw-ucla-small",
     "skeletonmae": "skeletonmae-penn-action",
+    "graphcl": "graphcl-penn-action",
     "mosaic": "mosaic-nw-ucla-small",
 }
 
@@ -99,7 +100,7 @@ def measure(folder: Path) -> dict[str, Any]:
     clips = [store.clip(i) for i in range(0, len(store), 29)]
     found: dict[str, Any] = {"store": digest(np.nan_to_num(np.asarray(store.frames), nan=-9.0))}
     for name in METHODS:
-        small = GRAPH if name == "skeletonmae" else TRANSFORMER
+        small = GRAPH if name in ("skeletonmae", "graphcl") else TRANSFORMER
         run = folder / name
         settings = small | {"training.batch_size": 16, "training.epochs": 3, "training.log_every": 1}
         settings |= {"training.precision": "fp32", "training.device": "cpu", "seed": 3}

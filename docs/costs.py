@@ -33,6 +33,7 @@ RECIPES = {  # method -> its recipe at the paper's size, and the layout of that 
     "skeleton2vec": ("skeleton2vec-ntu60", "ntu25"),
     "masksem": ("masksem-ntu60", "ntu25"),
     "skeletonmae": ("skeletonmae-ntu2d", "coco17"),
+    "graphcl": ("graphcl-ntu2d", "coco17"),
     "mosaic": ("mosaic-ntu60", "ntu25"),
 }
 HEAD = (
@@ -85,21 +86,25 @@ def cost(name: str) -> Cost:
     encode = flops(TrainedEncoder(encoder, settings.sampling, {}))
     task = chosen.build(encoder, settings.decoder, settings.pretext)
     task.prepare(sampler)
-    one, two = (sampler.sample(torch.zeros(count, dtype=torch.long), Draws(0, count)) for count in (1, 2))
+    sizes = (2, 3, 4)  # bodies; contrast takes two at least, and its work grows with their square
+    batches = [sampler.sample(torch.zeros(count, dtype=torch.long), Draws(0, count)) for count in sizes]
     with patch.object(encoder, "encode", wraps=encoder.encode) as encoded:
-        single = step_flops(task, one)
-    pair, size = step_flops(task, two), settings.training.batch_size
+        task(batches[0])
+    two, three, four = (step_flops(task, batch) for batch in batches)
+    square = (four - 2 * three + two) / 2
+    each = three - two - 5 * square
+    shared, size = two - 2 * each - 4 * square, settings.training.batch_size
     trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
     return Cost(
         recipe=recipe,
         frames=settings.sampling.frames,
         grid=(encoder.segments, encoder.num_joints),
-        encoded=encoded.call_args[0][0].numel() // encoder.width,
+        encoded=encoded.call_args[0][0].numel() // encoder.width // sizes[0],
         parameters=sum(p.numel() for p in encoder.parameters()),
         trained=trained,
         held=sum(p.numel() for p in task.parameters()) - trained,
         encode=encode,
-        train=pair - single + (2 * single - pair) / size,  # what a batch costs besides its bodies is shared by them
+        train=shared / size + each + square * size,
     )
 
 

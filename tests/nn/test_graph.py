@@ -89,6 +89,17 @@ def test_layers_against_torch_geometric(kind):
         torch.testing.assert_close(made(h, adjacency)[frame], theirs(h[frame], edges))
 
 
+@pytest.mark.parametrize("kind", ["gin", "gcn", "gat"])
+def test_frames_with_graphs_of_their_own(kind):
+    made, h, adjacency = layer(kind)
+    cut = torch.rand(2, 3, 17, 17, generator=torch.Generator().manual_seed(0)) < 0.3
+    own = adjacency * ~(cut | cut.mT)
+    found = made(h, own)
+    for frame in (0, 0), (1, 2):
+        torch.testing.assert_close(found[frame], made(h[frame], own[frame]))
+        torch.testing.assert_close(found[frame], by_loop(kind, made, h[frame], own[frame]))
+
+
 @pytest.mark.parametrize(("of", "joints"), SETS)
 def test_joints_on_either_side_of_dropped_ones_are_neighbours(of, joints):
     joints_of = layout(of)

@@ -33,6 +33,11 @@ BAD = {
     "motion_weight": (-0.1, math.nan),
     "top_k_layers": (-1, 3),
     "acceleration_weight": (-0.1, 1.1),
+    "augmentations": ((), ("none",), ("drop", "drop"), ("flip",)),
+    "share": (0.0, 1.0, 0.99, math.nan),
+    "gamma": (-0.1, math.nan),
+    "ascent": (0.0, math.inf),
+    "temperature": (0.0, -1.0),
 }
 
 

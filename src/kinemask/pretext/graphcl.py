@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class GraphCL(Pretext):
         s = self.settings = settings
         self.encoder = encoder
         widths = [encoder.width, *[decoder.width] * decoder.layers]
-        maps = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        maps = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.head = nn.Sequential(*maps[:-1])
         initialise(self.head)
         self.mask_token = nn.Parameter(torch.empty(encoder.width)) if "mask" in s.augmentations else None
@@ -98,7 +100,7 @@ class GraphCL(Pretext):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """JOAO Eq. 9: a step up the gradient of what pairs lose, back onto the simplex."""
+        """JOAO: the chances go a step up the gradient of what pairs lose, and back onto the simplex."""
         if not self.hardness:
             return
         losses = torch.stack(self.hardness).mean(0)

@@ -97,7 +97,7 @@ def _person(seed: int, subject: int, partner: int) -> Person:
 
 def _record(room: np.ndarray, setup: int, camera: int, rng: np.random.Generator) -> bytes:
     """The file that a camera makes of joints (M, T, 25, 3) in the room."""
-    true = _seen_from(room, setup, camera)
+    true = seen_from(room, setup, camera)
     hidden = _hidden(true)
     idents = FIRST_ID + int(rng.integers(1000, 9000)) + 4 * np.arange(len(true))
     tracks = []
@@ -107,7 +107,7 @@ def _record(room: np.ndarray, setup: int, camera: int, rng: np.random.Generator)
     return _encode(_faulty(tracks, rng))
 
 
-def _seen_from(room: np.ndarray, setup: int, camera: int) -> np.ndarray:
+def seen_from(room: np.ndarray, setup: int, camera: int) -> np.ndarray:
     """Joints in the axes of a camera: y up, z away from it, metres, tilted as the camera is."""
     height, distance = SETUPS[(setup - 1) % len(SETUPS)]
     yaw, distance = CAMERAS[camera - 1], distance + 0.25 * (camera - 1)
