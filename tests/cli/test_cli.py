@@ -428,6 +428,18 @@ def test_a_command_gives_the_signals_of_its_caller_back(capsys):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_command_is_terminated_where_ctrl_c_is_ignored(capsys, monkeypatch):
+    """As of a shell's background jobs, in which SIGINT is ignored from the start."""
+    monkeypatch.setitem(cli.COMMANDS, "recipes", lambda words: signal.raise_signal(signal.SIGTERM))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, _, said = run(capsys, "recipes")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert "interrupted" in said
+
+
 def test_one_version():
     from kinemask.version import __version__
 

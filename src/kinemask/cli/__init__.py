@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}{meant(name, COMMANDS)}")
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where SIGINT is ignored
     try:
         COMMANDS[name](rest)
     except (ValueError, OSError, FloatingPointError) as error:
