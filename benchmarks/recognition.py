@@ -68,7 +68,7 @@ def measure(whole: Labelled, per_class: int, seed: int) -> dict[str, Any]:
     assert found is not None
     scored = {RECOGNISER: unseen(found, whole)}
     for name, align in ends(whole).items():
-        plain = Recogniser(features="convolutions", align=align, mirrored=False, seed=seed, device="cpu")
+        plain = Recogniser(features="convolutions", align=align, mirrored=False, twins=False, seed=seed, device="cpu")
         other = learn(plain, labelled)
         assert other is not None
         scored[f"random convolutions, {name}"] = unseen(other, whole)

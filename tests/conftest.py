@@ -13,6 +13,14 @@ from kinemask.store.writer import write_store
 torch.set_num_threads(1)  # the machine is shared, and bitwise comparisons need one order of sums
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_twins():
+    """Of a recogniser's generated twins a few: making all of them takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinemask.protocols.twins.PROGRAMMES", 12)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Store:
     """A store of layout sbu15: splits xsub and xcam, an unlabelled clip, a test clip that copies a training clip."""

@@ -384,6 +384,7 @@ def train(
     features: Sequence[Literal["auto", "convolutions", "statistics", "tokens"]] = ("auto",),
     align: Literal["auto", "none", "heading", "pair"] = "auto",
     mirrored: Literal["auto", "yes", "no"] = "auto",
+    twins: Literal["auto", "yes", "no"] = "auto",
     kernels: int = 2000,
     seed: int = 0,
     store: str | Path | None = None,
@@ -416,6 +417,7 @@ def train(
         features: auto, or some of convolutions, statistics and tokens, side by side
         align: how clips are turned about the vertical
         mirrored: whether to learn from mirrored copies too
+        twins: whether what generated twins differ in counts less: the same motion by several people (3D)
         kernels: number of random convolutions
         seed: of the random convolutions
         store: keep what was read as a store in this folder
@@ -431,6 +433,7 @@ def train(
     """
     from kinemask.recognition.train import train as run
 
+    yes_or_no: dict[str, str | bool] = {"auto": "auto", "yes": True, "no": False}
     return run(
         data,
         out,
@@ -442,7 +445,8 @@ def train(
         finetune=finetune,
         features="auto" if list(features) == ["auto"] else list(features),
         align=align,
-        mirrored={"auto": "auto", "yes": True, "no": False}[mirrored],
+        mirrored=yes_or_no[mirrored],
+        twins=yes_or_no[twins],
         kernels=kernels,
         seed=seed,
         device=device,

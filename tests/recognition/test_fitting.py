@@ -79,11 +79,11 @@ def test_held_out_clips_are_scored_as_by_a_model_without_them():
     assert (found - alone).abs().mean() < 0.1
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_module_is_the_ridge_on_all_clips(mirrored):
+@pytest.mark.parametrize(("mirrored", "twins"), [(False, False), (True, False), (True, True)])
+def test_the_module_is_the_ridge_on_all_clips(mirrored, twins):
     x, y, people = clips(18)
     made = bank(x, y, people)
-    wanted = Asked(kinds=("convolutions", "statistics"), align="heading", mirrored=mirrored, kernels=100)
+    wanted = Asked(kinds=("convolutions", "statistics"), align="heading", mirrored=mirrored, twins=twins, kernels=100)
     model, chosen = fit(made, 3, wanted)
     assert chosen.choice.shares == blends(wanted.kinds)[0][1]
     windows, tokens, _ = model.of_tracks(lambda missing: made.tracks)

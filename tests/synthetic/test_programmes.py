@@ -60,3 +60,12 @@ def test_a_sensor_trembles_and_gets_stuck():
     off = np.linalg.norm(seen - still, axis=-1)
     assert 0 < np.median(off) < 0.03
     assert (off.max((1, 2)) > 0.1).any()
+
+
+def test_a_programme_is_performed_by_many():
+    """They differ in build and tempo, and move the same limbs."""
+    one, other = (programme(np.random.default_rng([0, 3]), np.random.default_rng(who)) for who in (0, 1))
+    assert len(one) != len(other)
+    moved = [np.ptp(clip - clip[:, :1], axis=0).max(-1) for clip in (one, other)]
+    assert np.corrcoef(*moved)[0, 1] > 0.8
+    assert np.array_equal(one, programme(np.random.default_rng([0, 3]), np.random.default_rng(0)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from kinemask.nn.channel_features import Convolved, Statistics, moments
 from kinemask.nn.random_convolutions import RandomConvolutions
-from kinemask.recognition.choice import FRAMES, Choice, Kind, alignments
+from kinemask.protocols.twins import Metric, differences, performable, twins
+from kinemask.recognition.choice import FRAMES, TWINNED, Choice, Kind, alignments
 from kinemask.recognition.tokens import ReadEncoder, token_features
 from kinemask.store.opening import Store
 from kinemask.windows.bodies import channels, side_by_side
@@ -50,6 +51,8 @@ class Bank:
         self._kernels: dict[int, RandomConvolutions] = {}
         self._features: dict[tuple[Kind, Align, bool, int], Tensor] = {}
         self._grams: dict[tuple[Choice, int], tuple[Tensor, int]] = {}
+        self._twins: dict[Align, Tracks] = {}
+        self._differences: dict[tuple[Kind, Align, int], Tensor] = {}
         self._source = source, clips
 
     def __len__(self) -> int:
@@ -80,11 +83,28 @@ class Bank:
             blocks = self.features(choice, kernels)
             total = torch.zeros(len(blocks[0]), len(blocks[0]), dtype=torch.float64, device=blocks[0].device)
             width = sum(block.shape[1] for block in blocks)
-            for block, weight in zip(blocks, block_weights(blocks, choice), strict=True):
-                z = ((block - block.mean(0)) / deviation(block)).double() * weight
-                total += z @ z.T
+            for z, metric in self._standardised(blocks, choice, kernels):
+                total += (z if metric is None else metric(z)) @ z.T
             self._grams[known] = total, width
         return self._grams[known]
+
+    def in_features(self, choice: Choice, kernels: int, dual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ridge in terms of clips, dual (copies·N, classes), in terms of features.
+
+        Their mean and scale, (D,) each, and weights (D, classes) of what is standardised by these.
+        """
+        blocks = self.features(choice, kernels)
+        scales = [deviation(x) / weight for x, weight in zip(blocks, block_weights(blocks, choice), strict=True)]
+        weights = []
+        for z, metric in self._standardised(blocks, choice, kernels):
+            own = z.T @ dual
+            weights.append(own if metric is None else metric(own.T).T)
+        return torch.cat([block.mean(0) for block in blocks]), torch.cat(scales), torch.cat(weights)
+
+    @property
+    def has_twins(self) -> bool:
+        """Whether there can be twins of its layout."""
+        return performable(self.layout)
 
     def module(self, kind: Kind, align: Align, kernels: int) -> nn.Module:
         """What computes features of a kind from windows that are turned so."""
@@ -97,6 +117,33 @@ class Bank:
             made = RandomConvolutions(mean.shape[1], FRAMES, self.seed, kernels)
             self._kernels[kernels] = made.to(mean.device)
         return Convolved(self.layout.root, self._kernels[kernels], mean, scale)
+
+    def _standardised(
+        self, blocks: Sequence[Tensor], choice: Choice, kernels: int
+    ) -> Iterator[tuple[Tensor, Metric | None]]:
+        """Each block of mean 0, as its weight has it, in float64; and the metric that it is compared by."""
+        for kind, block, weight in zip(choice.features, blocks, block_weights(blocks, choice), strict=True):
+            scale, metric = deviation(block), None
+            z = ((block - block.mean(0)) / scale).double()
+            if choice.twins and kind in TWINNED:
+                metric = Metric(self._twins_differ(kind, choice.align, kernels) / scale, z)
+            yield z * weight, metric
+
+    @torch.no_grad()
+    def _twins_differ(self, kind: Kind, align: Align, kernels: int) -> Tensor:
+        """Differences between twins' features of a kind."""
+        known = (kind, align, kernels if kind == "convolutions" else 0)
+        if known not in self._differences:
+            if align not in self._twins:
+                self._twins[align] = twins(self.tracks, align)
+            own = self._twins[align]
+            if kind == "tokens":
+                assert self.encoder is not None
+                features = token_features(self.encoder, own)
+            else:
+                features = self.module(kind, align, kernels)(side_by_side(own, FRAMES, "none", self.bodies))
+            self._differences[known] = differences(features)
+        return self._differences[known]
 
     @torch.no_grad()
     def _of_side(self, kind: Kind, align: Align, mirrored: bool, kernels: int) -> Tensor:

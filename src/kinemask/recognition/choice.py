@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from kinemask.skeleton import Layout
@@ -20,6 +20,7 @@ MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features
 BETTER = 0.98  # times the log loss of what is there: less is no reason to change it
 USUAL = (0.8, 0.2)  # of convolutions and statistics side by side
+TWINNED: tuple[Kind, ...] = ("convolutions", "tokens")  # kinds that a metric of twins serves; statistics lose by it
 
 Blend = tuple[tuple[Kind, ...], tuple[float, ...]]  # kinds of features and their shares
 
@@ -29,18 +30,25 @@ class Choice:
     """What a recogniser looks at.
 
     features: kinds side by side, and shares, what each counts (they add up to 1). align: how clips are turned.
-    mirrored: whether it also learns from mirrored copies of its clips, left and right swapped. tuned: what a fine-tuned
-    encoder counts beside all of this.
+    mirrored: whether it also learns from mirrored copies of its clips, left and right swapped. twins: whether what
+    generated twins differ in counts less, in the kinds that are TWINNED. tuned: what a fine-tuned encoder counts beside
+    all of this.
     """
 
     features: tuple[Kind, ...] = ("convolutions",)
     shares: tuple[float, ...] = (1.0,)
     align: Align = "none"
     mirrored: bool = False
+    twins: bool = False
     tuned: float = 0.0
 
     def __post_init__(self) -> None:
         assert len(self.features) == len(self.shares) > 0
+
+    def looking_at(self, blend: Blend) -> Choice:
+        """The same with other features; twins go where none of them is served by these."""
+        features, shares = blend
+        return replace(self, features=features, shares=shares, twins=self.twins and bool(set(features) & set(TWINNED)))
 
     def __str__(self) -> str:
         names = {"convolutions": "random convolutions", "statistics": "statistics", "tokens": "the encoder's tokens"}
@@ -50,6 +58,7 @@ class Choice:
         ]
         turned = {"none": "as recorded", "heading": "turned to one heading", "pair": "turned to the line between two"}
         whole = f"{' beside '.join(each)}, clips {turned[self.align]}{', mirrored copies too' * self.mirrored}"
+        whole += ", with a metric from generated twins" * self.twins
         return whole + (f"; the fine-tuned encoder ({self.tuned:.0%}) beside" if self.tuned else "")
 
 
@@ -60,10 +69,18 @@ class Asked:
     kinds: tuple[Kind, ...] = ()
     align: Align | None = None
     mirrored: bool | None = None
+    twins: bool | None = None
     kernels: int = KERNELS
 
 
-def asked(features: Sequence[str] | str, align: str, mirrored: bool | str, kernels: int, has_encoder: bool) -> Asked:
+def asked(
+    features: Sequence[str] | str,
+    align: str,
+    mirrored: bool | str,
+    kernels: int,
+    has_encoder: bool,
+    twins: bool | str = "auto",
+) -> Asked:
     """What settings ask for; ValueError where a value is none, or does not fit the others."""
     kinds = () if features == "auto" else (features,) if isinstance(features, str) else tuple(features)
     for kind in kinds:
@@ -75,6 +92,10 @@ def asked(features: Sequence[str] | str, align: str, mirrored: bool | str, kerne
         raise ValueError(f"align is auto or one of {', '.join(ALIGNMENTS)}; not {align!r}")
     if mirrored not in ("auto", True, False):
         raise ValueError(f"mirrored is auto, true or false; not {mirrored!r}")
+    if twins not in ("auto", True, False):
+        raise ValueError(f"twins is auto, true or false; not {twins!r}")
+    if twins is True and kinds and not set(kinds) & set(TWINNED):
+        raise ValueError(f"twins serve {' and '.join(TWINNED)}, not {', '.join(kinds)}")
     if kernels < 1:
         raise ValueError(f"kernels must be at least 1, not {kernels}")
     if "tokens" in kinds and not has_encoder:
@@ -85,6 +106,7 @@ def asked(features: Sequence[str] | str, align: str, mirrored: bool | str, kerne
         kinds=tuple(kind for kind in KINDS if kind in kinds),
         align=next((one for one in ALIGNMENTS if one == align), None),
         mirrored=None if isinstance(mirrored, str) else bool(mirrored),
+        twins=None if isinstance(twins, str) else bool(twins),
         kernels=kernels,
     )
 

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from kinemask.models.classifiers import TrainedClassifier
-from kinemask.protocols.ridge import Dual, fit_dual, fit_ridge
-from kinemask.recognition.bank import Bank, block_weights
+from kinemask.protocols.ridge import Dual, fit_dual
+from kinemask.recognition.bank import Bank
 from kinemask.recognition.calibration import calibrate
 from kinemask.recognition.choice import (
     BETTER,
     FRAMES,
     MOST_CHOOSING,
+    TWINNED,
     Asked,
     Choice,
     Kind,
@@ -72,19 +73,8 @@ def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None
     positions = np.arange(len(bank))
     chosen = choose(bank, positions, classes, asked)
     choice = chosen.choice
-    blocks = bank.features(choice, asked.kernels)
-    weights = [
-        block.new_full((block.shape[1],), weight)
-        for block, weight in zip(blocks, block_weights(blocks, choice), strict=True)
-    ]
-    ridge = fit_ridge(
-        torch.cat(blocks, 1),
-        bank.labels,
-        classes,
-        copies=1 + choice.mirrored,
-        groups=next(iter(_groups(bank, positions)), None),
-        weights=torch.cat(weights),
-    )
+    ridge = _dual(bank, positions, classes, choice, asked.kernels, next(iter(_groups(bank, positions)), None))
+    mean, scale, weights = bank.in_features(choice, asked.kernels, ridge.dual)
     tuned = None
     if tuning is not None:
         best, tried = blend(ridge.left_out, tuning.left_out, bank.labels)
@@ -98,7 +88,7 @@ def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None
         Window(frames=FRAMES, bodies=bank.bodies),
         choice,
         [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
-        Probe.of(ridge, calibrate(ridge.left_out, bank.labels)[0]),
+        Probe(mean, scale, weights, ridge.intercept, torch.tensor(calibrate(ridge.left_out, bank.labels)[0])),
         bank.encoder if "tokens" in choice.features else None,
         tuned,
     )
@@ -127,9 +117,9 @@ def predict_held_out(
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
-    """The candidate of the least log loss: first how clips are turned, then mirrored copies, then kinds of features.
+    """The candidate of the least log loss: how clips are turned, mirrored copies, twins, then kinds of features.
 
-    Turning and mirroring are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
+    All but the last are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
     """
     has_tokens = bank.encoder is not None
     usual: tuple[Kind, ...] = ("convolutions", "statistics", "tokens") if has_tokens else ("convolutions", "statistics")
@@ -137,7 +127,16 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     wanted = blends(kinds)
     features, shares = wanted[len(wanted) // 2]
     aligns: list[Align] = [asked.align] if asked.align is not None else list(bank.alignments)
-    best = Choice(features=features, shares=shares, align=aligns[-1], mirrored=bool(asked.mirrored))
+    twinned = bank.has_twins and bool(set(kinds) & set(TWINNED))
+    if asked.twins and not twinned:
+        raise ValueError(f"twins are generated in 3D, with left and right; layout {bank.layout.name} is not so")
+    best = Choice(
+        features=features,
+        shares=shares,
+        align=aligns[-1],
+        mirrored=bool(asked.mirrored),
+        twins=twinned if asked.twins is None else asked.twins,
+    )
     chosen = _subset(bank, positions)
     if not can_tell(bank, chosen):
         return Chosen(best, ())
@@ -155,16 +154,18 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
 
     quick = without_tokens(kinds) or kinds
     first, counts = blends(quick)[0]
-    plain = Choice(features=first, shares=counts, mirrored=bool(asked.mirrored))
+    plain = Choice(features=first, shares=counts, mirrored=bool(asked.mirrored), twins=bool(asked.twins))
     at = try_out([replace(plain, align=align) for align in aligns[::-1]]).choice
     if asked.mirrored is None and bank.layout.pairs:
         at = try_out([replace(at, mirrored=True)]).choice
+    if asked.twins is None and twinned:
+        at = try_out([replace(at, twins=True)]).choice
     if asked.kinds and quick != kinds:
         tried.clear()  # the encoder was asked for
     options = [*wanted, *([] if asked.kinds else others(has_tokens))]
     options = [one for one in options if tried == [] or one != (at.features, at.shares)]
     if options:
-        at = try_out([replace(at, features=one, shares=share) for one, share in options]).choice
+        at = try_out([at.looking_at(one) for one in options]).choice
     return Chosen(at, tuple(tried))
 
 

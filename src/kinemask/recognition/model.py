@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kinemask.protocols.ridge import Ridge
 from kinemask.recognition.choice import Choice
 from kinemask.recognition.tokens import ReadEncoder, token_features
 from kinemask.recognition.tuned import Tuned
@@ -49,10 +48,6 @@ class Probe(nn.Module):
         values = {"mean": mean, "scale": scale, "weights": weights, "intercept": intercept, "temperature": temperature}
         for name, value in values.items():
             self.register_buffer(name, value.float())
-
-    @classmethod
-    def of(cls, ridge: Ridge, temperature: float) -> Probe:
-        return cls(ridge.mean, ridge.scale, ridge.weights, ridge.intercept, torch.tensor(temperature))
 
     def forward(self, features: Tensor) -> Tensor:
         return (((features - self.mean) / self.scale) @ self.weights + self.intercept) / self.temperature

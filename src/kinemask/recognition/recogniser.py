@@ -44,6 +44,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         features: auto, or some of convolutions, statistics, tokens (of the encoder), side by side
         align: auto, or how clips are turned about the vertical: none, heading, pair
         mirrored: auto, or whether to learn from mirrored copies too
+        twins: auto, or whether what generated twins differ in counts less (3D)
         encoder: a run, or an encoder file, whose tokens are used
         readout: what tokens become a clip's features (default: joints over halves of time, mean and maximum)
         kernels: number of random convolutions
@@ -69,6 +70,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         features: str | Sequence[str] = "auto",
         align: Literal["auto", "none", "heading", "pair"] = "auto",
         mirrored: Literal["auto"] | bool = "auto",
+        twins: Literal["auto"] | bool = "auto",
         encoder: str | Path | None = None,
         readout: ReadoutSettings | None = None,
         kernels: int = KERNELS,
@@ -79,6 +81,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.features = features
         self.align = align
         self.mirrored = mirrored
+        self.twins = twins
         self.encoder = encoder
         self.readout = readout
         self.kernels = kernels
@@ -141,6 +144,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             features=model.choice.features,
             align=model.choice.align,
             mirrored=model.choice.mirrored,
+            twins=model.choice.twins,
             device=device,
         )
         made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
@@ -232,7 +236,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def asked(self) -> Asked:
         """What the parameters settle; ValueError for one that is none."""
-        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None)
+        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None, self.twins)
 
     def _labelled(
         self, X: Clips, y: Any, groups: Any

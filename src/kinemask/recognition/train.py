@@ -59,6 +59,7 @@ def train(
     features: str | Sequence[str] = "auto",
     align: str = "auto",
     mirrored: str | bool = "auto",
+    twins: str | bool = "auto",
     readout: Any = None,
     kernels: int = KERNELS,
     seed: int = 0,
@@ -76,7 +77,7 @@ def train(
         raise ValueError(f"--pretrain makes an encoder, and {encoder} is one; leave one of them out")
     if finetune and encoder is None and not pretrain:
         raise ValueError("--finetune is of an encoder: give one by --encoder, or make one by --pretrain")
-    asked(features, align, mirrored, kernels, pretrain or encoder is not None)
+    asked(features, align, mirrored, kernels, pretrain or encoder is not None, twins)
     if encoder is not None:
         from kinemask.models.encoders import find
 
@@ -102,6 +103,7 @@ def train(
             features=features,
             align=align,  # type: ignore[arg-type]
             mirrored=mirrored,  # type: ignore[arg-type]
+            twins=twins,  # type: ignore[arg-type]
             encoder=encoder,
             readout=readout,
             kernels=kernels,

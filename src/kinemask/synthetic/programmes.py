@@ -18,6 +18,7 @@ from kinemask.synthetic.performer import Performer, Person
 from kinemask.synthetic.timing import RATE, Timing, drift, ramp
 
 SHORTEST, LONGEST = 1.0, 5.0  # seconds of a clip
+MOST_CUT = 12  # frames that a quick performance still has
 PLACES = {  # where a hand may go on the body: from the head joint, in the head's axes (outwards, up, forward), metres
     "mouth": (0.05, -0.06, 0.12),
     "ear": (0.11, -0.02, 0.04),
@@ -34,11 +35,20 @@ ON_TRUNK = {  # in shares of the arm's length, from the spine shoulder, in the c
 }
 
 
-def programme(rng: np.random.Generator) -> np.ndarray:
-    """One clip: joints (T, 25, 3) in the order of NTU RGB+D at 30 frames a second, metres, y up, floor at y = 0."""
+def programme(rng: np.random.Generator, who: np.random.Generator | None = None) -> np.ndarray:
+    """One clip: joints (T, 25, 3) in the order of NTU RGB+D at 30 frames a second, metres, y up, floor at y = 0.
+
+    who: draws who performs it, how fast, and how a sensor sees it, so that a programme has as many performances as
+    there are states of `who`: twins, which agree in what is done and with which hand. They begin facing z.
+    """
     frames = round(rng.uniform(SHORTEST, LONGEST) * RATE)
-    p = Performer(replace(Person.sample(rng), body=_proportions(rng)), rng, frames)
+    person = _person(rng)
+    if who is not None:
+        person = replace(_person(who), hand=person.hand, both=person.both)
+    p = Performer(person, rng, frames)
     heading = np.full(frames, rng.uniform(-np.pi, np.pi))
+    if who is not None:
+        heading[:] = 0.0
     posture = rng.choice(["stand", "sit", "low"], p=[0.8, 0.15, 0.05])
     if posture != "stand":
         _lower(p, np.ones(frames), rng.uniform(0.45, 0.6) if posture == "sit" else rng.uniform(0.2, 0.45))
@@ -55,7 +65,8 @@ def programme(rng: np.random.Generator) -> np.ndarray:
         joints = _lying(rng, joints, frames)
     axes, hips = rotation(heading[:, None] * [0.0, 1.0, 0.0]), p.pose.pelvis * [1.0, 0.0, 1.0]
     way = np.cumsum(turned(axes, np.diff(hips, axis=0, prepend=hips[:1])), 0)  # a turn bends the way that is walked
-    return sensed(rng, (joints - hips[:, None]) @ axes.swapaxes(1, 2) + way[:, None])
+    moved = (joints - hips[:, None]) @ axes.swapaxes(1, 2) + way[:, None]
+    return sensed(rng, moved) if who is None else sensed(who, _retimed(who, moved))
 
 
 def sensed(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
@@ -75,6 +86,10 @@ def sensed(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
 # bodies and time
 
 
+def _person(rng: np.random.Generator) -> Person:
+    return replace(Person.sample(rng), body=_proportions(rng))
+
+
 def _proportions(rng: np.random.Generator) -> Body:
     """A body from a child's to a giant's: limbs and trunk longer or shorter than is usual."""
     body, size = Body.sample(rng), rng.uniform(0.6, 1.15)
@@ -88,6 +103,19 @@ def _proportions(rng: np.random.Generator) -> Body:
     return replace(
         body, **{name: float(getattr(body, name) * size * share) for share, names in groups.items() for name in names}
     )
+
+
+def _retimed(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
+    """Joints (T, V, 3) faster or slower, here and there, and cut a little at both ends: (T', V, 3)."""
+    frames = len(joints)
+    begin, end = rng.uniform(0.0, 0.1), 1.0 - rng.uniform(0.0, 0.1)
+    count = max(round(frames * (end - begin) * np.exp(rng.normal(0.0, 0.25))), MOST_CUT)
+    passed = np.cumsum(np.exp(0.4 * drift(rng, count, (), 0.2, 1.0)))
+    share = (passed - passed[0]) / (passed[-1] - passed[0])
+    at = (begin + (end - begin) * share) * (frames - 1)
+    before = np.minimum(at.astype(int), frames - 2)
+    late = (at - before)[:, None, None]
+    return (1.0 - late) * joints[before] + late * joints[before + 1]
 
 
 def _when(rng: np.random.Generator, frames: int) -> Timing:

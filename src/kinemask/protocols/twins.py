@@ -1,0 +1,102 @@
+"""Generated twins, and what they teach a classifier: not to look at what differs between them.
+
+A motion programme performed by several people of different build, tempo and sensor gives clips that agree in what is
+done. The covariance of features within programmes is then a prior on a classifier's weights: within-class covariance
+normalisation (Hatch et al., Interspeech 2006), whose classes nobody had to label.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinemask.nn.places import carried
+from kinemask.skeleton import Layout, layout
+from kinemask.synthetic.kinematics import rotation
+from kinemask.synthetic.programmes import programme
+from kinemask.windows.align import turns
+from kinemask.windows.settings import Align
+from kinemask.windows.tracks import Recordings, Tracks
+
+PROGRAMMES, PERFORMANCES = 800, 3
+TILT, ASTRAY = 0.1, 0.3  # radians that a camera leans, and that a body's heading is taken wrongly, at most
+_SEED = 11
+_APART = (0.5, 1.6)  # metres between two people
+_JOINT = 0.01  # metres by which sensors disagree where a joint is
+
+
+class Metric:
+    """A prior on the weights of features (D,): directions in which twins differ count less.
+
+    differences (n, D): of features, each from the mean of its programme's. With W their covariance and λ the mean of
+    its diagonal, the prior's covariance is (I + W / λ)⁻¹, times what leaves the mean square of `rows` (N, D) as it is.
+    In float64.
+    """
+
+    def __init__(self, differences: Tensor, rows: Tensor):
+        self._own = differences.double()
+        products = self._own @ self._own.T
+        penalty = products.diagonal().sum() / differences.shape[1]
+        self._factor = torch.linalg.cholesky(products + penalty * torch.eye(len(products), device=products.device))
+        self._share = 1.0
+        rows = rows.double()
+        self._share = float(rows.square().sum() / (self(rows) * rows).sum())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rows (N, D) times the prior's covariance: their products with other rows are then those that count."""
+        along = torch.cholesky_solve(self._own @ x.T, self._factor)
+        return self._share * (x - along.T @ self._own)
+
+
+def differences(features: Tensor) -> Tensor:
+    """What twins' features (PROGRAMMES·PERFORMANCES, D) are from the mean of their programme: the same shape."""
+    own = features.view(-1, PERFORMANCES, features.shape[1])
+    return (own - own.mean(1, keepdim=True)).flatten(0, 1)
+
+
+def performable(target: Layout) -> bool:
+    """Whether twins can be made for a layout: in 3D, with left and right."""
+    return target.dims == 3 and bool(target.pairs)
+
+
+def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks:
+    """Twins in the layout of real tracks, turned as these are once they are aligned so, on their device.
+
+    Programme by programme (PROGRAMMES of them), PERFORMANCES clips each. As many programmes are of two people as real clips are. Where clips
+    are not turned, twins face where real clips face.
+    """
+    target, rng, programmes = tracks.layout, np.random.default_rng(_SEED), programmes or PROGRAMMES
+    bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips))
+    pairs = round(programmes * float((bodies > 1).double().mean()))
+    weights = carried(layout("ntu25"), target)
+    real = turns(tracks, "pair" if pairs else "heading")[torch.searchsorted(tracks.clip, torch.arange(len(bodies)))]
+    made = []
+    for number in range(programmes):
+        along_x = number < pairs and align != "heading"
+        apart = rng.uniform(*_APART)
+        for performance in range(PERFORMANCES):
+            own = np.random.default_rng([_SEED, number, performance])
+            people = [_performed(number + programmes * second, performance) for second in range(1 + (number < pairs))]
+            frames = min(map(len, people))
+            clip = np.stack([weights @ person[:frames] for person in people])  # (M, T, V, 3)
+            clip += own.normal(0.0, _JOINT, (len(clip), 1, *clip.shape[2:]))
+            if len(clip) > 1:
+                clip[1] = clip[1] * [-1.0, 1.0, -1.0] + [own.normal(0.0, 0.1), 0.0, apart + own.normal(0.0, 0.1)]
+            clip -= clip[0, 0, list(target.origin)].mean(0)
+            yaw = own.uniform(-ASTRAY, ASTRAY) + (np.pi / 2 if along_x else np.pi)  # clips turned so face away from z
+            if align == "none":
+                yaw -= float(real[own.integers(len(real))])
+            lean = own.uniform(-TILT, TILT, 2)
+            turned = rotation(np.array([lean[0], 0.0, lean[1]])) @ rotation(np.array([0.0, yaw, 0.0]))
+            made.append((clip @ turned.T).astype(np.float32))
+    return Tracks(Recordings.of(target, made), None, tracks.device)
+
+
+@lru_cache(maxsize=4 * PROGRAMMES * PERFORMANCES)
+def _performed(number: int, performance: int) -> np.ndarray:
+    """A performance of a programme: joints (T, 25, 3) of NTU RGB+D, float32, which begins facing z."""
+    made = programme(np.random.default_rng([_SEED, number]), np.random.default_rng([_SEED, number, performance]))
+    return made.astype(np.float32)
