@@ -61,7 +61,7 @@ def real(of, bodies=1, seed=0):
     for yaw in rng.uniform(0.8, 1.2, 6):  # all face much the same way
         c, s = np.cos(yaw), np.sin(yaw)
         one = body @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
-        people = np.stack([one + [0, 0, 1.5 * n] for n in range(bodies)])
+        people = np.stack([one + np.array([0, 0, 1.5 * n]) for n in range(bodies)])
         turned.append(np.repeat(people[:, None], 20, 1) + rng.normal(0, 1e-3, (bodies, 20, of.num_joints, 3)))
     return Tracks(Recordings.of(of, [one.astype(np.float32) for one in turned]))
 

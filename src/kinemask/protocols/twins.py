@@ -65,8 +65,8 @@ def performable(target: Layout) -> bool:
 def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks:
     """Twins in the layout of real tracks, turned as these are once they are aligned so, on their device.
 
-    Programme by programme (PROGRAMMES of them), PERFORMANCES clips each. As many programmes are of two people as real clips are. Where clips
-    are not turned, twins face where real clips face.
+    Programme by programme (PROGRAMMES of them), PERFORMANCES clips each; of two people where real clips are, as often.
+    Where clips are not turned, twins face where real clips face.
     """
     target, rng, programmes = tracks.layout, np.random.default_rng(_SEED), programmes or PROGRAMMES
     bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips))
