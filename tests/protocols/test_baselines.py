@@ -17,6 +17,7 @@ from kinemask import open_store, prepare
 from kinemask.protocols.baselines import Baselines
 from kinemask.protocols.folds import folds
 from kinemask.protocols.labels import draw_labels
+from kinemask.protocols.metric import Metric
 from kinemask.protocols.probe import logistic
 from kinemask.protocols.ridge import PENALTIES, fit_blocks, fit_dual, fit_ridge, fit_temperature
 from kinemask.runs.measures import accuracy
@@ -89,15 +90,15 @@ def test_blocks_weigh_by_what_they_know():
     good, y = (torch.from_numpy(v) for v in problem(260, 10))
     noise = torch.randn(260, 400, generator=torch.Generator().manual_seed(0), dtype=good.dtype)
     rows, asked = slice(0, 60), slice(60, None)
-    both = fit_blocks([good[rows], noise[rows]], y[rows], 4, [1, 1])
+    both = fit_blocks([good[rows], noise[rows]], y[rows], 4, [1, 1], [None, None])
     assert both.weights[0] > 3 * both.weights[1]
     alone = fit_ridge(good[rows], y[rows], 4)
     right = lambda p: (p.argmax(1) == y[asked]).double().mean()
     assert right(both.probabilities([good[asked], noise[asked]])) > right(alone.probabilities(good[asked])) - 0.02
-    one = fit_blocks([good[rows]], y[rows], 4, [1])
+    one = fit_blocks([good[rows]], y[rows], 4, [1], [None])
     torch.testing.assert_close(one.probabilities([good[asked]]), alone.probabilities(good[asked]))
     first = torch.stack([(y[rows] == label).nonzero()[0, 0] for label in range(4)])  # a clip of each class
-    assert fit_blocks([good[first], noise[first]], y[first], 4, [1, 1]).weights == (1.0, 1.0)
+    assert fit_blocks([good[first], noise[first]], y[first], 4, [1, 1], [None, None]).weights == (1.0, 1.0)
 
 
 def test_two_blocks_know_more_than_one():
@@ -105,7 +106,7 @@ def test_two_blocks_know_more_than_one():
     rows, asked = slice(0, 100), slice(100, None)
     halves = x[:, ::2], x[:, 1::2]
     right = lambda p: (p.argmax(1) == y[asked]).double().mean().item()
-    both = fit_blocks([half[rows] for half in halves], y[rows], 4, [1, 1])
+    both = fit_blocks([half[rows] for half in halves], y[rows], 4, [1, 1], [None, None])
     each = [right(fit_ridge(half[rows], y[rows], 4).probabilities(half[asked])) for half in halves]
     assert right(both.probabilities([half[asked] for half in halves])) > max(each) + 0.1
 
@@ -239,11 +240,14 @@ def test_people_are_left_out_together(copies):
     torch.testing.assert_close(scores, ours.scores(torch.from_numpy(queries)), atol=1e-4, rtol=1e-4)
 
 
-def test_weighed_features_count_as_if_multiplied():
+def test_a_metric_is_a_prior_on_weights():
+    """Ridge whose weights have the prior's covariance M: the solution of (ZᵀZ + λ M⁻¹) w = Zᵀ y, Z centred."""
     x, y = (torch.from_numpy(v) for v in problem(40, 6))
-    weights = torch.tensor([1.0, 2, 0.5, 1, 1, 3], dtype=torch.float64)
-    ours, queries = fit_ridge(x, y, 4, [0.1], weights=weights), torch.from_numpy(problem(9, 6, seed=2)[0])
+    differ = torch.from_numpy(np.random.default_rng(1).normal(size=(18, 6)) * np.linspace(0.2, 2, 6))
+    ours, queries = fit_ridge(x, y, 4, [0.1], differences=differ), torch.from_numpy(problem(9, 6, seed=2)[0])
     mean, scale = x.mean(0), x.std(0, correction=0)
-    reference = RidgeClassifier(alpha=0.6).fit(((x - mean) / scale * weights).numpy(), y.numpy())
-    expected = reference.decision_function(((queries - mean) / scale * weights).numpy())
-    np.testing.assert_allclose(ours.scores(queries).numpy(), expected, atol=1e-4)
+    z, asked = (x - mean) / scale, (queries - mean) / scale
+    prior = Metric(differ / scale, z)(torch.eye(6, dtype=torch.float64))
+    target = 2 * torch.nn.functional.one_hot(y, 4).double() - 1
+    weights = torch.linalg.solve(z.T @ z + 0.6 * torch.linalg.inv(prior), z.T @ (target - target.mean(0)))
+    torch.testing.assert_close(ours.scores(queries), (asked @ weights + target.mean(0)).float(), atol=1e-4, rtol=1e-4)

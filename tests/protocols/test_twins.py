@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from kinemask.protocols import twins as made
-from kinemask.protocols.twins import ASTRAY, PERFORMANCES, Metric, differences, performable, twins
+from kinemask.protocols.metric import Metric
+from kinemask.protocols.twins import ASTRAY, PERFORMANCES, differences, performable, twins
 from kinemask.skeleton import layout
 from kinemask.windows.align import turns
 from kinemask.windows.bodies import side_by_side

@@ -15,6 +15,7 @@ from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.folds import folds
 from kinemask.protocols.neighbours import vote
 from kinemask.protocols.ridge import fit_ridge
+from kinemask.protocols.twins import differences, twins
 from kinemask.runs.measures import accuracy
 from kinemask.windows.bodies import channels, side_by_side
 from kinemask.windows.parts import Part
@@ -33,7 +34,7 @@ class Baseline:
 
     align: how clips are turned for it. features: tracks -> (N, D); gallery (G, D) and labels (G,): of the labelled
     clips. scores: tracks -> (N, classes). test: the test part as it reads it. with_labels: the same baseline that knows
-    other clips of the training part.
+    other clips of the training part. twins: generated ones of the training part's layout, turned as its clips are.
     """
 
     align: Align
@@ -43,6 +44,11 @@ class Baseline:
     scores: Callable[[Tracks], Tensor]
     test: Part
     with_labels: Callable[[Part], Baseline]
+    twins: Callable[[], Tracks]
+
+    def twins_differ(self) -> Tensor:
+        """What the features of generated twins differ in: (n, D)."""
+        return differences(self.features(self.twins()))
 
 
 class Baselines:
@@ -54,6 +60,7 @@ class Baselines:
         self._parts = {id(part.tracks): part.tracks for part in (self.train, self.test)}
         self._kept: dict[tuple[Kind, Align, int], dict[int, Tensor]] = {}
         self._known_moments: dict[Align, tuple[Tensor, Tensor]] = {}
+        self._known_twins: dict[Align, Tracks] = {}
         self._last_kernels: tuple[int, RandomConvolutions] | None = None
         self._bodies = side_by_side(self.train.tracks, 1).shape[1]
 
@@ -84,7 +91,8 @@ class Baselines:
         positions = self._positions(labelled)
         gallery, labels = features(self.train.tracks)[positions], self.train.labels[positions]
         score = lambda tracks: vote(gallery, labels, features(tracks), self.classes, 1)
-        return Baseline(align, features, gallery, labels, score, self.test, lambda other: self._neighbour(other, align))
+        other, own_twins = lambda part: self._neighbour(part, align), lambda: self._twins(align)
+        return Baseline(align, features, gallery, labels, score, self.test, other, own_twins)
 
     def _ridge(self, labelled: Part, kind: Kind, seed: int) -> Baseline:
         """Ridge on standardised features of a kind, for clips turned as serves folds of the labelled clips best."""
@@ -101,7 +109,15 @@ class Baselines:
             scores=lambda tracks: ridge.scores(self._features(kind, align, seed, tracks)),
             test=self.test,
             with_labels=lambda other: self._ridge(other, kind, seed),
+            twins=lambda: self._twins(align),
         )
+
+    def _twins(self, align: Align) -> Tracks:
+        """Twins of the training part's clips; what is computed of them is kept, too."""
+        if align not in self._known_twins:
+            found = self._known_twins[align] = twins(self.train.tracks, align)
+            self._parts[id(found)] = found
+        return self._known_twins[align]
 
     def _positions(self, labelled: Part) -> np.ndarray:
         """Where the training part has these clips."""

@@ -13,6 +13,7 @@ from kinemask.models.encoders import TrainedEncoder
 from kinemask.progress import progress
 from kinemask.protocols.baselines import Baseline, Baselines
 from kinemask.protocols.settings import Beside
+from kinemask.protocols.twins import differences, twins
 from kinemask.training.loop import autocast
 from kinemask.training.settings import Precision
 from kinemask.windows.parts import Part
@@ -72,6 +73,12 @@ class Features:
         with autocast(self.device, self.precision):
             numbers = range(self.model.sampling.test_clips)
             return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
+
+    @torch.no_grad()
+    def twins_differ(self) -> Tensor:
+        """What features of generated twins differ in: (n, D). ValueError for a layout that has no twins."""
+        views = self.test_views(twins(self.train.tracks, self.model.sampling.align))
+        return differences(torch.stack(views).mean(0))
 
     def beside(self, what: Beside, labelled: Part, seed: int) -> Baseline | None:
         """The baseline whose features stand beside the encoder's, with these labelled clips; None for those alone."""

@@ -30,18 +30,19 @@ def probe(features: Features, classes: int, settings: ProbeSettings, seed: int) 
     train, test = features.train, features.test
     rows = [_mean(features.test_views(train.tracks)), *(features.view(n) for n in range(settings.views))]
     x, queries = torch.stack(rows), _mean(features.test_views(test.tracks))  # (1 + views, N, D), (N', D)
-    everything = np.arange(len(train.clips))
+    everything, twins = np.arange(len(train.clips)), features.twins_differ() if settings.twins else None
 
     def scores(positions: np.ndarray) -> Tensor:
         labels, own = train.labels[positions], x[:, positions]
         if settings.kind == "ridge":
-            blocks, asked, copies = [own.flatten(0, 1)], [queries], [len(own)]
+            blocks, asked, copies, differ = [own.flatten(0, 1)], [queries], [len(own)], [twins]
             other = features.beside(settings.beside, train.subset(positions), seed)
             if other is not None:
                 blocks.append(other.gallery)
                 asked.append(other.features(other.test.tracks))
                 copies.append(1)
-            return fit_blocks(blocks, labels, classes, copies).probabilities(asked).cpu()
+                differ.append(other.twins_differ() if settings.twins else None)
+            return fit_blocks(blocks, labels, classes, copies, differ).probabilities(asked).cpu()
         return logistic(own.cpu(), labels.cpu(), classes, queries.cpu(), folds(train.subset(positions), test))
 
     found, truth = scores(everything), test.labels.cpu()

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kinemask.protocols.metric import Metric
+
 # in multiples of D, the squared length of a standardised clip. No larger ones: they would shrink what a few labels say
 # to nothing, where leaving one out can tell little
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-10, 0))
@@ -53,15 +55,15 @@ def fit_ridge(
     copies: int = 1,
     *,
     groups: Tensor | None = None,
-    weights: Tensor | None = None,
+    differences: Tensor | None = None,
 ) -> Ridge:
     """Ridge regression of ±1 targets on standardised features x (copies·N, D), labels (N,), N ≥ 2.
 
     copies: how many rows a clip has, in so many blocks of all clips. groups (N,): numbers of what is left out together,
-    a person's clips say; by default every clip is left out by itself. weights (D,): what a standardised feature is
-    multiplied by. Of the penalties, multiples of D, it takes the one whose decision values for clips left out have the
-    least log loss at a temperature of their own: squared error would ask of features with few strong directions that
-    they be shrunk to nothing. In float64.
+    a person's clips say; by default every clip is left out by itself. differences (n, D): of features, which by their
+    `Metric` count less. Of the penalties, multiples of D, it takes the one whose decision values for clips left out
+    have the least log loss at a temperature of their own: squared error would ask of features with few strong
+    directions that they be shrunk to nothing. In float64.
     """
     clips = len(labels)
     if clips < 2:
@@ -69,9 +71,14 @@ def fit_ridge(
     assert len(x) == copies * clips
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8, scale, 1.0)
-    if weights is not None:
-        scale = scale / weights
     z = ((x - mean) / scale).double()
+    if differences is not None:
+        metric = Metric(differences / scale, z)
+        found = fit_dual(metric(z) @ z.T, labels, classes, x.shape[1], penalties, copies, groups)
+        weights = metric((z.T @ found.dual).T).T
+        return Ridge(
+            mean, scale, weights, found.intercept, found.penalty, found.temperature, found.left_out, found.log_loss
+        )
     target = _targets(labels, classes, copies)
     basis, power = _left_singular(z)
     found = _find_penalty(basis, power, target, labels, x.shape[1], penalties, copies, groups)
@@ -91,11 +98,12 @@ def fit_ridge(
 class Dual:
     """Ridge in terms of its rows: weights (rows, classes) of them, and the intercept (classes,) of decision values.
 
-    temperature, left_out, log_loss: as a `Ridge` has them.
+    penalty, temperature, left_out, log_loss: as a `Ridge` has them.
     """
 
     dual: Tensor
     intercept: Tensor
+    penalty: float
     temperature: float
     left_out: Tensor
     log_loss: float
@@ -124,7 +132,7 @@ def fit_dual(
     kept = power > power[-1].clamp_min(1e-300) * 1e-12 * len(gram)
     found = _find_penalty(vectors[:, kept], power[kept], target, labels, width, penalties, copies, groups)
     intercept = target.mean(0) - middle @ found.dual
-    return Dual(found.dual, intercept, found.temperature, found.left_out, found.log_loss)
+    return Dual(found.dual, intercept, found.penalty, found.temperature, found.left_out, found.log_loss)
 
 
 def _targets(labels: Tensor, classes: int, copies: int) -> Tensor:
@@ -203,15 +211,24 @@ class Blocks:
         return torch.stack([weight * each for weight, each in zip(self.weights, logits, strict=True)]).sum(0).softmax(1)
 
 
-def fit_blocks(blocks: Sequence[Tensor], labels: Tensor, classes: int, copies: Sequence[int]) -> Blocks:
+def fit_blocks(
+    blocks: Sequence[Tensor],
+    labels: Tensor,
+    classes: int,
+    copies: Sequence[int],
+    differences: Sequence[Tensor | None],
+) -> Blocks:
     """Ridge on each block (copies·N, D) by itself, weighed so that clips left out have the least log loss.
 
     So a block has a say by what it knows, not by its width. Where a class has a single clip, leaving that out tells
-    nothing of it, and all blocks weigh the same.
+    nothing of it, and all blocks weigh the same. differences: of each block, as `fit_ridge` takes them.
     """
     from scipy.optimize import minimize
 
-    ridges = tuple(fit_ridge(x, labels, classes, copies=n) for x, n in zip(blocks, copies, strict=True))
+    ridges = tuple(
+        fit_ridge(x, labels, classes, copies=n, differences=differ)
+        for x, n, differ in zip(blocks, copies, differences, strict=True)
+    )
     weights = np.ones(len(ridges))
     if len(ridges) > 1 and int(torch.bincount(labels)[labels.unique()].min()) > 1:
         logits, truth = torch.stack([ridge.left_out / ridge.temperature for ridge in ridges], -1).cpu(), labels.cpu()

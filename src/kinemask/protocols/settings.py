@@ -44,6 +44,7 @@ class ProbeSettings:
         readout: what a clip's features are
         beside: features that stand beside the encoder's: random convolutions of the clip, or none. Each kind has a
             ridge of its own, and what clips left out say of it decides its weight
+        twins: whether what generated twins differ in, the same motion by several people, counts less (ridge, 3D)
     """
 
     kind: Literal["ridge", "logistic"] = "ridge"
@@ -51,6 +52,7 @@ class ProbeSettings:
     per_class: list[int] = field(default_factory=list)
     readout: ReadoutSettings = field(default_factory=ReadoutSettings)
     beside: Beside = "none"
+    twins: bool = False
 
     def __post_init__(self):
         check_not_negative("probe", self, "views")
@@ -59,6 +61,8 @@ class ProbeSettings:
         self.per_class = sorted(set(self.per_class))
         if self.beside != "none" and self.kind != "ridge":
             raise ValueError(f"probe.beside {self.beside} needs probe.kind ridge, which weighs kinds of features")
+        if self.twins and self.kind != "ridge":
+            raise ValueError("probe.twins needs probe.kind ridge, of whose weights it is a prior")
 
 
 @dataclass(kw_only=True)

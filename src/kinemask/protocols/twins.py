@@ -28,29 +28,6 @@ _APART = (0.5, 1.6)  # metres between two people
 _JOINT = 0.01  # metres by which sensors disagree where a joint is
 
 
-class Metric:
-    """A prior on the weights of features (D,): directions in which twins differ count less.
-
-    differences (n, D): of features, each from the mean of its programme's. With W their covariance and λ the mean of
-    its diagonal, the prior's covariance is (I + W / λ)⁻¹, times what leaves the mean square of `rows` (N, D) as it is.
-    In float64.
-    """
-
-    def __init__(self, differences: Tensor, rows: Tensor):
-        self._own = differences.double()
-        products = self._own @ self._own.T
-        penalty = products.diagonal().sum() / differences.shape[1]
-        self._factor = torch.linalg.cholesky(products + penalty * torch.eye(len(products), device=products.device))
-        self._share = 1.0
-        rows = rows.double()
-        self._share = float(rows.square().sum() / (self(rows) * rows).sum())
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Rows (N, D) times the prior's covariance: their products with other rows are then those that count."""
-        along = torch.cholesky_solve(self._own @ x.T, self._factor)
-        return self._share * (x - along.T @ self._own)
-
-
 def differences(features: Tensor) -> Tensor:
     """What twins' features (PROGRAMMES·PERFORMANCES, D) are from the mean of their programme: the same shape."""
     own = features.view(-1, PERFORMANCES, features.shape[1])
@@ -66,8 +43,10 @@ def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks
     """Twins in the layout of real tracks, turned as these are once they are aligned so, on their device.
 
     Programme by programme (PROGRAMMES of them), PERFORMANCES clips each; of two people where real clips are, as often.
-    Where clips are not turned, twins face where real clips face.
+    Where clips are not turned, twins face where real clips face. ValueError for a layout that has none.
     """
+    if not performable(tracks.layout):
+        raise ValueError(f"twins are generated in 3D, with left and right; layout {tracks.layout.name} is not so")
     target, rng, programmes = tracks.layout, np.random.default_rng(_SEED), programmes or PROGRAMMES
     bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips))
     pairs = round(programmes * float((bodies > 1).double().mean()))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from kinemask.nn.channel_features import Convolved, Statistics, moments
 from kinemask.nn.random_convolutions import RandomConvolutions
-from kinemask.protocols.twins import Metric, differences, performable, twins
+from kinemask.protocols.metric import Metric
+from kinemask.protocols.twins import differences, performable, twins
 from kinemask.recognition.choice import FRAMES, TWINNED, Choice, Kind, alignments
 from kinemask.recognition.tokens import ReadEncoder, token_features
 from kinemask.store.opening import Store

@@ -128,8 +128,6 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     features, shares = wanted[len(wanted) // 2]
     aligns: list[Align] = [asked.align] if asked.align is not None else list(bank.alignments)
     twinned = bank.has_twins and bool(set(kinds) & set(TWINNED))
-    if asked.twins and not twinned:
-        raise ValueError(f"twins are generated in 3D, with left and right; layout {bank.layout.name} is not so")
     best = Choice(
         features=features,
         shares=shares,
@@ -158,8 +156,9 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     at = try_out([replace(plain, align=align) for align in aligns[::-1]]).choice
     if asked.mirrored is None and bank.layout.pairs:
         at = try_out([replace(at, mirrored=True)]).choice
-    if asked.twins is None and twinned:
-        at = try_out([replace(at, twins=True)]).choice
+    if asked.twins is None and twinned:  # what is usual, so that doing without has to be clearly better
+        tried.insert(0, _try(bank, chosen, classes, replace(at, twins=True), kernels))
+        at = try_out([]).choice
     if asked.kinds and quick != kinds:
         tried.clear()  # the encoder was asked for
     options = [*wanted, *([] if asked.kinds else others(has_tokens))]
