@@ -378,6 +378,15 @@ def test_random_convolutions_stand_beside_the_encoder(own, tiny):
 def test_logistic_regression_has_nothing_beside():
     with pytest.raises(ValueError, match=r"probe\.beside convolutions needs probe\.kind ridge"):
         ProbeSettings(kind="logistic", beside="convolutions")
+    with pytest.raises(ValueError, match=r"probe\.twins needs probe\.kind ridge"):
+        ProbeSettings(kind="logistic", twins=True)
+
+
+@pytest.mark.parametrize("beside", ["none", "convolutions"])
+def test_what_twins_differ_in_counts_less_in_a_probe(own, tiny, beside):
+    plain, twins = (ask("probe", own, tiny, beside=beside, twins=on)[0] for on in (False, True))
+    assert twins.settings["twins"]
+    assert not np.array_equal(plain.scores()["scores"], twins.scores()["scores"])
 
 
 def test_views_are_further_rows_of_the_probe(own, tiny):

@@ -105,4 +105,7 @@ def test_twins_are_the_same_every_time():
 
 def test_there_are_none_in_the_plane():
     assert performable(SBU)
-    assert not performable(layout("coco17"))
+    flat = layout("coco17")
+    assert not performable(flat)
+    with pytest.raises(ValueError, match="twins are generated in 3D, with left and right; layout coco17 is not so"):
+        twins(Tracks(Recordings.of(flat, [np.zeros((5, 17, 2), np.float32)])), "none")
