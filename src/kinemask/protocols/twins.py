@@ -48,10 +48,10 @@ def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks
     if not performable(tracks.layout):
         raise ValueError(f"twins are generated in 3D, with left and right; layout {tracks.layout.name} is not so")
     target, rng, programmes = tracks.layout, np.random.default_rng(_SEED), programmes or PROGRAMMES
-    bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips))
+    bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips)).cpu()
     pairs = round(programmes * float((bodies > 1).double().mean()))
     weights = carried(layout("ntu25"), target)
-    real = turns(tracks, "pair" if pairs else "heading")[torch.searchsorted(tracks.clip, torch.arange(len(bodies)))]
+    real = turns(tracks, "pair" if pairs else "heading").cpu()[bodies.cumsum(0) - bodies]  # of each clip's first body
     made = []
     for number in range(programmes):
         along_x = number < pairs and align != "heading"
