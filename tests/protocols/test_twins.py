@@ -24,6 +24,14 @@ def dense(own: torch.Tensor) -> torch.Tensor:
     return torch.linalg.inv(torch.eye(own.shape[1]).double() + covariance / size)
 
 
+def test_where_nothing_differs_the_metric_is_none():
+    rows = torch.randn(3, 6)
+    torch.testing.assert_close(Metric(torch.zeros(4, 6), rows)(rows.double()), rows.double())
+    assert torch.equal(
+        Metric(torch.ones(4, 6), torch.zeros(3, 6))(torch.zeros(3, 6).double()), torch.zeros(3, 6).double()
+    )
+
+
 @pytest.mark.parametrize("width", [5, 40])
 def test_the_metric_is_the_inverse_of_a_covariance(width):
     torch.manual_seed(0)
@@ -72,8 +80,8 @@ def test_twins_stand_as_clips_do_that_are_turned(name):
     """But for the heading that a body's own makes uncertain."""
     tracks = real(layout(name))
     heading = lambda align: turns(twins(tracks, align, 8), "heading")
-    assert heading("heading").abs().max() < ASTRAY + 0.4
-    assert (heading("none") - turns(tracks, "heading").mean()).abs().max() < ASTRAY + 0.7
+    assert heading("heading").abs().median() < ASTRAY
+    assert (heading("none") - turns(tracks, "heading").mean()).abs().median() < ASTRAY + 0.2
 
 
 def test_twins_of_two_face_each_other():
@@ -86,6 +94,18 @@ def test_twins_of_two_face_each_other():
     apart = (windows[:, 1, 0, SBU.root] - windows[:, 0, 0, SBU.root]).norm(dim=-1)
     assert apart.min() > 0.2
     assert apart.max() < 3
+
+
+def test_twins_of_one_and_of_two_each_face_as_their_like():
+    """Clips of one person face one way; the line of two lies another way. Half of the clips are of each."""
+    of_one, of_two = real(SBU), real(SBU, bodies=2)
+    arrays = [tracks.frames.numpy().reshape(-1, 20, 15, 3) for tracks in (of_one, of_two)]
+    clips = [*arrays[0][:, None], *arrays[1].reshape(6, 2, 20, 15, 3)]
+    found = twins(Tracks(Recordings.of(SBU, clips)), "none", 8)
+    one = torch.bincount(found.clip)[found.clip] == 1
+    for alike, tracks, align in ((one, of_one, "heading"), (~one, of_two, "pair")):
+        assert alike.sum() > 0
+        assert (turns(found, align)[alike] - turns(tracks, align).mean()).abs().max() < ASTRAY + 0.7
 
 
 def test_twins_are_nearer_to_each_other_than_to_others():

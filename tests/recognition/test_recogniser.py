@@ -31,7 +31,7 @@ def test_it_learns(fitted):
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
     assert (fitted.classes_[found.argmax(1)] == fitted.predict(x)).all()
     assert fitted.transform(x).shape == (30, fitted.n_features_out_)
-    assert len(fitted.tried_) == 7  # heading, none, mirrored, twins, convolutions, half and half, statistics
+    assert len(fitted.tried_) == 7  # heading, none, mirrored, convolutions, half and half, statistics, twins
     assert {one.choice.align for one in fitted.tried_} == {"heading", "none"}
 
 

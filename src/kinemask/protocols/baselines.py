@@ -152,7 +152,8 @@ class Baselines:
         return kept[id(tracks)]
 
     def _compute(self, kind: Kind, align: Align, seed: int, tracks: Tracks) -> Tensor:
-        windows = side_by_side(tracks, FRAMES, align, self._bodies)
+        turned = any(tracks is found for found in self._known_twins.values())
+        windows = side_by_side(tracks, FRAMES, "none" if turned else align, self._bodies)
         if kind == "coordinates":
             return windows.flatten(1)
         if kind == "statistics":

@@ -44,6 +44,7 @@ class Features:
         self.baselines = baselines
         self.device = train.device
         self._views: dict[int, Tensor] = {}
+        self._differences: Tensor | None = None
 
     def view(self, number: int) -> Tensor:
         """Training-time view of the training part, number by number the same: (N, D). Computed once and kept."""
@@ -77,8 +78,10 @@ class Features:
     @torch.no_grad()
     def twins_differ(self) -> Tensor:
         """What features of generated twins differ in: (n, D). ValueError for a layout that has no twins."""
-        views = self.test_views(twins(self.train.tracks, self.model.sampling.align))
-        return differences(torch.stack(views).mean(0))
+        if self._differences is None:
+            views = self.test_views(twins(self.train.tracks, self.model.sampling.align))
+            self._differences = differences(torch.stack(views).mean(0))
+        return self._differences
 
     def beside(self, what: Beside, labelled: Part, seed: int) -> Baseline | None:
         """The baseline whose features stand beside the encoder's, with these labelled clips; None for those alone."""

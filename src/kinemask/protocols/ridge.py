@@ -72,20 +72,15 @@ def fit_ridge(
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8, scale, 1.0)
     z = ((x - mean) / scale).double()
-    if differences is not None:
-        metric = Metric(differences / scale, z)
-        found = fit_dual(metric(z) @ z.T, labels, classes, x.shape[1], penalties, copies, groups)
-        weights = metric((z.T @ found.dual).T).T
-        return Ridge(
-            mean, scale, weights, found.intercept, found.penalty, found.temperature, found.left_out, found.log_loss
-        )
+    metric = None if differences is None else Metric(differences / scale, z)
     target = _targets(labels, classes, copies)
-    basis, power = _left_singular(z)
+    basis, power = _left_singular(z, metric)
     found = _find_penalty(basis, power, target, labels, x.shape[1], penalties, copies, groups)
+    weights = z.T @ found.dual
     return Ridge(
         mean,
         scale,
-        z.T @ found.dual,
+        weights if metric is None else metric(weights.T).T,
         target.mean(0),
         found.penalty,
         found.temperature,
@@ -98,12 +93,11 @@ def fit_ridge(
 class Dual:
     """Ridge in terms of its rows: weights (rows, classes) of them, and the intercept (classes,) of decision values.
 
-    penalty, temperature, left_out, log_loss: as a `Ridge` has them.
+    temperature, left_out, log_loss: as a `Ridge` has them.
     """
 
     dual: Tensor
     intercept: Tensor
-    penalty: float
     temperature: float
     left_out: Tensor
     log_loss: float
@@ -132,7 +126,7 @@ def fit_dual(
     kept = power > power[-1].clamp_min(1e-300) * 1e-12 * len(gram)
     found = _find_penalty(vectors[:, kept], power[kept], target, labels, width, penalties, copies, groups)
     intercept = target.mean(0) - middle @ found.dual
-    return Dual(found.dual, intercept, found.penalty, found.temperature, found.left_out, found.log_loss)
+    return Dual(found.dual, intercept, found.temperature, found.left_out, found.log_loss)
 
 
 def _targets(labels: Tensor, classes: int, copies: int) -> Tensor:
@@ -247,10 +241,13 @@ def fit_temperature(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     return math.exp(found.x), float(found.fun)
 
 
-def _left_singular(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Left singular vectors (N, r) and squared singular values (r,) of z (N, D), those above rounding."""
+def _left_singular(z: Tensor, metric: Metric | None) -> tuple[Tensor, Tensor]:
+    """Left singular vectors (N, r) and squared singular values (r,) of z (N, D) in a metric, those above rounding."""
     n, d = z.shape
-    power, vectors = torch.linalg.eigh(z @ z.T if n <= d else z.T @ z)
+    if metric is not None and n > d:
+        z, metric = z @ torch.linalg.cholesky(metric(torch.eye(d, dtype=z.dtype, device=z.device))), None
+    products = (z if metric is None else metric(z)) @ z.T if n <= d else z.T @ z
+    power, vectors = torch.linalg.eigh(products)
     kept = power > power[-1].clamp_min(1e-300) * 1e-12 * max(n, d)
     power, vectors = power[kept], vectors[:, kept]
     return (vectors if n <= d else z @ vectors / power.sqrt()), power

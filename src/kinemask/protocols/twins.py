@@ -24,6 +24,7 @@ from kinemask.windows.tracks import Recordings, Tracks
 PROGRAMMES, PERFORMANCES = 800, 3
 TILT, ASTRAY = 0.1, 0.3  # radians that a camera leans, and that a body's heading is taken wrongly, at most
 _SEED = 11
+_WHAT, _WHO, _SENSOR = 1, 2, 3  # streams of draws that are not to be alike
 _APART = (0.5, 1.6)  # metres between two people
 _JOINT = 0.01  # metres by which sensors disagree where a joint is
 
@@ -49,7 +50,8 @@ def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks
         raise ValueError(f"twins are generated in 3D, with left and right; layout {tracks.layout.name} is not so")
     target, rng, programmes = tracks.layout, np.random.default_rng(_SEED), programmes or PROGRAMMES
     bodies = torch.bincount(tracks.clip, minlength=len(tracks.clips)).cpu()
-    pairs = round(programmes * float((bodies > 1).double().mean()))
+    two = bodies > 1
+    pairs = round(programmes * float(two.double().mean()))
     weights = carried(layout("ntu25"), target)
     real = turns(tracks, "pair" if pairs else "heading").cpu()[bodies.cumsum(0) - bodies]  # of each clip's first body
     made = []
@@ -57,7 +59,7 @@ def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks
         along_x = number < pairs and align != "heading"
         apart = rng.uniform(*_APART)
         for performance in range(PERFORMANCES):
-            own = np.random.default_rng([_SEED, number, performance])
+            own = np.random.default_rng([_SEED, _SENSOR, number, performance])
             people = [_performed(number + programmes * second, performance) for second in range(1 + (number < pairs))]
             frames = min(map(len, people))
             clip = np.stack([weights @ person[:frames] for person in people])  # (M, T, V, 3)
@@ -67,15 +69,19 @@ def twins(tracks: Tracks, align: Align, programmes: int | None = None) -> Tracks
             clip -= clip[0, 0, list(target.origin)].mean(0)
             yaw = own.uniform(-ASTRAY, ASTRAY) + (np.pi / 2 if along_x else np.pi)  # clips turned so face away from z
             if align == "none":
-                yaw -= float(real[own.integers(len(real))])
+                alike = real[two == (number < pairs)]
+                alike = alike if len(alike) else real
+                yaw -= float(alike[own.integers(len(alike))])
             lean = own.uniform(-TILT, TILT, 2)
             turned = rotation(np.array([lean[0], 0.0, lean[1]])) @ rotation(np.array([0.0, yaw, 0.0]))
             made.append((clip @ turned.T).astype(np.float32))
     return Tracks(Recordings.of(target, made), None, tracks.device)
 
 
-@lru_cache(maxsize=4 * PROGRAMMES * PERFORMANCES)
+@lru_cache(maxsize=2 * PROGRAMMES * PERFORMANCES)
 def _performed(number: int, performance: int) -> np.ndarray:
     """A performance of a programme: joints (T, 25, 3) of NTU RGB+D, float32, which begins facing z."""
-    made = programme(np.random.default_rng([_SEED, number]), np.random.default_rng([_SEED, number, performance]))
-    return made.astype(np.float32)
+    what, who = ([_SEED, _WHAT, number], [_SEED, _WHO, number, performance])
+    made = programme(np.random.default_rng(what), np.random.default_rng(who)).astype(np.float32)
+    made.setflags(write=False)
+    return made

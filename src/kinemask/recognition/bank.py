@@ -27,8 +27,8 @@ class Bank:
     labels (N,): numbers of classes. groups: by name (subject, camera, …), the number of each clip's, (N,): clips of one
     group are never on both sides of a fold.
 
-    Mean and deviation of channels and of features are those of all N clips. They know no labels, and are all that folds
-    share.
+    Mean and deviation of channels and of features are those of all N clips, and twins face where all N do. These know
+    no labels, and are all that folds share.
     """
 
     def __init__(
@@ -133,15 +133,17 @@ class Bank:
     @torch.no_grad()
     def _twins_differ(self, kind: Kind, align: Align, kernels: int) -> Tensor:
         """Differences between twins' features of a kind."""
+        if kind == "tokens":
+            assert self.encoder is not None
+            align = self.encoder.sampling.align  # an encoder turns clips in its own way
         known = (kind, align, kernels if kind == "convolutions" else 0)
         if known not in self._differences:
             if align not in self._twins:
                 self._twins[align] = twins(self.tracks, align)
             own = self._twins[align]
-            if kind == "tokens":
-                assert self.encoder is not None
+            if self.encoder is not None and kind == "tokens":
                 features = token_features(self.encoder, own)
-            else:
+            else:  # as they are: they are turned already
                 features = self.module(kind, align, kernels)(side_by_side(own, FRAMES, "none", self.bodies))
             self._differences[known] = differences(features)
         return self._differences[known]

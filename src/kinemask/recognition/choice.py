@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from kinemask.skeleton import Layout
@@ -44,11 +44,6 @@ class Choice:
 
     def __post_init__(self) -> None:
         assert len(self.features) == len(self.shares) > 0
-
-    def looking_at(self, blend: Blend) -> Choice:
-        """The same with other features; twins go where none of them is served by these."""
-        features, shares = blend
-        return replace(self, features=features, shares=shares, twins=self.twins and bool(set(features) & set(TWINNED)))
 
     def __str__(self) -> str:
         names = {"convolutions": "random convolutions", "statistics": "statistics", "tokens": "the encoder's tokens"}

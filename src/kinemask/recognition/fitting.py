@@ -117,9 +117,9 @@ def predict_held_out(
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
-    """The candidate of the least log loss: how clips are turned, mirrored copies, twins, then kinds of features.
+    """The candidate of the least log loss: how clips are turned, mirrored copies, kinds of features, then twins.
 
-    All but the last are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
+    Turning and mirroring are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
     """
     has_tokens = bank.encoder is not None
     usual: tuple[Kind, ...] = ("convolutions", "statistics", "tokens") if has_tokens else ("convolutions", "statistics")
@@ -156,16 +156,17 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     at = try_out([replace(plain, align=align) for align in aligns[::-1]]).choice
     if asked.mirrored is None and bank.layout.pairs:
         at = try_out([replace(at, mirrored=True)]).choice
-    if asked.twins is None and twinned:  # what is usual, so that doing without has to be clearly better
-        tried.insert(0, _try(bank, chosen, classes, replace(at, twins=True), kernels))
-        at = try_out([]).choice
     if asked.kinds and quick != kinds:
         tried.clear()  # the encoder was asked for
     options = [*wanted, *([] if asked.kinds else others(has_tokens))]
     options = [one for one in options if tried == [] or one != (at.features, at.shares)]
-    if options:
-        at = try_out([at.looking_at(one) for one in options]).choice
-    return Chosen(at, tuple(tried))
+    if asked.twins:
+        options = [one for one in options if set(one[0]) & set(TWINNED)]
+    found = try_out([replace(at, features=one, shares=share) for one, share in options])
+    if asked.twins is None and bank.has_twins and set(found.choice.features) & set(TWINNED):
+        tried.append(_try(bank, chosen, classes, replace(found.choice, twins=True), kernels))
+        found = min(found, tried[-1], key=lambda one: one.loss)
+    return Chosen(found.choice, tuple(tried))
 
 
 def _subset(bank: Bank, positions: np.ndarray) -> np.ndarray:
