@@ -354,21 +354,35 @@ def compare(
 
 
 def report(
-    runs: str | Path | Sequence[str | Path], out: str | Path | None = None, data: str | Path | None = None
+    runs: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    figures: str | Path | None = None,
+    classes: Sequence[str] = (),
+    clip: str | Sequence[str] = (),
+    quiet: bool = True,
 ) -> Path:
-    """Write one HTML page about runs: results, curves, confusion, t-SNE, moving skeletons.
+    """Write one HTML page about runs: results, gains, curves, confusion, t-SNE, attention, moving skeletons.
 
-    Returns the page's path. A run without evaluations, checkpoint or store gets a page that says what is lacking.
-    Raises ValueError for a folder that is not a run, and for `data` that is not a store.
+    Returns the page's path. A run without evaluations, checkpoint or store gets a page that says what is lacking. With
+    several runs, the page has what the first gains over each of the others. Raises ValueError for a folder that is not
+    a run, for `data` that is not a store, for names that the store does not have, and where matplotlib is lacking.
 
     Args:
         runs: one or several runs
         out: the .html file (default: report.html in the first run's folder)
         data: the store to show clips of (default: each run's own)
+        figures: also write the figures as .pdf and .png for a paper into this folder (extra figures)
+        classes: show these classes in t-SNE, PCA and confusion (default: all, or those that matter most)
+        clip: names of the clips to show, one or several (default: one test clip of each of four classes)
+        quiet: print nothing
     """
     from kinemask.reports import report as run
 
-    return run(runs, out, data)
+    texts = lambda one: [one] if isinstance(one, str) else list(one)
+    say = (lambda line: None) if quiet else lambda line: print(line, file=sys.stderr, flush=True)
+    return run(runs, out, data, classes=texts(classes), clips=texts(clip), paper=figures, say=say)
 
 
 def train(

@@ -118,3 +118,26 @@ def test_the_decoder_returns_tokens_to_their_places():
     moved = keep.clone()
     moved[:, 0], masked = masked[:, 0], torch.cat([keep[:, :1], masked[:, 1:]], 1)
     assert not torch.allclose(decoder(encoded, moved, masked)[:, 1:], predicted[:, 1:])
+
+
+def test_attention_is_a_softmax_of_queries_and_keys():
+    torch.manual_seed(0)
+    encoder = small(layers=2)
+    tokens = encoder.project(encoder.embed(make_batch().x)).flatten(1, 2)
+    found = list(encoder.attention(tokens))
+    assert len(found) == 2
+    L, H, width = encoder.tokens, 2, 8  # of a head
+    for weights, block in zip(found, encoder.trunk, strict=True):
+        assert weights.shape == (B, H, L, L)
+        torch.testing.assert_close(weights.sum(-1), torch.ones(B, H, L))
+        x = block.norm1(tokens)
+        q, k, v = (x @ w.T + b for w, b in zip(*(p.chunk(3) for p in block.attention.qkv.parameters()), strict=True))
+        mixed = []
+        for h in range(H):
+            own = slice(h * width, (h + 1) * width)
+            raw = (q[..., own] @ k[..., own].mT / width**0.5).exp()
+            plain = raw / raw.sum(-1, keepdim=True)
+            torch.testing.assert_close(weights[:, h], plain)
+            mixed.append(plain @ v[..., own])
+        torch.testing.assert_close(block.attention.out(torch.cat(mixed, -1)), block.attention(x))
+        tokens = block(tokens)

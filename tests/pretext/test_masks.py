@@ -267,3 +267,10 @@ def test_smoothing_against_a_loop(how, joints):
                 near = [a]
         expected = [1 / len(near) if b in near else 0 for b in kept]
         np.testing.assert_allclose(found[i], expected, rtol=1e-6)
+
+
+def test_grad_cam_by_hand():
+    """Two tokens (1, 0) and (0, 1) against (1, 0): the slope of the cosine at their mean is (√½, −√½)."""
+    features = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    found = masks.grad_cam(features, torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]))
+    torch.testing.assert_close(found, torch.tensor([[[0.0, 0.5**1.5]]]))

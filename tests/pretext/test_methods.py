@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kinemask.draws import Draws
+from kinemask.nn.encoder import segment
 from kinemask.pretext import NAMES, method
 from kinemask.pretext.base import MaskedPrediction
 from kinemask.windows.sampler import Batch, Sampler
@@ -276,3 +277,32 @@ def test_the_order_of_kept_tokens_means_nothing(name):
 def test_unknown_methods_are_told():
     with pytest.raises(ValueError, match="mamp"):
         method("nonsense")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("of", LAYOUTS)
+def test_what_decides_the_mask_is_a_number_for_each_token(name, of):
+    task, batch = make(name, of), make_batch(of)
+    with torch.no_grad():
+        found, again_found = task.saliency(again(batch)), task.saliency(again(batch, seed=1))
+    if found is None:
+        assert again_found is None
+        return
+    assert found.title
+    assert found.scores.shape == (B, task.encoder.segments, task.encoder.num_joints)
+    assert (found.scores >= 0).all()
+    assert found.scores.isfinite().all()
+    assert torch.equal(found.scores, again_found.scores)  # no draw is in it
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("of", LAYOUTS)
+def test_a_target_that_tells_where_joints_are_leads_back_there(name, of):
+    task, batch = make(name, of), make_batch(of)
+    with torch.no_grad():
+        target = task.target(batch)
+        found = task.positions(target.tokens * target.scale + target.mean, target.kind)
+    if found is not None:
+        encoder = task.encoder
+        where = segment(batch.x[:, :, encoder.joints], encoder.settings.segment_frames).flatten(1, 2)
+        torch.testing.assert_close(found, where, atol=1e-4, rtol=1e-4)

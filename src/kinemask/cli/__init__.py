@@ -197,11 +197,11 @@ def compare(words: Words) -> None:
 
 
 def report(words: Words) -> None:
-    """write one HTML page about runs: results, curves, confusion, t-SNE, moving skeletons"""
+    """write one HTML page about runs, or figures for a paper: RUN ... [--figures DIR] [--classes A B] [--clip NAME]"""
     given = _read("report", words)
     from kinemask import api
 
-    print(api.report(**given))
+    print(api.report(**given, quiet=False))
 
 
 def view(words: Words) -> None:

@@ -174,7 +174,7 @@ def check_settings(
 def report(words: Words) -> Parser:
     from kinemask import api
 
-    return _of("report", api.report)
+    return _of("report", api.report, skip={"quiet"})
 
 
 def view(words: Words) -> Parser:

@@ -6,6 +6,7 @@ Pre-training, evaluation, prediction and export see an encoder through this cont
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import torch
@@ -145,6 +146,13 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def intermediates(self, tokens: Tensor) -> list[Tensor]:
         """What each layer of the trunk makes of all tokens: (B, L, D) -> (B, L, D) a layer."""
+
+    def attention(self, tokens: Tensor) -> Iterator[Tensor] | None:
+        """How much each token of all (B, L, D) attends to each, a layer at a time: (B, H, L, L), rows that add up to 1.
+
+        None for a trunk in which tokens do not attend to each other.
+        """
+        return None
 
     @abstractmethod
     def depth_groups(self) -> list[list[nn.Parameter]]:

@@ -36,8 +36,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         B, L, D = x.shape
-        q, k, v = self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # (B, H, L, D/H)
+        q, k, v = self._heads(x)
         return self.out(attend(q, k, v).transpose(1, 2).reshape(B, L, D))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of each head: (B, L, D) -> (3, B, H, L, D/H)."""
+        B, L, D = x.shape
+        return self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """What the values are weighted by: (B, L, D) -> (B, H, L, L), rows that add up to 1."""
+        q, k, _ = self._heads(x).float()
+        return (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
 
     def queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The query and key maps alone, without gradient to them, heads side by side: (..., D) -> two of (..., D).
@@ -207,6 +217,12 @@ class TransformerEncoder(Encoder):
             outputs.append(block.feed_forward(tokens))
             tokens = tokens + outputs[-1]
         return outputs
+
+    def attention(self, tokens: Tensor) -> Iterator[Tensor]:
+        """How much each token attends to each, a block at a time: (B, L, D) -> (B, H, L, L) a block."""
+        for block in self.trunk:
+            yield block.attention.weights(block.norm1(tokens))
+            tokens = block(tokens)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """Parameters from the input up, for layer-wise learning rates: the embedding, then a group per block.

@@ -19,6 +19,13 @@ from kinemask.windows.sampler import Batch, Sampler
 TargetKind = Literal["coordinates", "motion", "acceleration", "features"]
 
 
+class Saliency(NamedTuple):
+    """How strongly a task takes each token for what counts: scores (B, P, V), at least 0. title: what they are."""
+
+    title: str
+    scores: Tensor
+
+
 class Pretext(nn.Module):
     """A pretext task: `forward(batch)` returns {"loss": …} and named parts for the log."""
 
@@ -39,6 +46,10 @@ class Pretext(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
+
+    def saliency(self, batch: Batch) -> Saliency | None:
+        """What decides how likely a token is masked; None where it does not depend on the clip."""
+        return None
 
     def after_step(self, progress: float) -> None:
         """Called once after every optimizer step; progress in (0, 1]. For moving averages."""
@@ -102,6 +113,13 @@ class MaskedPrediction(Pretext):
     def target(self, batch: Batch) -> Target:
         """What is predicted at every token. Called without gradient."""
         raise NotImplementedError
+
+    def positions(self, values: Tensor, kind: TargetKind) -> Tensor | None:
+        """The target's values, without normalisation, as coordinates: (B, L, W) -> (B, L, S·C).
+
+        None where they do not tell where joints are.
+        """
+        return values if kind == "coordinates" else None
 
     def encode(self, tokens: Tensor, mask: Mask) -> Tensor:
         """What the encoder sees of a body's mapped tokens (B, L, D), encoded: the kept ones, (B, K, D)."""

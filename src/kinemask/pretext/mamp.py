@@ -7,7 +7,7 @@ from torch import Tensor
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.settings import DecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Target
+from kinemask.pretext.base import MaskedPrediction, Saliency, Target
 from kinemask.pretext.settings import MAMPSettings
 from kinemask.windows.sampler import Batch
 from kinemask.windows.streams import difference
@@ -26,14 +26,19 @@ class MAMP(MaskedPrediction):
         self.kept = masks.kept_count(encoder.tokens, settings.mask_ratio)
 
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
-        s, encoder = self.settings, self.encoder
-        if s.masking == "random":
+        s, encoder, moving = self.settings, self.encoder, self.saliency(batch)
+        if moving is None:
             return masks.split(batch.draws.gumbel(encoder.tokens), self.kept, token_valid, "lowest")
-        intensity = masks.motion_intensity(batch.x[:, :, encoder.joints], encoder.settings.segment_frames).flatten(1)
-        score = masks.log_probability(intensity, s.tau)
+        score = masks.log_probability(moving.scores.flatten(1), s.tau)
         if s.gumbel:
             score = score + batch.draws.gumbel(encoder.tokens)
         return masks.split(score, self.kept, token_valid, "lowest")
+
+    def saliency(self, batch: Batch) -> Saliency | None:
+        if self.settings.masking == "random":
+            return None
+        x = batch.x[:, :, self.encoder.joints]
+        return Saliency("motion", masks.motion_intensity(x, self.encoder.settings.segment_frames))
 
     def target(self, batch: Batch) -> Target:
         s = self.settings

@@ -9,7 +9,7 @@ from kinemask.nn.average import MovingAverage
 from kinemask.nn.encoder import Encoder
 from kinemask.nn.settings import DecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Prediction, Target
+from kinemask.pretext.base import MaskedPrediction, Prediction, Saliency, Target
 from kinemask.pretext.settings import MaskSemSettings
 from kinemask.windows.sampler import Batch, Sampler
 from kinemask.windows.streams import difference
@@ -46,12 +46,7 @@ class MaskSem(MaskedPrediction):
     def mask(self, batch: Batch, embedded: Tensor, mapped: Tensor, token_valid: Tensor) -> masks.Mask:
         """Eq. 8-9."""
         s, encoder = self.settings, self.encoder
-        if s.masking == "semantic":
-            intensity = self.activation(batch.x).flatten(1)
-        else:
-            x = batch.x[:, :, encoder.joints]
-            intensity = masks.motion_intensity(x, encoder.settings.segment_frames).flatten(1)
-        chance = masks.log_probability(intensity, s.tau, s.score == "relative")
+        chance = masks.log_probability(self.saliency(batch).scores.flatten(1), s.tau, s.score == "relative")
         mask = masks.split(chance + batch.draws.gumbel(encoder.tokens), self.kept, token_valid, "lowest")
         if s.weighting == "none":
             return mask
@@ -68,6 +63,12 @@ class MaskSem(MaskedPrediction):
         features = self.momentum.module(torch.cat([x, reference[None]]))
         with torch.autocast(x.device.type, enabled=False):
             return masks.grad_cam(features[:-1].float(), features[-1].float()) @ self.smoothing.T
+
+    def saliency(self, batch: Batch) -> Saliency:
+        if self.settings.masking == "semantic":
+            return Saliency("Grad-CAM", self.activation(batch.x))
+        x = batch.x[:, :, self.encoder.joints]
+        return Saliency("motion", masks.motion_intensity(x, self.encoder.settings.segment_frames))
 
     def target(self, batch: Batch) -> Target:
         return self.motion(batch, self.settings.predict != "acceleration")

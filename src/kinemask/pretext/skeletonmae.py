@@ -12,7 +12,7 @@ from kinemask.nn.decoder import gather
 from kinemask.nn.graph import GraphDecoder, GraphEncoder
 from kinemask.nn.settings import GraphDecoderSettings
 from kinemask.pretext import masks, targets
-from kinemask.pretext.base import MaskedPrediction, Target
+from kinemask.pretext.base import MaskedPrediction, Target, TargetKind
 from kinemask.pretext.settings import SkeletonMAESettings
 from kinemask.skeleton import PARTS
 from kinemask.windows.sampler import Batch
@@ -69,6 +69,13 @@ class SkeletonMAE(MaskedPrediction):
         x = x.float().flatten(1, 2)
         lengths = x.norm(dim=-1, keepdim=True).expand_as(x)
         return Target(F.normalize(x, dim=-1), torch.zeros_like(x), lengths, self.settings.target)
+
+    def positions(self, values: Tensor, kind: TargetKind) -> Tensor:
+        """Coordinates whose embedding is nearest to predicted features: the embedding is a linear map."""
+        if kind == "coordinates":
+            return values
+        tokenizer = self.encoder.embedding.tokenizer
+        return (values - tokenizer.bias) @ torch.linalg.pinv(tokenizer.weight).T
 
     def encode(self, tokens: Tensor, mask: masks.Mask) -> Tensor:
         """All tokens (B, L, D), the masked ones replaced by the learned token, encoded: (B, L, D)."""

@@ -1,26 +1,25 @@
-"""The page's figures: training, confusion, curves over conditions, t-SNE, moving skeletons; or what is lacking."""
+"""The page's figures: training, classes, gains, conditions, feature space, attention, skeletons; or what is lacking."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kinemask.models.encoders import load_encoder, placed
 from kinemask.player.scene import Bone, Pane, Player
 from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.reports import charts
-from kinemask.reports.embedding import embed_test_clips
+from kinemask.reports.examined import Examined
+from kinemask.reports.gains import gains
 from kinemask.reports.pages import Note
+from kinemask.reports.pictures import attention_caption, gains_caption, how_rebuilt, plane_caption
 from kinemask.reports.runs import Evaluation, Shown, mark, without_paths
-from kinemask.reports.skeletons import choose_clips, load_task, scenes
+from kinemask.reports.skeletons import MARKED, scene
 from kinemask.runs.result import Scored
 from kinemask.runs.text import baseline_names, baseline_title
-from kinemask.store.opening import Store, open_store
-from kinemask.training.settings import Settings
 
 _NOT_CURVES = ("step", "epoch", "seconds", "tracks_per_second", "clips_per_second")
 _SCHEDULE = "lr"
@@ -103,37 +102,72 @@ def _conditions(e: Evaluation) -> Conditions:
     return Conditions(title, [(mark, name) for mark, name, _ in everyone], drawn)
 
 
-def open_data(run: Shown, given: str | Path | None) -> Store:
-    """The first store of a run, or the one given in its place; ValueError where it is absent."""
-    return open_store(given or run.stores[0])
+@dataclass(frozen=True)
+class Plane:
+    """Test clips on a plane, and what is to be said of it."""
+
+    scatter: charts.Scatter
+    about: str
 
 
-def test_split(run: Shown, store: Store) -> str:
-    """The split whose test part is shown: of the leading evaluation on this store, else the run's own."""
-    own = [e.first.split for e in (run.main, *run.evaluations) if e and e.first.store_sha256 == store.identity]
-    return next((split for split in [*own, run.split] if split in store.splits), run.split)
+def embedding(run: Examined) -> list[Plane | Note]:
+    """The test clips' features by t-SNE and PCA."""
+    name, out = run.run.name, []
+    for title, make in (("t-SNE", lambda: run.tsne), ("PCA", lambda: run.pca)):
+        try:
+            plane = make()
+        except ValueError as error:
+            out.append(Note(f"{title} skipped: {run.said(error)}"))
+            continue
+        drawn = charts.scatter(plane.points, plane.labels, plane.classes, f"{title} of {name}")
+        out.append(Plane(drawn, plane_caption(name, plane)))
+    return out
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """Test clips in feature space."""
+class Looks:
+    """Maps of an encoder's attention, and what is to be said of them."""
 
-    count: int
-    split: str
-    scatter: charts.Scatter
+    maps: list[charts.Heat]
+    about: str
 
 
-def embedding(run: Shown, given: str | Path | None) -> Embedding | Note:
-    """t-SNE of the test clips' features."""
+def attention(run: Examined) -> Looks | Note:
+    """Mean self-attention from segment to segment and from joint to joint."""
     try:
-        store = open_data(run, given)
-        model = load_encoder(run.run.path, _device())
-        model = placed(model, store.layout, run.run.path, f"the store {store.path}")
-        split = test_split(run, store)
-        points, labels = embed_test_clips(model, store, split)
+        found = run.attention
     except ValueError as error:
-        return Note(f"t-SNE skipped: {_said(error, run, given)}")
-    return Embedding(len(points), split, charts.scatter(points, labels, store.classes, f"t-SNE of {run.name}"))
+        return Note(f"No maps of attention: {run.said(error)}.")
+    P, V = len(found.segments), len(found.joints)
+    segments = charts.heat("between segments", found.segments * P, [str(p + 1) for p in range(P)], _UNIT)
+    joints = charts.heat("between joints", found.joints * V, found.ordered_names, _UNIT)
+    return Looks([segments, joints], attention_caption(run.run.name, found))
+
+
+_UNIT = "times an even share"
+
+
+@dataclass(frozen=True)
+class GainsView:
+    """What a run gains over another."""
+
+    title: str
+    about: str
+    changes: charts.Changes
+    bars: list[charts.Gain]
+
+
+def gains_over(first: Examined, second: Examined, classes: Sequence[str]) -> GainsView | Note:
+    """The first run's leading evaluation beside the other's."""
+    title = f"{first.run.name} over {second.run.name}"
+    try:
+        found = gains(first.run, second.run, classes)
+    except ValueError as error:
+        return Note(f"{title}: {second.said(ValueError(first.said(error)))}.")
+    table = found.confusion
+    drawn = charts.changes(table.rows, table.columns, table.values)
+    bars = charts.gain_bars([(name, value, f"of {clips}") for name, value, clips in found.classes])
+    return GainsView(title, gains_caption(found), drawn, bars)
 
 
 @dataclass(frozen=True)
@@ -150,7 +184,10 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Players of some clips. data: for player.js; kind: of the target, "" without one; drawn: whether it is drawn."""
+    """Players of some clips. data: for player.js; kind: of the target, "" without one; drawn: whether it is drawn.
+
+    rebuilt: how positions follow from what is predicted, saliency: what it is called; "" where these are not shown.
+    """
 
     name: str
     data: dict[str, Any]
@@ -164,34 +201,50 @@ class Scene:
     turns: bool
     unused: bool
     drawn: bool
+    rebuilt: str
+    saliency: str
+    attention: bool
 
 
-def skeletons(run: Shown, given: str | Path | None, number: int) -> Scene | Note:
+_PANES = {  # what a pane shows, and its title
+    "seen": "input",
+    "predicted": "prediction",
+    "rebuilt": "reconstruction",
+    "saliency": "saliency",
+    "attention": "attention that joints get",
+}
+
+
+def skeletons(run: Examined, number: int) -> Scene | Note:
     """Players of some clips: what the task sees, and what it predicts. number: of the scene on the page."""
     try:
-        store = open_data(run, given)
-        config = Settings.from_dict(run.run.config)
-        task = load_task(run.run.path, config, store.layout)
-        split = test_split(run, store)
-        scene, stills = scenes(task, config, store, choose_clips(store, split))
+        seen = run.seen
     except ValueError as error:
-        return Note(f"No skeletons: {_said(error, run, given)}")
-    bodies = [body for clip in scene["clips"] for body in clip["bodies"]]
-    drawn = scene["kind"] in DRAWN
-    shows = {"seen": "input", "predicted": "prediction"} if drawn else {"seen": "input"}
+        return Note(f"No skeletons: {run.said(error)}")
+    data, stills = scene(seen)
+    bodies = [body for clip in data["clips"] for body in clip["bodies"]]
+    drawn = seen.kind in DRAWN
+    there = {"seen", *(["predicted"] if drawn else []), *(k for k in ("rebuilt", *MARKED) if k in bodies[0])}
+    shows = {name: title for name, title in _PANES.items() if name in there}
+    if seen.saliency:
+        shows["saliency"] = seen.saliency
+    name = f"scene{number}"
     return Scene(
-        name=f"scene{number}",
-        data=scene,
-        clips=[_clip(clip, i, f"scene{number}", shows, stills[i], scene) for i, clip in enumerate(scene["clips"])],
-        frames=config.sampling.frames,
-        kind=scene["kind"],
+        name=name,
+        data=data,
+        clips=[_clip(clip, i, name, shows, stills[i], data) for i, clip in enumerate(data["clips"])],
+        frames=seen.frames,
+        kind=seen.kind,
         drawn=drawn,
-        stride=scene.get("stride", 1),
-        normalised=scene.get("normalised", False),
-        deviation=scene.get("deviation", 0.0),
-        stream=config.sampling.stream,
-        turns=scene["dims"] == 3,
+        stride=seen.stride,
+        normalised=seen.normalised,
+        deviation=seen.deviation,
+        stream=seen.stream,
+        turns=data["dims"] == 3,
         unused=any("2" in body.get("state", "") for body in bodies),
+        rebuilt=how_rebuilt(seen) if "rebuilt" in shows else "",
+        saliency=seen.saliency,
+        attention="attention" in shows,
     )
 
 
@@ -202,14 +255,3 @@ def _clip(
     player = Player(name, f"{clip['label']} {clip['name']}".strip(), scene["dims"] == 3, panes)
     known = {key: clip[key] for key in ("name", "label", "frames")}
     return Clip(**known, masked=clip.get("masked"), explained=clip.get("explained"), player=player)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _said(error: ValueError, run: Shown, given: str | Path | None) -> str:
-    paths = [run.run.path, *run.stores, *([given] if given else [])]
-    return without_paths(str(error).splitlines()[0], *paths)

@@ -92,8 +92,13 @@ class Shown:
     @property
     def main(self) -> Evaluation | None:
         """The evaluation that leads: the first protocol of linear, finetune, knn, preferably on the run's own split."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[Evaluation]:
+        """The evaluations, the one that leads first."""
         order = lambda e: (e.stale, _rank(e.first), e.first.split != self.split, e.first.encoder != "encoder")
-        return min(self.evaluations, key=order, default=None)
+        return sorted(self.evaluations, key=order)
 
 
 def read_runs(folders: Sequence[Path | str]) -> list[Shown]:

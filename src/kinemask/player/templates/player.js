@@ -32,6 +32,9 @@
         state: b.state ?? "",
         true: b.true && unpack(b.true, clip.arrow),
         predicted: b.predicted && unpack(b.predicted, clip.arrow),
+        rebuilt: b.rebuilt && unpack(b.rebuilt, clip.far),
+        saliency: b.saliency,
+        attention: b.attention,
       }));
       const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
       this.each((p) => {
@@ -284,7 +287,9 @@
         if (this.scene.dims === 3) this.floor(g, at, clip);
         for (const body of clip.bodies) {
           if (shows === "seen") this.given(g, at, clip, body, t);
-          else this.told(g, at, clip, body, t);
+          else if (shows === "predicted" && this.scene.kind !== "coordinates") this.moved(g, at, clip, body, t);
+          else if (shows === "predicted" || shows === "rebuilt") this.placed(g, at, clip, body, t, body[shows]);
+          else this.marked(g, at, clip, body, t, body[shows]);
         }
       }
     }
@@ -355,26 +360,47 @@
       }
     }
 
-    told(g, at, clip, body, t) {
-      const { joints, kind } = this.scene;
-      const place = (v) => clip.point(body.x, t, v);
-      this.bones(g, at, place, () => colours.bone, kind === "coordinates" ? 3 : 1.5);
-      if (kind === "coordinates") {
-        const guess = (v) => {
-          const p = place(v), d = clip.point(body.predicted, t, v);
-          return p.map((x, i) => x + d[i]);
-        };
-        this.bones(g, at, guess, () => colours.predicted, 1.5);
-        for (let v = 0; v < joints; v++) {
-          if (this.state(body, t, v) === UNUSED) continue;
-          const masked = this.state(body, t, v) === MASKED;
-          g.fillStyle = masked ? colours.predicted : colours.kept;
-          g.beginPath();
-          g.arc(...at(guess(v)), masked ? 3.5 : 4.5, 0, 2 * Math.PI);
-          g.fill();
-        }
-        return;
+    // where a prediction puts the joints, beside the truth
+    placed(g, at, clip, body, t, away) {
+      const { joints } = this.scene, place = (v) => clip.point(body.x, t, v);
+      this.bones(g, at, place, () => colours.bone, 3);
+      const guess = (v) => {
+        const p = place(v), d = clip.point(away, t, v);
+        return p.map((x, i) => x + d[i]);
+      };
+      this.bones(g, at, guess, () => colours.predicted, 1.5);
+      for (let v = 0; v < joints; v++) {
+        if (this.state(body, t, v) === UNUSED) continue;
+        const masked = this.state(body, t, v) === MASKED;
+        g.fillStyle = masked ? colours.predicted : colours.kept;
+        g.beginPath();
+        g.arc(...at(guess(v)), masked ? 3.5 : 4.5, 0, 2 * Math.PI);
+        g.fill();
       }
+    }
+
+    // how much each joint counts, a digit for each segment
+    marked(g, at, clip, body, t, marks) {
+      const { joints, S } = this.scene, place = (v) => clip.point(body.x, t, v);
+      this.bones(g, at, place, () => colours.bone, 2);
+      for (let v = 0; v < joints; v++) {
+        const share = Number(marks[Math.floor(t / S) * joints + v]) / 9;
+        g.beginPath();
+        g.arc(...at(place(v)), Number.isNaN(share) ? 2 : 2.5 + 6 * share, 0, 2 * Math.PI);
+        g.fillStyle = Number.isNaN(share) ? colours.unused : colours.raised;
+        g.fill();
+        if (Number.isNaN(share)) continue;
+        g.globalAlpha = 0.2 + 0.8 * share;
+        g.fillStyle = colours.masked;
+        g.fill();
+        g.globalAlpha = 1;
+      }
+    }
+
+    // arrows of what is predicted to move
+    moved(g, at, clip, body, t) {
+      const { joints } = this.scene, place = (v) => clip.point(body.x, t, v);
+      this.bones(g, at, place, () => colours.bone, 1.5);
       for (const [name, width] of [["true", 4], ["predicted", 2]]) {
         g.strokeStyle = g.fillStyle = colours[name];
         for (let v = 0; v < joints; v++) {
