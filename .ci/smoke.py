@@ -80,6 +80,7 @@ def main() -> None:
             assert 0 <= results[0].accuracy <= 100
             assert "kinemask[tables]" in refusal(results.to_frame)
         assert kinemask.report(run).stat().st_size > 0
+        assert "kinemask[figures]" in refusal(lambda: kinemask.report(run, figures=folder / "figures"))
         trained = kinemask.train(folder / "store", folder / "recogniser", kernels=100)
         print(trained)
         labels = kinemask.predict(folder / "recogniser", [folder / "store"], out=folder / "labels.csv")

@@ -66,8 +66,8 @@ def test_few_clips_and_classes_still_have_a_plane(found):
 
 def test_features_are_of_the_chosen_classes(make, store):
     model = load_encoder(make("mamp"))
-    every = features_of(model, store, "xsub", None)
-    chosen = features_of(model, store, "xsub", np.array([0, 2]))
+    every = features_of(model, store, "xcam", None)
+    chosen = features_of(model, store, "xcam", np.array([0, 2]))
     assert every.features.shape == (len(every.labels), 16)
     np.testing.assert_allclose(chosen.features, every.of(np.array([0, 2])).features, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="at least 10 labelled test clips of these classes; split xsub has"):

@@ -39,6 +39,21 @@ WITHOUT = {  # what a method has no figure of
 }
 
 
+@pytest.fixture(scope="module")
+def make(store, tmp_path_factory):
+    """Runs of one epoch with one evaluation, made once per method, of a store whose names would break a page."""
+    made = {}
+
+    def make(name: str):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("quick") / f"{name}3"
+            pretrain(make_settings(store, name, training_epochs=1), made[name], quiet=True)
+            evaluate("knn", made[name], baselines=False)
+        return made[name]
+
+    return make
+
+
 def examined(run, *options) -> Examined:
     return Examined(read_runs([run])[0], *options)
 

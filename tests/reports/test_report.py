@@ -19,7 +19,7 @@ from html_pages import HOSTILE, check_alone
 from kinemask.pretext import NAMES
 from kinemask.pretext.base import Pretext
 from kinemask.pretext.mamp import MAMP
-from kinemask.reports import figures, report
+from kinemask.reports import report, skeletons
 from kinemask.reports.published import Place, place, published
 from kinemask.runs.measures import BASELINES, MEASURES, Measured
 from kinemask.runs.result import Result, Scored, Trained, read_result, read_results, result_path, scores_path
@@ -30,8 +30,8 @@ from kinemask.store.writer import write_store
 from kinemask.training.pretraining import pretrain
 from kinemask.windows.streams import difference
 
-SECTIONS = ("results", "beside-published-numbers", "training", "classes", "feature-space", "masks-and-predictions")
-SECTIONS = (*SECTIONS, "settings", "reproduce")
+SECTIONS = ("results", "beside-published-numbers", "training", "classes", "feature-space", "attention")
+SECTIONS = (*SECTIONS, "masks-and-predictions", "settings", "reproduce")
 
 
 def scene_of(page: str, number: int = 0) -> dict:
@@ -59,7 +59,9 @@ def test_a_page_has_every_section_and_escapes_what_data_says(make, store, name):
     assert "selection on the test set" in page
     assert re.search(r"\d ± \d", page)  # two seeds
     assert "No published numbers" in page
-    views = 1 if scene_of(page)["kind"] in ("features", "") else 2  # features cannot be drawn, nor nothing
+    scene, body = scene_of(page), scene_of(page)["clips"][0]["bodies"][0]
+    views = 1 if scene["kind"] in ("features", "") else 2  # features cannot be drawn, nor nothing
+    views += sum(kind in body for kind in ("rebuilt", "saliency", "attention"))
     assert page.count('<div class="view"') == views * 3  # three classes
     again = report(run).read_text()
     assert again == page
@@ -97,6 +99,12 @@ def test_players_show_the_clip_and_what_is_true_of_it(make, store, name, kind, c
             state = np.array([*body["state"]]).reshape(T // S, V)
             assert set(np.unique(state[:, encoder])) == {"0", "1"}
             assert (np.delete(state, encoder, axis=1) == "2").all()
+            for marks in (body[name] for name in ("saliency", "attention") if name in body):
+                assert len(marks) == len(body["state"])
+                assert {i for i, m in enumerate(marks) if m == "x"} == {
+                    i for i, s in enumerate(body["state"]) if s == "2"
+                }
+            assert ("rebuilt" in body) == (kind == "motion")
             true = unpack(body["true"], clip["arrow"]).reshape(T, V, C)
             masked = np.repeat(state == "0", S, axis=0)
             assert not true[~masked].any()
@@ -112,14 +120,15 @@ def test_a_task_without_drawable_predictions_still_shows_its_clips(make, monkeyp
         target = MAMP.target
         monkeypatch.setattr(MAMP, "target", lambda task, batch: target(task, batch)._replace(kind="features"))
     else:
-        monkeypatch.setattr(figures, "load_task", lambda *_: Pretext())
+        monkeypatch.setattr(skeletons, "load_task", lambda *_: Pretext())
     page = report(make("mamp"), tmp_path / "page.html").read_text()
     check_alone(page)
     scene = scene_of(page)
     body = scene["clips"][0]["bodies"][0]
     assert "true" not in body
+    assert "rebuilt" not in body
     assert ("state" in body) == (what == "features")
-    assert page.count('<div class="view"') == 3
+    assert page.count('<div class="view"') == 3 * (1 + sum(name in body for name in ("saliency", "attention")))
     assert ("predicts features" in page) == (what == "features")
 
 

@@ -8,9 +8,11 @@ from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
 from html_pages import check_alone
+from kinemask import reports
 from kinemask.reports import charts, figures, tables
 from kinemask.reports.comparison import Cell, Group, Row, comparison_page
 from kinemask.reports.pages import Note, Table, render
+from kinemask.reports.pictures import Missing
 
 HOSTILE_TEXT = "<script>alert(1)</script>\"' onload='x"
 
@@ -41,8 +43,8 @@ def hostile_value(annotation):
 def test_every_template_escapes_every_text():
     table = Table([HOSTILE_TEXT], [[HOSTILE_TEXT], ["x" * 30 + HOSTILE_TEXT]], numbers=[0], own=[0])
     kinds = {"training": [hostile(charts.Line)], "classes_of": hostile(figures.Classes)}
-    kinds |= {"conditions": [hostile(figures.Conditions)], "embeddings": hostile(figures.Embedding)}
-    kinds |= {"scenes": hostile(figures.Scene)}
+    kinds |= {"conditions": [hostile(figures.Conditions)], "embeddings": [hostile(figures.Plane), Note(HOSTILE_TEXT)]}
+    kinds |= {"scenes": hostile(figures.Scene), "attention": hostile(figures.Looks)}
     each = {key: {HOSTILE_TEXT: view, "two": Note(HOSTILE_TEXT)} for key, view in kinds.items()}
     places = tables.PublishedView([tables.Beside(HOSTILE_TEXT, table, True)], [HOSTILE_TEXT], [HOSTILE_TEXT])
     page = render(
@@ -51,6 +53,9 @@ def test_every_template_escapes_every_text():
         headlines=[hostile(tables.Headline)],
         results=hostile(tables.ResultsView),
         published=places,
+        gains=[hostile(figures.GainsView), Note(HOSTILE_TEXT)],
+        paper=[hostile(reports.Drawn)],
+        missing=[hostile(Missing)],
         settings=table,
         reproduce=hostile(tables.Reproduce),
         **each,

@@ -76,7 +76,7 @@ def features_of(model: TrainedEncoder, store: Store, split: str, chosen: np.ndar
     test = test[store.labels[test] >= 0 if chosen is None else np.isin(store.labels[test], chosen)]
     if len(test) < FEWEST_CLIPS:
         of = "" if chosen is None else " of these classes"
-        raise ValueError(f"needs at least {FEWEST_CLIPS} labelled test clips{of}; split {split} has {len(test)}")
+        raise ValueError(f"it needs at least {FEWEST_CLIPS} labelled test clips{of}; split {split} has {len(test)}")
     clips = test[np.linspace(0, len(test) - 1, min(len(test), MOST_CLIPS)).round().astype(int)]
     device = next(model.parameters()).device
     part = Part(store, clips, device, model.sampling.missing)
@@ -105,7 +105,7 @@ def pca(found: Features, count: int | None = PCA_CLASSES) -> Plane:
     if count is not None and len(found.present) > count:
         found = found.of(found.present[np.linspace(0, len(found.present) - 1, count).round().astype(int)])
     if min(found.features.shape) < 2:
-        raise ValueError(f"needs two clips of two features at least, not {found.features.shape}")
+        raise ValueError(f"it needs two clips of two features at least, not {found.features.shape}")
     fitted = PCA(2, svd_solver="full").fit(found.features)
     points = fitted.transform(found.features)
     first, second = map(float, fitted.explained_variance_ratio_)

@@ -118,12 +118,10 @@ def gains(first: Shown, second: Shown, names: Sequence[str] = ()) -> Gains:
 def _alike(first: Shown, second: Shown) -> tuple[Evaluation, Evaluation]:
     """The first run's leading evaluation that the other has too, and the other's."""
     same = lambda e: (e.first.protocol, e.first.data, e.first.split, e.first.store_sha256)
-    theirs = {}
-    for e in second.ranked:
-        theirs.setdefault(same(e), e)
     for e in first.ranked:
-        if same(e) in theirs:
-            return e, theirs[same(e)]
+        for other in second.ranked:
+            if same(other) == same(e):
+                return e, other
     raise ValueError(f"{first.name} and {second.name} have no evaluation of the same protocol, data and split")
 
 

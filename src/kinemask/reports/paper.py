@@ -109,13 +109,16 @@ def _draw_confusion(data: Shares, figure: Figure) -> None:
 
 @draw.register(Difference)
 def _draw_difference(data: Difference, figure: Figure) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
     found = data.gains.confusion
+    colours = LinearSegmentedColormap.from_list("gain", [HIDDEN, "white", KEPT])
     largest = max(float(np.abs(found.values).max()), 1.0)
     label = f"points, {short(data.gains.first, 24)} − {short(data.gains.second, 24)}"
-    _matrix(figure, found, "PuOr_r", -largest, largest, label)
+    _matrix(figure, found, colours, -largest, largest, label)
 
 
-def _matrix(figure: Figure, data: Shares, colours: str, low: float, high: float, label: str) -> None:
+def _matrix(figure: Figure, data: Shares, colours: Any, low: float, high: float, label: str) -> None:
     """Cells with their numbers; classes beside the rows, and below the columns where they have room."""
     rows, columns = data.values.shape
     figure.set_size_inches(COLUMN, min(max(0.19 * rows, 1.1), 8.0) + 0.9)
@@ -308,9 +311,8 @@ def _poses(
                 side.set_visible(False)
     for i, p in enumerate(chosen.tolist()):
         t = p * seen.segment_frames + seen.segment_frames // 2
-        grid[-1, i].set_xlabel(str(t + 1), fontsize=5.5, labelpad=1)
+        grid[-1, i].set_xlabel(f"{'' if i else 'frame '}{t + 1}", fontsize=5.5, labelpad=1)
         yield (*grid[:, i], t, camera.place(clip.positions[:, t], *_SIZE))
-    figure.text(0.5, 0.02, "frame", ha="center", va="bottom", fontsize=5.5)
 
 
 def _bones(

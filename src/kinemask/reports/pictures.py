@@ -145,8 +145,8 @@ def attention_caption(name: str, found: Attention) -> str:
     return (
         f"Self-attention of {name}, mean over {len(found.layers)} layers, {found.heads} heads and {found.bodies} "
         f"bodies of {found.clips} unmasked test clips; a row is what looks. A token's attention goes {numbers}. Its "
-        f"entropy is {100 * first.spread:.0f} % of the largest possible in the first layer, {100 * last.spread:.0f} % in "
-        "the last."
+        f"entropy is {100 * first.spread:.0f} % of the largest possible in the first layer, {100 * last.spread:.0f} % "
+        "in the last."
     )
 
 
@@ -185,6 +185,8 @@ def how_rebuilt(seen: Seen) -> str:
         " throughout has its true mean place.",
         "features": "Features are predicted; the joint stands where its embedding is nearest to them.",
     }.get(seen.kind, "")
+    if len(seen.joints) < seen.layout.num_joints:
+        text += " Joints that the method does not use are left in place."
     if seen.normalised:
         text += " The target's normalisation, which the loss does not see, is undone by its true values."
     return text
