@@ -47,10 +47,6 @@ class Pretext(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def saliency(self, batch: Batch) -> Saliency | None:
-        """What decides how likely a token is masked; None where it does not depend on the clip."""
-        return None
-
     def after_step(self, progress: float) -> None:
         """Called once after every optimizer step; progress in (0, 1]. For moving averages."""
 
@@ -113,6 +109,10 @@ class MaskedPrediction(Pretext):
     def target(self, batch: Batch) -> Target:
         """What is predicted at every token. Called without gradient."""
         raise NotImplementedError
+
+    def saliency(self, batch: Batch) -> Saliency | None:
+        """What decides how likely a token is masked; None where that does not follow from a score of each token."""
+        return None
 
     def positions(self, values: Tensor, kind: TargetKind) -> Tensor | None:
         """The target's values, without normalisation, as coordinates: (B, L, W) -> (B, L, S·C).

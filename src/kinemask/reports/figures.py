@@ -166,7 +166,9 @@ def gains_over(first: Examined, second: Examined, classes: Sequence[str]) -> Gai
         return Note(f"{title}: {second.said(ValueError(first.said(error)))}.")
     table = found.confusion
     drawn = charts.changes(table.rows, table.columns, table.values)
-    bars = charts.gain_bars([(name, value, f"of {clips}") for name, value, clips in found.classes])
+    bars = charts.gain_bars(
+        [(name, value, f"({clips} clip{'s' * (clips != 1)})") for name, value, clips in found.classes]
+    )
     return GainsView(title, gains_caption(found), drawn, bars)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kinemask.reports.attention import Attention
 from kinemask.reports.examined import Examined
@@ -66,7 +66,18 @@ class Missing:
 
 
 def every_picture(runs: Sequence[Examined], classes: Sequence[str]) -> Iterator[Picture | Missing]:
-    """Every figure of the runs, and of the first run beside each of the others."""
+    """Every figure of the runs, and of the first run beside each of the others; each with a name of its own."""
+    taken: set[str] = set()
+    for one in _every_picture(runs, classes):
+        if isinstance(one, Picture):
+            name, number = one.name, 2
+            while one.name.lower() in taken:
+                one, number = replace(one, name=f"{name}-{number}"), number + 1
+            taken.add(one.name.lower())
+        yield one
+
+
+def _every_picture(runs: Sequence[Examined], classes: Sequence[str]) -> Iterator[Picture | Missing]:
     kinds: tuple[tuple[str, Callable[[Examined, Sequence[str]], Iterator[Picture]]], ...] = (
         ("confusion matrix", _confusion),
         ("t-SNE", _tsne),
@@ -116,9 +127,9 @@ def _pca(run: Examined, classes: Sequence[str]) -> Iterator[Picture]:
 
 def plane_caption(name: str, plane: Plane) -> str:
     """What a plane of clips shows."""
-    count = len(set(plane.labels.tolist()))
-    text = f"{plane.method} of the features of {len(plane.points)} test clips of {count} classes, {name}"
-    text += f", split {plane.split}."
+    clips, classes = len(plane.points), len(set(plane.labels.tolist()))
+    text = f"{plane.method} of the features of {_count(clips, 'test clip')} of {_count(classes, 'class', 'classes')}"
+    text += f", {name}, split {plane.split}."
     if plane.method == "t-SNE":
         text += " Features are compared by cosine; distances between far groups mean nothing."
     if plane.nmi is not None:
@@ -142,11 +153,12 @@ def attention_caption(name: str, found: Attention) -> str:
         f"last (evenly spread: {100 * getattr(found.even, field):.0f} %)"
         for title, field in (("to its own segment", "segment"), ("to its own joint", "joint"))
     )
+    of = f"{_count(found.heads, 'head')} of {_count(len(found.layers), 'layer')}"
+    on = f"{_count(found.bodies, 'body', 'bodies')} of {_count(found.clips, 'unmasked test clip')}"
     return (
-        f"Self-attention of {name}, mean over {len(found.layers)} layers, {found.heads} heads and {found.bodies} "
-        f"bodies of {found.clips} unmasked test clips; a row is what looks. A token's attention goes {numbers}. Its "
-        f"entropy is {100 * first.spread:.0f} % of the largest possible in the first layer, {100 * last.spread:.0f} % "
-        "in the last."
+        f"Self-attention of {name}, mean over {of} and {on}; a row is what looks. A token's attention goes {numbers}. "
+        f"Its entropy is {100 * first.spread:.0f} % of the largest possible in the first layer, "
+        f"{100 * last.spread:.0f} % in the last."
     )
 
 
@@ -216,7 +228,11 @@ def gains_caption(found: Gains) -> str:
 
 def _left_out(found: Shares, present: int) -> str:
     left = present - len(found.rows)
-    return f" {left} classes are not among the rows." if left > 0 else ""
+    return f" {_count(left, 'class is', 'classes are')} not among the rows." if left > 0 else ""
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _range(counts: Sequence[int]) -> str:

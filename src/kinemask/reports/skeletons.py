@@ -247,10 +247,10 @@ def see(task: Pretext, settings: Settings, store: Store, clips: np.ndarray, mode
     batch.draws = Draws(key("report", "mask"), len(track))
     done = predict(task, batch) if isinstance(task, MaskedPrediction) else None
     with torch.no_grad():
-        saliency = task.saliency(batch)
+        saliency = task.saliency(batch) if isinstance(task, MaskedPrediction) else None
     attention = None if model is None else received(model, batch.x)
     rebuilt = done.rebuilt if done is not None and whole.stream == "joint" else None
-    encoder = task.encoder if isinstance(task, MaskedPrediction) else None
+    encoder = task.encoder if isinstance(task, MaskedPrediction) else model.encoder if model is not None else None
     found = []
     for i, c in enumerate(clips):
         rows = clip_index == i
@@ -278,7 +278,7 @@ def see(task: Pretext, settings: Settings, store: Store, clips: np.ndarray, mode
         )
     return Seen(
         layout=store.layout,
-        joints=np.arange(store.layout.num_joints) if encoder is None else encoder.joints.numpy(),
+        joints=np.arange(store.layout.num_joints) if encoder is None else encoder.joints.cpu().numpy(),
         segment_frames=1 if encoder is None else encoder.settings.segment_frames,
         frames=whole.frames,
         stream=whole.stream,
@@ -294,8 +294,9 @@ def see(task: Pretext, settings: Settings, store: Store, clips: np.ndarray, mode
 
 def _why(done: Drawn | None, stream: str, method: str) -> dict[str, str]:
     """Why a method has no figure of a kind, where it has none."""
+    saliency = f"what {method} masks does not follow from one score of each token"
     if done is None:
-        rebuilt = f"{method} masks nothing"
+        rebuilt = saliency = f"{method} does not predict what is masked"
     elif stream != "joint":
         rebuilt = f"the model works on the {stream} stream, not on positions"
     elif done.kind == "motion":
@@ -304,7 +305,7 @@ def _why(done: Drawn | None, stream: str, method: str) -> dict[str, str]:
         rebuilt = f"{method} predicts {done.kind}, which do not tell where joints are"
     return {
         "rebuilt": rebuilt,
-        "saliency": f"what {method} masks does not follow from one score of each token",
+        "saliency": saliency,
         "attention": "in its encoder, tokens do not attend to each other",
     }
 
