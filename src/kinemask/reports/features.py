@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ def pca(found: Features, count: int | None = PCA_CLASSES) -> Plane:
     fitted = PCA(2, svd_solver="full").fit(found.features)
     points = fitted.transform(found.features)
     first, second = map(float, fitted.explained_variance_ratio_)
-    axes = tuple(f"component {i} ({100 * share:.0f} %)" for i, share in ((1, first), (2, second)))
+    axes = f"component 1 ({100 * first:.0f} %)", f"component 2 ({100 * second:.0f} %)"
     both = agreement(found.features, found.labels), agreement(points, found.labels)
     return Plane("PCA", found.split, points, found.labels, found.classes, axes, _both(both), (first, second))
 
@@ -125,7 +126,8 @@ def agreement(x: np.ndarray, labels: np.ndarray) -> float | None:
     count = len(np.unique(labels))
     if count < 2:
         return None
-    clusters = KMeans(count, n_init=_STARTS, random_state=0).fit_predict(x.astype(np.float64))
+    starts: Any = _STARTS  # a number is right; scikit-learn annotates a text
+    clusters = KMeans(count, n_init=starts, random_state=0).fit_predict(x.astype(np.float64))
     return float(normalized_mutual_info_score(labels, clusters))
 
 

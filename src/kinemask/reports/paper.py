@@ -31,7 +31,7 @@ MOST_NAMED = 40  # classes in a legend
 MOST_BARS = 30
 SHOWN = 6  # poses of a clip
 KEPT, HIDDEN, BONE, INK = PALETTE[0], PALETTE[1], "#b4b8be", "#222222"
-_STYLE = {
+_STYLE: dict[Any, Any] = {  # matplotlib's own names of settings
     "font.family": "DejaVu Sans",  # which matplotlib brings
     "font.size": 7,
     "axes.titlesize": 7,
@@ -120,6 +120,8 @@ def _draw_difference(data: Difference, figure: Figure) -> None:
 
 def _matrix(figure: Figure, data: Shares, colours: Any, low: float, high: float, label: str) -> None:
     """Cells with their numbers; classes beside the rows, and below the columns where they have room."""
+    from matplotlib.colors import to_rgba
+
     rows, columns = data.values.shape
     figure.set_size_inches(COLUMN, min(max(0.19 * rows, 1.1), 8.0) + 0.9)
     axes = figure.add_subplot()
@@ -133,7 +135,7 @@ def _matrix(figure: Figure, data: Shares, colours: Any, low: float, high: float,
     size = min(6.0, 110 / columns)
     for row, column in np.argwhere(np.abs(data.values) >= 0.5) if size >= 4 else ():
         value = data.values[row, column]
-        dark = _is_dark(image.cmap(image.norm(value)))
+        dark = _is_dark(to_rgba(tuple(image.cmap(image.norm(value)))))
         text = f"{value:.0f}" if low == 0 else f"{value:+.0f}".replace("-", "−")
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else INK)
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", location="top", fraction=0.05, pad=0.02, aspect=40)
