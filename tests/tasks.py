@@ -71,6 +71,12 @@ def outcome(task, batch):
         return task(again(batch))
 
 
+def masked(task, batch):
+    """The mask of a batch, of a method that has one; the same however often it is asked for."""
+    with torch.no_grad():
+        return task.predict(again(batch))[0]
+
+
 def train(task, batch, steps=3, first=0, total=10):
     """Losses of a few steps; the same draws at every step, whichever it starts from."""
     optimizer, losses = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 1e-2), []

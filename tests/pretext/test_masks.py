@@ -15,7 +15,7 @@ from kinemask.pretext import masks
 from kinemask.skeleton import layout
 from kinemask.windows.sampler import Batch
 from tasks import BATCH as B
-from tasks import FRAMES, S, again, make, make_batch, outcome
+from tasks import FRAMES, S, again, make, make_batch, masked
 
 V, P = 15, FRAMES // S
 
@@ -140,7 +140,7 @@ def test_dropped_joints_and_the_mask(name, pretext, touched):
     task, batch = make(name, "ntu25", pretext, {"joints": "pruned"}), make_batch("ntu25")
     moved = batch.x.clone()
     moved[:, :, [0, 1, 4, 8, 12, 16, 20]] += torch.randn(B, FRAMES, 7, 3)
-    before, after = (outcome(task, again(batch, x=x))[0].keep for x in (batch.x, moved))
+    before, after = (masked(task, again(batch, x=x)).keep for x in (batch.x, moved))
     assert torch.equal(before, after) != touched
 
 
