@@ -73,7 +73,7 @@ def learn(encoder, *features):
     x = [a if i % 4 else b for i, (a, b) in enumerate(zip(one, two, strict=True))]
     y[1::4] = np.roll(y[1::4], 1)
     with_encoder = {"encoder": encoder} if "tokens" in features else {}
-    return Recogniser("sbu15", features=features, kernels=40, align="heading", **with_encoder).fit(x, y)
+    return Recogniser("sbu15", features=features, kernels=40, align="heading", twins=False, **with_encoder).fit(x, y)
 
 
 @pytest.fixture(scope="module")
