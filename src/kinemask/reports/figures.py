@@ -11,7 +11,7 @@ import numpy as np
 
 from kinemask.player.scene import Bone, Pane, Player
 from kinemask.protocols.catalogue import PROTOCOLS
-from kinemask.reports import charts
+from kinemask.reports import charts, maps
 from kinemask.reports.examined import Examined
 from kinemask.reports.gains import gains
 from kinemask.reports.pages import Note
@@ -128,7 +128,7 @@ def embedding(run: Examined) -> list[Plane | Note]:
 class Looks:
     """Maps of an encoder's attention, and what is to be said of them."""
 
-    maps: list[charts.Heat]
+    maps: list[maps.Heat]
     about: str
 
 
@@ -139,8 +139,8 @@ def attention(run: Examined) -> Looks | Note:
     except ValueError as error:
         return Note(f"No maps of attention: {run.said(error)}.")
     P, V = len(found.segments), len(found.joints)
-    segments = charts.heat("between segments", found.segments * P, [str(p + 1) for p in range(P)], _UNIT)
-    joints = charts.heat("between joints", found.joints * V, found.ordered_names, _UNIT)
+    segments = maps.heat("between segments", found.segments * P, [str(p + 1) for p in range(P)], _UNIT)
+    joints = maps.heat("between joints", found.joints * V, found.ordered_names, _UNIT)
     return Looks([segments, joints], attention_caption(run.run.name, found))
 
 
@@ -153,8 +153,8 @@ class GainsView:
 
     title: str
     about: str
-    changes: charts.Changes
-    bars: list[charts.Gain]
+    changes: maps.Changes
+    bars: list[maps.Gain]
 
 
 def gains_over(first: Examined, second: Examined, classes: Sequence[str]) -> GainsView | Note:
@@ -165,8 +165,8 @@ def gains_over(first: Examined, second: Examined, classes: Sequence[str]) -> Gai
     except ValueError as error:
         return Note(f"{title}: {second.said(ValueError(first.said(error)))}.")
     table = found.confusion
-    drawn = charts.changes(table.rows, table.columns, table.values)
-    bars = charts.gain_bars(
+    drawn = maps.changes(table.rows, table.columns, table.values)
+    bars = maps.gain_bars(
         [(name, value, f"({clips} clip{'s' * (clips != 1)})") for name, value, clips in found.classes]
     )
     return GainsView(title, gains_caption(found), drawn, bars)

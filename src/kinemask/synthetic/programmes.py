@@ -18,7 +18,7 @@ from kinemask.synthetic.performer import Performer, Person
 from kinemask.synthetic.timing import RATE, Timing, drift, ramp
 
 SHORTEST, LONGEST = 1.0, 5.0  # seconds of a clip
-MOST_CUT = 12  # frames that a quick performance still has
+FEWEST_FRAMES = 12  # of a performance, however quick
 PLACES = {  # where a hand may go on the body: from the head joint, in the head's axes (outwards, up, forward), metres
     "mouth": (0.05, -0.06, 0.12),
     "ear": (0.11, -0.02, 0.04),
@@ -46,9 +46,8 @@ def programme(rng: np.random.Generator, who: np.random.Generator | None = None) 
     if who is not None:
         person = replace(_person(who), hand=person.hand, both=person.both)
     p = Performer(person, rng, frames)
-    heading = np.full(frames, rng.uniform(-np.pi, np.pi))
-    if who is not None:
-        heading[:] = 0.0
+    facing = rng.uniform(-np.pi, np.pi)
+    heading = np.full(frames, facing if who is None else 0.0)
     posture = rng.choice(["stand", "sit", "low"], p=[0.8, 0.15, 0.05])
     if posture != "stand":
         _lower(p, np.ones(frames), rng.uniform(0.45, 0.6) if posture == "sit" else rng.uniform(0.2, 0.45))
@@ -109,7 +108,7 @@ def _retimed(rng: np.random.Generator, joints: np.ndarray) -> np.ndarray:
     """Joints (T, V, 3) faster or slower, here and there, and cut a little at both ends: (T', V, 3)."""
     frames = len(joints)
     begin, end = rng.uniform(0.0, 0.1), 1.0 - rng.uniform(0.0, 0.1)
-    count = max(round(frames * (end - begin) * np.exp(rng.normal(0.0, 0.25))), MOST_CUT)
+    count = max(round(frames * (end - begin) * np.exp(rng.normal(0.0, 0.25))), FEWEST_FRAMES)
     passed = np.cumsum(np.exp(0.4 * drift(rng, count, (), 0.2, 1.0)))
     share = (passed - passed[0]) / (passed[-1] - passed[0])
     at = (begin + (end - begin) * share) * (frames - 1)
