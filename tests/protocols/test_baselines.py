@@ -217,27 +217,47 @@ def test_the_bar_of_nw_ucla(tmp_path):
 
 @pytest.mark.parametrize("copies", [1, 2])
 def test_people_are_left_out_together(copies):
-    """In closed form as by fitting again without them; and so in terms of products of clips."""
+    """In closed form as by fitting again without them."""
     x, y = problem(30, 8, noise=20)
     rows = np.concatenate([x + k * np.random.default_rng(k).normal(size=x.shape) for k in range(copies)])
     who = np.arange(30) % 7 % 4  # people with unlike numbers of clips
-    ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=copies, groups=torch.from_numpy(who))
     z = (rows - rows.mean(0)) / rows.std(0)
+    ours = fit_dual(
+        torch.from_numpy(z @ z.T), torch.from_numpy(y), 4, 8, [0.01], copies=copies, groups=torch.from_numpy(who)
+    )
     target = 2 * np.eye(4)[np.tile(y, copies)] - 1
     for person in range(4):
         rest = np.tile(who != person, copies)
         mean, goal = z[rest].mean(0), target[rest].mean(0)
         centred = z[rest] - mean
-        weights = np.linalg.solve(centred.T @ centred + ours.penalty * np.eye(8), centred.T @ (target[rest] - goal))
+        weights = np.linalg.solve(centred.T @ centred + 0.08 * np.eye(8), centred.T @ (target[rest] - goal))
         expected = (z[:30][who == person] - mean) @ weights + goal
         np.testing.assert_allclose(ours.left_out[torch.from_numpy(who == person)].numpy(), expected, atol=1e-5)
-    gram = torch.from_numpy(z @ z.T)
-    dual = fit_dual(gram, torch.from_numpy(y), 4, 8, copies=copies, groups=torch.from_numpy(who))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_ridge_in_terms_of_products_is_ridge(copies):
+    x, y = problem(30, 8, noise=20)
+    rows = np.concatenate([x + k * np.random.default_rng(k).normal(size=x.shape) for k in range(copies)])
+    ours = fit_ridge(torch.from_numpy(rows), torch.from_numpy(y), 4, copies=copies)
+    z = (rows - rows.mean(0)) / rows.std(0)
+    dual = fit_dual(torch.from_numpy(z @ z.T), torch.from_numpy(y), 4, 8, copies=copies)
     torch.testing.assert_close(dual.left_out, ours.left_out, atol=1e-5, rtol=1e-4)
     assert dual.temperature == pytest.approx(ours.temperature, rel=1e-4)
     queries = np.random.default_rng(9).normal(size=(5, 8))
     scores = dual.scores(torch.from_numpy((queries - rows.mean(0)) / rows.std(0) @ z.T))
     torch.testing.assert_close(scores, ours.scores(torch.from_numpy(queries)), atol=1e-4, rtol=1e-4)
+
+
+def test_features_far_from_zero_are_centred_exactly():
+    """Centred in float32, clips left out would be told from the others, and the least penalty look best."""
+    rng = np.random.default_rng(0)
+    y = torch.arange(6).repeat_interleave(10)
+    clips = 0.5 * rng.normal(size=(6, 400)).repeat(10, 0) + 2 * rng.normal(size=(60, 400))
+    clips = torch.from_numpy(clips + 1000).float()
+    ours, exact = fit_ridge(clips, y, 6), fit_ridge(clips.double(), y, 6)
+    assert ours.penalty == exact.penalty
+    torch.testing.assert_close(ours.left_out, exact.left_out)
 
 
 def test_a_metric_is_a_prior_on_weights():

@@ -100,11 +100,11 @@ class Baselines:
         align = self._choose(positions, kind, seed)
         x, labels = self._features(kind, align, seed, self.train.tracks)[positions], self.train.labels[positions]
         ridge = fit_ridge(x, labels, self.classes)
-        standardised = lambda tracks: (self._features(kind, align, seed, tracks) - ridge.mean) / ridge.scale
+        standard = lambda features: ((features - ridge.mean) / ridge.scale).float()
         return Baseline(
             align=align,
-            features=standardised,
-            gallery=(x - ridge.mean) / ridge.scale,
+            features=lambda tracks: standard(self._features(kind, align, seed, tracks)),
+            gallery=standard(x),
             labels=labels,
             scores=lambda tracks: ridge.scores(self._features(kind, align, seed, tracks)),
             test=self.test,

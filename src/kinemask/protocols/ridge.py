@@ -22,7 +22,7 @@ _PULL = 0.01  # of a block's weight towards 1, in log loss
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted classifier: mean and scale (D,) of the features, weights (D, classes), intercept (classes,).
+    """A fitted classifier, in float64: mean and scale (D,) of features, weights (D, classes), intercept (classes,).
 
     temperature: the softmax of decision values divided by it has the least log loss on clips left out. left_out
     (N, classes): the decision values of the clips that it was fitted on, each left out, and log_loss theirs at that
@@ -40,7 +40,7 @@ class Ridge:
 
     def scores(self, x: Tensor) -> Tensor:
         """Decision values of features (N, D), near 1 for a class that is it and near −1 for one that is not."""
-        return (((x - self.mean) / self.scale).double() @ self.weights + self.intercept).float()
+        return ((x - self.mean) / self.scale @ self.weights + self.intercept).float()
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Probabilities of the classes for features (N, D): (N, classes)."""
@@ -53,29 +53,28 @@ def fit_ridge(
     classes: int,
     penalties: Sequence[float] = PENALTIES,
     copies: int = 1,
-    *,
-    groups: Tensor | None = None,
     differences: Tensor | None = None,
 ) -> Ridge:
     """Ridge regression of ±1 targets on standardised features x (copies·N, D), labels (N,), N ≥ 2.
 
-    copies: how many rows a clip has, in so many blocks of all clips. groups (N,): numbers of what is left out together,
-    a person's clips say; by default every clip is left out by itself. differences (n, D): of features, which by their
-    `Metric` count less. Of the penalties, multiples of D, it takes the one whose decision values for clips left out
-    have the least log loss at a temperature of their own: squared error would ask of features with few strong
-    directions that they be shrunk to nothing. In float64.
+    copies: how many rows a clip has, in so many blocks of all clips; they are left out together. differences (n, D): of
+    features, which by their `Metric` count less. Of the penalties, multiples of D, it takes the one whose decision
+    values for clips left out have the least log loss at a temperature of their own: squared error would ask of features
+    with few strong directions that they be shrunk to nothing. In float64, centring included: a mean that is off by
+    float32's rounding lets a clip that is left out be told from the others.
     """
     clips = len(labels)
     if clips < 2:
         raise ValueError("ridge needs at least two labelled training clips, or there is nothing to normalise by")
     assert len(x) == copies * clips
+    x = x.double()
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-8, scale, 1.0)
-    z = ((x - mean) / scale).double()
+    z = (x - mean) / scale
     metric = None if differences is None else Metric(differences / scale, z)
     target = _targets(labels, classes, copies)
     basis, power = _left_singular(z, metric)
-    found = _find_penalty(basis, power, target, labels, x.shape[1], penalties, copies, groups)
+    found = _find_penalty(basis, power, target, labels, x.shape[1], penalties, copies, None)
     weights = z.T @ found.dual
     return Ridge(
         mean,
@@ -118,7 +117,8 @@ def fit_dual(
 ) -> Dual:
     """As `fit_ridge`, of rows whose features are known by their products alone: gram (rows, rows), float64.
 
-    width: D. Features are centred here, and should have been brought to one scale.
+    width: D. Features are centred here, and should have been brought to one scale. groups (N,): numbers of what is left
+    out together, a person's clips say; by default every clip is left out by itself.
     """
     target = _targets(labels, classes, copies)
     middle = gram.mean(0)
