@@ -1,7 +1,8 @@
 """The recogniser as it comes, beside random convolutions as recorded and aligned and neighbours on raw coordinates.
 
-Accuracy on the test part of a split, learned from all labels of its training part or from a few of each class; where a
-split has folds (sbu:fold1+fold2+…), means over them. Nothing is chosen on test parts. `--paths SRC …` measures the wall
+Accuracy on the test part of a split, learned from all labels of its training part or from a few of each class, then
+without the other training clips and with them as clips without a label; where a split has folds (sbu:fold1+fold2+…),
+means over them. Nothing is chosen on test parts. `--paths SRC …` measures the wall
 time of the whole path instead, each command in a process of its own: train, then predict on the same recordings.
 """
 
@@ -32,6 +33,7 @@ from kinemask.windows.parts import Part
 from kinemask.windows.settings import Align
 
 RECOGNISER = "recogniser"
+SPREAD = "labels spread"
 WAYS = ("as recorded", "aligned")
 AEON = "MiniRocket (aeon)"
 
@@ -61,19 +63,25 @@ def ends(labelled: Labelled) -> dict[str, Align]:
 
 def measure(whole: Labelled, per_class: int, seed: int) -> dict[str, Any]:
     """A draw of labels: accuracies by method, seconds and what was chosen."""
-    labelled, start = few(whole, per_class, seed), time.monotonic()
-    made = Recogniser(seed=seed, device="cpu")
-    found = learn(made, labelled)
-    seconds = time.monotonic() - start
-    assert found is not None
-    scored = {RECOGNISER: unseen(found, whole)}
-    for name, align in ends(whole).items():
-        plain = Recogniser(features="convolutions", align=align, mirrored=False, twins=False, seed=seed, device="cpu")
-        other = learn(plain, labelled)
-        assert other is not None
-        scored[f"random convolutions, {name}"] = unseen(other, whole)
-    scored |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
-    return {"split": whole.split, "seed": seed, "choice": str(made.choice_), "seconds": seconds, "accuracy": scored}
+    labelled, scored, choices, seconds = few(whole, per_class, seed), {}, {}, {}
+    ways = {"": labelled}
+    if per_class:
+        ways[f", {SPREAD}"] = replace(labelled, unlabelled=np.setdiff1d(whole.train, labelled.train))
+    for way, known in ways.items():
+        made, start = Recogniser(seed=seed, device="cpu"), time.monotonic()
+        found = learn(made, known)
+        assert found is not None
+        name = RECOGNISER + way
+        scored[name], seconds[name], choices[name] = unseen(found, whole), time.monotonic() - start, str(made.choice_)
+        scored |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
+        for name, align in ends(whole).items():
+            plain = Recogniser(
+                features="convolutions", align=align, mirrored=False, twins=False, seed=seed, device="cpu"
+            )
+            other = learn(plain, known)
+            assert other is not None
+            scored[f"random convolutions, {name}{way}"] = unseen(other, whole)
+    return {"split": whole.split, "seed": seed, "choice": choices, "seconds": seconds, "accuracy": scored}
 
 
 def stem(whole: Labelled, per_class: int, seed: int, way: str) -> str:
@@ -121,7 +129,9 @@ def show(row: dict[str, Any]) -> None:
         values = [one["accuracy"][name][0] for one in records if name in one["accuracy"]]
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         print(f"{row['data']} {row['split']}, {labels} a class: {name} {fmean(values):.1f}{spread}", flush=True)
-    print(f"  {fmean(one['seconds'] for one in records):.1f} s; {np.unique([r['choice'] for r in records])}")
+    for name in records[0]["choice"]:
+        seconds = fmean(one["seconds"][name] for one in records)
+        print(f"  {name}: {seconds:.1f} s; {np.unique([one['choice'][name] for one in records])}")
 
 
 def main() -> None:

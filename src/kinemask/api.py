@@ -399,6 +399,7 @@ def train(
     align: Literal["auto", "none", "heading", "pair"] = "auto",
     mirrored: Literal["auto", "yes", "no"] = "auto",
     twins: Literal["auto", "yes", "no"] = "auto",
+    spread: Literal["auto", "yes", "no"] = "auto",
     kernels: int = 2000,
     seed: int = 0,
     store: str | Path | None = None,
@@ -432,6 +433,7 @@ def train(
         align: how clips are turned about the vertical
         mirrored: whether to learn from mirrored copies too
         twins: whether what generated twins differ in counts less: the same motion by several people (3D)
+        spread: whether labels are spread to clips without one, from neighbour to neighbour
         kernels: number of random convolutions
         seed: of the random convolutions
         store: keep what was read as a store in this folder
@@ -461,6 +463,7 @@ def train(
         align=align,
         mirrored=yes_or_no[mirrored],
         twins=yes_or_no[twins],
+        spread=yes_or_no[spread],
         kernels=kernels,
         seed=seed,
         device=device,

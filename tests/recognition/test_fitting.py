@@ -10,7 +10,7 @@ from kinemask.nn import random_convolutions
 from kinemask.recognition import choice
 from kinemask.recognition.arrays import as_recordings
 from kinemask.recognition.bank import Bank, block_weights
-from kinemask.recognition.choice import Asked, Choice, asked, blends
+from kinemask.recognition.choice import Asked, Choice, asked, blends, by_neighbours
 from kinemask.recognition.fitting import choose, fit, predict_held_out
 from kinemask.windows.align import turns
 from recognition_clips import SBU, clips
@@ -92,6 +92,48 @@ def test_the_module_is_the_ridge_on_all_clips(mirrored, twins):
     assert found.shape == (18, 3)
     assert (found.argmax(1) == made.labels).float().mean() > 0.9
     assert turns(made.tracks, "heading").abs().max() > 0
+
+
+def without_labels(made, keep):
+    """A bank in which only clips of these positions, which come first, have kept their labels."""
+    made.labels[keep:] = -1
+    return made
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_labels_are_spread_where_there_are_few(mirrored):
+    x, y, people = clips(36)
+    first = [int(np.flatnonzero(y == label)[0]) for label in np.unique(y)]
+    order = np.array([*first, *(i for i in range(36) if i not in first)])
+    x, y, people = [x[i] for i in order], y[order], people[order]
+    made = without_labels(bank(x, y, people), 3)
+    wanted = Asked(kinds=("convolutions", "statistics"), mirrored=mirrored, kernels=100)
+    model, chosen = fit(made, 3, wanted)
+    assert chosen.choice.spread
+    assert "labels spread to clips without one" in str(chosen.choice)
+    found = model(*model.of_tracks(lambda missing: made.tracks)[:2]).argmax(1).numpy()
+    assert (found == np.unique(y, return_inverse=True)[1]).mean() > 0.9
+    assert not choose(made, np.arange(3), 3, wanted).choice.spread  # none without a label is there
+    assert not choose(made, np.arange(36), 3, Asked(spread=False, kernels=100)).choice.spread
+
+
+def test_spreading_is_judged_by_people_left_out():
+    x, y, people = clips(36)
+    tried = choose(without_labels(bank(x, y, people), 24), np.arange(36), 3, Asked(kernels=100)).tried
+    spread = [one for one in tried if one.choice.spread]
+    assert len(spread) == 1
+    assert spread[0].accuracy > 90
+    asked_for = choose(bank(x, y, people), np.arange(36), 3, Asked(spread=True, kernels=100))
+    assert not asked_for.choice.spread  # every clip has a label
+
+
+def test_neighbours_are_found_without_statistics():
+    both = Choice(features=("convolutions", "statistics", "tokens"), shares=(0.6, 0.2, 0.2), spread=True, mirrored=True)
+    near = by_neighbours(both)
+    assert near.features == ("convolutions", "tokens")
+    assert near.shares == pytest.approx((0.75, 0.25))
+    assert not near.mirrored
+    assert by_neighbours(Choice(features=("statistics",))).features == ("statistics",)
 
 
 def test_kinds_count_as_their_shares_say():

@@ -65,6 +65,22 @@ def test_clips_are_predicted_one_by_one_as_together(fitted):
     np.testing.assert_allclose(alone, fitted.predict_proba(x), atol=1e-5)
 
 
+def test_recordings_without_a_label_are_learned_from():
+    x, y, people = clips(36)
+    few = np.where(np.arange(36) < 6, y, None)
+    quick = Recogniser(SBU, kernels=60, align="none", mirrored=False, twins=False)
+    spread = clone(quick).fit(x, few, people)
+    assert spread.choice_.spread
+    assert spread.score(x, y) > 0.9
+    labelled = x[:6], y[:6], people[:6]
+    alone, off = clone(quick).fit(*labelled), clone(quick).set_params(spread=False).fit(x, few, people)
+    assert not off.choice_.spread
+    np.testing.assert_array_equal(off.predict_proba(x), alone.predict_proba(x))
+    assert not np.allclose(spread.predict_proba(x), alone.predict_proba(x))
+    missing = np.array([*y[:6], *[np.nan] * 30], object)  # as pandas has it
+    np.testing.assert_array_equal(clone(quick).fit(x, missing, people).predict_proba(x), spread.predict_proba(x))
+
+
 # scikit-learn
 
 OF_SCIKIT_LEARN = (
@@ -126,6 +142,8 @@ NOBODY = np.full((9, 15, 3), np.nan)
 BAD = {
     "one class": (lambda: Recogniser(SBU).fit(X, ["wave"] * 12), "only one class, 'wave'"),
     "no labels": (lambda: Recogniser(SBU).fit(X), "requires y"),
+    "labels of nobody": (lambda: Recogniser(SBU).fit(X, [None] * 12), "no recording has a label"),
+    "no such spreading": (lambda: Recogniser(SBU, spread="yes").fit(X, Y), "spread is auto, true or false; not 'yes'"),
     "no layout": (lambda: Recogniser().fit(X, Y), r"need a layout.*15 joints in 3D: sbu15"),
     "no clips": (lambda: Recogniser(SBU).fit([], []), "no recordings"),
     "another shape": (lambda: Recogniser(SBU).fit([*X[:-1], np.zeros((9, 14, 3))], Y), "recording 11 has shape"),

@@ -204,6 +204,47 @@ def test_nobody_in_some_recordings_or_in_all(tmp_path, capsys):
         train(write(tmp_path / "none", count=3, nan=range(3)), tmp_path / "out2")
 
 
+def test_recordings_without_a_label(tmp_path, capsys):
+    """A label each, and the rest without one: what is learned of these is said, and written down."""
+    src, rest = write(tmp_path / "src"), 21
+    rows = (src / "clips.csv").read_text().splitlines()
+    without = [re.sub(r",\w+,", ",,", row) if i > 3 else row for i, row in enumerate(rows)]
+    (src / "clips.csv").write_text("\n".join(without) + "\n")
+    few = train(src, tmp_path / "few", kernels=60, quiet=False)
+    said = capsys.readouterr().out
+    assert f"{rest} of 24 clips have no label; labels are spread to them" in said
+    assert "training on 3 clips of 3 classes" in said
+    assert "labels spread to clips without one" in str(few)
+    assert few.assessment is None  # held out of a label each, nothing is left
+    again = Recogniser.load(tmp_path / "few")
+    assert again.choice_.spread
+    assert again.record_["unlabelled"] == rest
+    assert f"3, and {rest} without a label" in (tmp_path / "few" / "report.html").read_text()
+    assert cli.main(["train", str(src), "--out", str(tmp_path / "off"), "--kernels", "60", "--spread", "no"]) == 0
+    assert f"{rest} of 24 clips have no label and are left out" in capsys.readouterr().out
+    assert Recogniser.load(tmp_path / "off").record_["unlabelled"] == 0
+
+
+def test_nobody_who_is_held_out_is_spread_to(tmp_path):
+    store = store_of(
+        tmp_path / "store", [i % 3 if i < 12 else None for i in range(24)], ["ab"[i % 2] for i in range(24)]
+    )
+    found = find_labelled(store, None)
+    assert found.train.tolist() == list(range(12))
+    assert found.unlabelled.tolist() == list(range(12, 24))
+    held_out = np.array([0, 2, 4])  # of a
+    assert found.apart_from(held_out).tolist() == [13, 15, 17, 19, 21, 23]
+    unknown = find_labelled(store_of(tmp_path / "other", [0, 1, 0, 1, None], [""] * 5), None)
+    assert unknown.apart_from(np.array([0])).tolist() == [4]
+
+
+def test_of_many_without_a_label_some_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("kinemask.recognition.labels.MOST_UNLABELLED", 4)
+    found = find_labelled(store_of(tmp_path / "store", [i % 3 if i < 12 else None for i in range(24)]), None)
+    assert len(set(found.unlabelled.tolist())) == 4
+    assert "12 of 24 clips have no label; labels are spread to 4 of them, drawn at random," in found.said[0]
+
+
 def test_subjects_of_some_clips_alone(tmp_path):
     subjects = ["a", "b"] * 8 + ["", ""]
     found = find_labelled(store_of(tmp_path / "store", [i % 3 for i in range(18)], subjects), None)

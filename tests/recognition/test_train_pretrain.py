@@ -48,7 +48,7 @@ def the_run(out):
 def test_clips_without_a_label_are_pretrained_on_and_are_no_class(store, tmp_path, capsys):
     found = train(store.path, tmp_path / "out", pretrain=True, kernels=40, quiet=False)
     said = capsys.readouterr().out
-    assert "6 of 24 clips have no label and are for pre-training alone" in said
+    assert "6 of 24 clips have no label; labels are spread to them where there are few labels" in said
     assert "pre-training on 24 clips, 6 of them without a label (" in said
     assert "6 steps, about" in said
     assert found.recogniser.classes_.tolist() == sorted(CLASSES, key=CLASSES.index)

@@ -121,12 +121,19 @@ def fit_dual(
     out together, a person's clips say; by default every clip is left out by itself.
     """
     target = _targets(labels, classes, copies)
+    middle, basis, power = principal(gram)
+    found = _find_penalty(basis, power, target, labels, width, penalties, copies, groups)
+    intercept = target.mean(0) - middle @ found.dual
+    return Dual(found.dual, intercept, found.temperature, found.left_out, found.log_loss)
+
+
+def principal(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rows known by their products (rows, rows): the mean product with each, (rows,); and of the centred rows the
+    left singular vectors (rows, r) and the squares of singular values (r,), those above rounding."""
     middle = gram.mean(0)
     power, vectors = torch.linalg.eigh(gram - middle - middle.unsqueeze(1) + middle.mean())
     kept = power > power[-1].clamp_min(1e-300) * 1e-12 * len(gram)
-    found = _find_penalty(vectors[:, kept], power[kept], target, labels, width, penalties, copies, groups)
-    intercept = target.mean(0) - middle @ found.dual
-    return Dual(found.dual, intercept, found.temperature, found.left_out, found.log_loss)
+    return middle, vectors[:, kept], power[kept]
 
 
 def _targets(labels: Tensor, classes: int, copies: int) -> Tensor:
@@ -162,7 +169,10 @@ def _find_penalty(
     for penalty in (multiple * width for multiple in penalties):
         shrink = power / (power + penalty)
         residual = target - intercept - basis @ (shrink.unsqueeze(1) * projected)
-        left_out = (target - _without(basis, shrink, residual, together))[:clips]
+        errors = torch.empty_like(residual)
+        for rows in together:
+            errors[rows] = without(basis, shrink, residual[rows], rows)
+        left_out = (target - errors)[:clips]
         temperature, loss = fit_temperature(left_out, labels)
         if best is None or loss < best.log_loss:
             dual = basis @ (projected / (power + penalty).unsqueeze(1))
@@ -181,15 +191,12 @@ def _left_out_together(clips: int, copies: int, groups: Tensor | None, device: t
     return [torch.stack([one for one in members if len(one) == size]) for size in sizes]
 
 
-def _without(basis: Tensor, shrink: Tensor, residual: Tensor, together: list[Tensor]) -> Tensor:
-    """Errors (rows, classes) of decision values for rows that are left out, with all that are left out with them."""
-    out = torch.empty_like(residual)
-    for rows in together:
-        blocks = basis[rows]  # (groups, rows, r)
-        identity = torch.eye(rows.shape[1], dtype=basis.dtype, device=basis.device)
-        without = identity - 1 / len(basis) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of a group's rows
-        out[rows] = torch.linalg.solve(without + 1e-12 * identity, residual[rows])
-    return out
+def without(basis: Tensor, shrink: Tensor, residual: Tensor, rows: Tensor) -> Tensor:
+    """Errors (..., n, classes) of decision values for rows (..., n) that are left out together, by their residuals."""
+    blocks = basis[rows]  # (..., n, r)
+    identity = torch.eye(rows.shape[-1], dtype=basis.dtype, device=basis.device)
+    left = identity - 1 / len(basis) - (blocks * shrink) @ blocks.mT  # I − hat matrix, of these rows
+    return torch.linalg.solve(left + 1e-12 * identity, residual)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ Sides = Mapping[Align, tuple[Tensor, Tensor]]  # windows of labelled clips and o
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Positions of clips: fitted on `train`, scored on `test`."""
+    """Positions of clips: fitted on `train`, which may have clips without a label, scored on `test`."""
 
     train: np.ndarray
     test: np.ndarray
@@ -194,7 +194,7 @@ def assess(
     labels, found, guesses = bank.labels.cpu().numpy(), [], []
     for fold in folds:
         found.append(predict_held_out(bank, fold.train, fold.test, len(classes), asked, tuning).cpu())
-        train, test = torch.from_numpy(fold.train), torch.from_numpy(fold.test)
+        train, test = torch.from_numpy(bank.labelled(fold.train)), torch.from_numpy(fold.test)
         sides: Sides = {a: (bank.windows(a)[train], bank.windows(a)[test]) for a in _ends(bank.alignments)}
         guesses.append(baselines(sides, bank.labels[train], len(classes)))
     tested = labels[np.concatenate([fold.test for fold in folds])]
@@ -207,11 +207,12 @@ def assess_on(
     bank: Bank, probabilities: np.ndarray, tracks: Tracks, labels: np.ndarray, classes: list[str], by: str
 ) -> Assessment:
     """Of clips that are not in the bank: their body tracks, labels (n,), and what was predicted, (n, classes)."""
+    known = bank.labels >= 0
     sides: Sides = {
-        align: (bank.windows(align), side_by_side(tracks, FRAMES, align, bank.bodies))
+        align: (bank.windows(align)[known], side_by_side(tracks, FRAMES, align, bank.bodies))
         for align in _ends(bank.alignments)
     }
-    guesses = baselines(sides, bank.labels, len(classes))
+    guesses = baselines(sides, bank.labels[known], len(classes))
     right = {name: int((guess == labels).sum()) for name, guess in guesses.items()}
     return Assessment(by, classes, labels, probabilities, right)
 

@@ -22,10 +22,10 @@ from kinemask.windows.tracks import Recordings, Tracks
 
 
 class Bank:
-    """N labelled clips.
+    """N clips to learn from.
 
-    labels (N,): numbers of classes. groups: by name (subject, camera, …), the number of each clip's, (N,): clips of one
-    group are never on both sides of a fold.
+    labels (N,): numbers of classes, −1 where there is none; these come last. groups: by name (subject, camera, …), the
+    number of each clip's, (N,): clips of one group are never on both sides of a fold.
 
     Mean and deviation of channels and of features are those of all N clips, and twins face where all N do. These know
     no labels, and are all that folds share.
@@ -58,6 +58,10 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def labelled(self, positions: np.ndarray) -> np.ndarray:
+        """Those of some positions at which clips have a label."""
+        return positions[(self.labels[torch.from_numpy(positions)] >= 0).cpu().numpy()]
 
     def windows(self, align: Align, mirrored: bool = False) -> Tensor:
         """Every clip as a window, turned so: (N, M, T, V, C)."""

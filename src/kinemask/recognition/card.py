@@ -74,6 +74,8 @@ def _training(made: Recogniser) -> str:
     of = code(record["data"]) if record.get("data") else "a training set that is not named"
     part = f", the training part of split {code(record['split'])}" if record.get("split") else ""
     count = f"{record['clips']:,} clips of " if isinstance(record.get("clips"), int) else ""
+    if count and isinstance(record.get("unlabelled"), int) and record["unlabelled"]:
+        count = f"{record['clips']:,} labelled clips, and {record['unlabelled']:,} without a label, of "
     return (
         f"## Training set\n\n{count}{of}{part}; {least} to {most} frames, median {middle}.\n\n"
         f"It looks at {made.choice_}."

@@ -17,6 +17,7 @@ FILE = "recogniser.safetensors"  # in the folder of a recogniser
 KERNELS = 2000  # as of `nn.random_convolutions`, which PyTorch comes with
 FRAMES = 64  # of a clip's window
 MOST_CHOOSING = 2_000_000  # kernels times clips with which a choice is made
+MOST_UNLABELLED = 1500  # clips without a label that labels are spread to
 SHARES = (0.25, 0.5, 0.75)  # of tokens beside other features
 BETTER = 0.98  # times the log loss of what is there: less is no reason to change it
 USUAL = (0.8, 0.2)  # of convolutions and statistics side by side
@@ -31,8 +32,8 @@ class Choice:
 
     features: kinds side by side, and shares, what each counts (they add up to 1). align: how clips are turned.
     mirrored: whether it also learns from mirrored copies of its clips, left and right swapped. twins: whether what
-    generated twins differ in counts less, in the kinds that are TWINNED. tuned: what a fine-tuned encoder counts beside
-    all of this.
+    generated twins differ in counts less, in the kinds that are TWINNED. spread: whether labels are spread to clips
+    without one. tuned: what a fine-tuned encoder counts beside all of this.
     """
 
     features: tuple[Kind, ...] = ("convolutions",)
@@ -40,6 +41,7 @@ class Choice:
     align: Align = "none"
     mirrored: bool = False
     twins: bool = False
+    spread: bool = False
     tuned: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class Choice:
         turned = {"none": "as recorded", "heading": "turned to one heading", "pair": "turned to the line between two"}
         whole = f"{' beside '.join(each)}, clips {turned[self.align]}{', mirrored copies too' * self.mirrored}"
         whole += ", with a metric from generated twins" * self.twins
+        whole += ", labels spread to clips without one" * self.spread
         return whole + (f"; the fine-tuned encoder ({self.tuned:.0%}) beside" if self.tuned else "")
 
 
@@ -65,6 +68,7 @@ class Asked:
     align: Align | None = None
     mirrored: bool | None = None
     twins: bool | None = None
+    spread: bool | None = None
     kernels: int = KERNELS
 
 
@@ -75,6 +79,7 @@ def asked(
     kernels: int,
     has_encoder: bool,
     twins: bool | str = "auto",
+    spread: bool | str = "auto",
 ) -> Asked:
     """What settings ask for; ValueError where a value is none, or does not fit the others."""
     kinds = () if features == "auto" else (features,) if isinstance(features, str) else tuple(features)
@@ -85,10 +90,9 @@ def asked(
         raise ValueError(f"features are named once each, not {', '.join(kinds)}")
     if align not in ("auto", *ALIGNMENTS):
         raise ValueError(f"align is auto or one of {', '.join(ALIGNMENTS)}; not {align!r}")
-    if mirrored not in ("auto", True, False):
-        raise ValueError(f"mirrored is auto, true or false; not {mirrored!r}")
-    if twins not in ("auto", True, False):
-        raise ValueError(f"twins is auto, true or false; not {twins!r}")
+    for name, value in (("mirrored", mirrored), ("twins", twins), ("spread", spread)):
+        if value not in ("auto", True, False):
+            raise ValueError(f"{name} is auto, true or false; not {value!r}")
     if twins is True and kinds and not set(kinds) & set(TWINNED):
         raise ValueError(f"twins serve {' and '.join(TWINNED)}, not {', '.join(kinds)}")
     if kernels < 1:
@@ -102,6 +106,7 @@ def asked(
         align=next((one for one in ALIGNMENTS if one == align), None),
         mirrored=None if isinstance(mirrored, str) else bool(mirrored),
         twins=None if isinstance(twins, str) else bool(twins),
+        spread=None if isinstance(spread, str) else bool(spread),
         kernels=kernels,
     )
 
@@ -126,6 +131,15 @@ def blends(kinds: Sequence[Kind]) -> list[Blend]:
         return [(("tokens",), (1.0,))]
     both: tuple[Kind, ...] = (*others, "tokens")
     return [(both, (*((1 - share) * own for own in shares), share)) for share in SHARES]
+
+
+def by_neighbours(choice: Choice) -> Choice:
+    """What neighbours are found by: the kinds that are TWINNED alone, where a choice has any; people lie nearer to
+    themselves than to others in statistics."""
+    used = [one for one in zip(choice.features, choice.shares, strict=True) if one[0] in TWINNED]
+    kinds, shares = zip(*(used or zip(choice.features, choice.shares, strict=True)), strict=True)
+    whole = sum(shares)
+    return Choice(features=kinds, shares=tuple(s / whole for s in shares), align=choice.align, twins=choice.twins)
 
 
 def without_tokens(kinds: Sequence[Kind]) -> tuple[Kind, ...]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kinemask.models.classifiers import TrainedClassifier
 from kinemask.protocols.ridge import Dual, fit_dual
+from kinemask.protocols.spreading import Graph, fit_spread
 from kinemask.recognition.bank import Bank
 from kinemask.recognition.calibration import calibrate
 from kinemask.recognition.choice import (
@@ -27,6 +28,7 @@ from kinemask.recognition.choice import (
     Choice,
     Kind,
     blends,
+    by_neighbours,
     others,
     without_tokens,
 )
@@ -55,7 +57,7 @@ class Chosen:
 
 
 class FineTuning(Protocol):
-    """An encoder fine-tuned on clips of a bank of N: several times, each without some of them, and on all.
+    """An encoder fine-tuned on the N labelled clips of a bank: several times, each without some of them, and on all.
 
     left_out (N, classes): log probabilities of each clip by one that has not learned from it, nor from its group.
     """
@@ -74,10 +76,12 @@ def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None
     chosen = choose(bank, positions, classes, asked)
     choice = chosen.choice
     ridge = _dual(bank, positions, classes, choice, asked.kernels, next(iter(_groups(bank, positions)), None))
-    mean, scale, weights = bank.in_features(choice, asked.kernels, ridge.dual)
-    tuned = None
+    dual = torch.zeros((1 + choice.mirrored) * len(bank), classes, dtype=ridge.dual.dtype, device=ridge.dual.device)
+    dual[_rows(bank, positions, choice)] = ridge.dual
+    mean, scale, weights = bank.in_features(choice, asked.kernels, dual)
+    labels, tuned = bank.labels[bank.labels >= 0], None
     if tuning is not None:
-        best, tried = blend(ridge.left_out, tuning.left_out, bank.labels)
+        best, tried = blend(ridge.left_out, tuning.left_out, labels)
         beside = [Tried(replace(choice, tuned=one.share), one.loss, one.accuracy) for one in tried if one.share]
         choice = replace(choice, tuned=best.share)
         chosen = Chosen(choice, (*chosen.tried, *beside))
@@ -88,7 +92,7 @@ def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None
         Window(frames=FRAMES, bodies=bank.bodies),
         choice,
         [bank.module(kind, choice.align, asked.kernels) for kind in choice.features if kind != "tokens"],
-        Probe(mean, scale, weights, ridge.intercept, torch.tensor(calibrate(ridge.left_out, bank.labels)[0])),
+        Probe(mean, scale, weights, ridge.intercept, torch.tensor(calibrate(ridge.left_out, labels)[0])),
         bank.encoder if "tokens" in choice.features else None,
         tuned,
     )
@@ -98,7 +102,7 @@ def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None
 def predict_held_out(
     bank: Bank, train: np.ndarray, test: np.ndarray, classes: int, asked: Asked, tuning: FineTuning | None = None
 ) -> Tensor:
-    """Probabilities (n, classes) of test clips, at positions of the bank, after choosing and fitting on the others.
+    """Probabilities (n, classes) of test clips, at positions of the bank, after choosing and fitting on those of train.
 
     Test clips are to be a group of those that fine-tuning left out together. What it counts is decided by the others;
     those were scored by encoders that have learned from test clips, which is all that their labels are used for.
@@ -107,17 +111,19 @@ def predict_held_out(
     fitted = _dual(bank, train, classes, choice, asked.kernels, next(iter(_groups(bank, train)), None))
     gram, _ = bank.gram(choice, asked.kernels)
     products = gram[torch.from_numpy(test)][:, _rows(bank, train, choice)]
-    labels = bank.labels[torch.from_numpy(train)]
+    known = torch.from_numpy(bank.labelled(train))
+    labels = bank.labels[known]
     temperature, _ = calibrate(fitted.left_out, labels)
     logits = fitted.scores(products) / temperature
     if tuning is not None:
-        best, _ = blend(fitted.left_out, tuning.left_out[torch.from_numpy(train)], labels)
+        best, _ = blend(fitted.left_out, tuning.left_out[known], labels)
         logits = best.counts[0] * logits + best.counts[1] * tuning.left_out[torch.from_numpy(test)]
     return logits.softmax(1)
 
 
 def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Chosen:
-    """The candidate of the least log loss: how clips are turned, mirrored copies, kinds of features, then twins.
+    """The candidate of the least log loss: how clips are turned, mirrored copies, kinds of features, twins, then
+    spreading.
 
     Turning and mirroring are settled without an encoder's tokens. Where there are too few clips, it is what is usual.
     """
@@ -128,12 +134,14 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     features, shares = wanted[len(wanted) // 2]
     aligns: list[Align] = [asked.align] if asked.align is not None else list(bank.alignments)
     twinned = bank.has_twins and bool(set(kinds) & set(TWINNED))
+    some_unlabelled = len(bank.labelled(positions)) < len(positions)
     best = Choice(
         features=features,
         shares=shares,
         align=aligns[-1],
         mirrored=bool(asked.mirrored),
         twins=twinned if asked.twins is None else asked.twins,
+        spread=some_unlabelled and asked.spread is not False,
     )
     chosen = _subset(bank, positions)
     if not can_tell(bank, chosen):
@@ -166,26 +174,33 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
     if asked.twins is None and bank.has_twins and set(found.choice.features) & set(TWINNED):
         tried.append(_try(bank, chosen, classes, replace(found.choice, twins=True), kernels))
         found = min(found, tried[-1], key=lambda one: one.loss)
+    if some_unlabelled and asked.spread is not False:
+        tried.append(_try(bank, chosen, classes, replace(found.choice, spread=True), kernels))
+        found = tried[-1] if asked.spread else min(found, tried[-1], key=lambda one: one.loss)
     return Chosen(found.choice, tuple(tried))
 
 
 def _subset(bank: Bank, positions: np.ndarray) -> np.ndarray:
-    if len(positions) <= MOST_CLIPS:
-        return positions
-    return np.sort(np.random.default_rng(0).choice(positions, MOST_CLIPS, replace=False))
+    """At most so many of those that have a label, and of those that have none."""
+    labelled, rng = bank.labelled(positions), np.random.default_rng(0)
+    parts = labelled, np.setdiff1d(positions, labelled)
+    few = [part if len(part) <= MOST_CLIPS else rng.choice(part, MOST_CLIPS, replace=False) for part in parts]
+    return np.sort(np.concatenate(few))
 
 
 def _groups(bank: Bank, positions: np.ndarray) -> list[Tensor]:
-    """The groupings of these clips that have several groups."""
-    own = [groups[torch.from_numpy(positions)] for groups in bank.groups.values()]
-    return [groups for groups in own if len(groups.unique()) > 1]
+    """The groupings of all clips of which those of these that have a label are in several groups."""
+    known = torch.from_numpy(bank.labelled(positions))
+    return [groups for groups in bank.groups.values() if len(groups[known].unique()) > 1]
 
 
 def can_tell(bank: Bank, positions: np.ndarray) -> bool:
-    """Whether most clips, left out, leave another one of their class: without, nothing is learned from leaving out."""
-    labels = bank.labels[torch.from_numpy(positions)].cpu()
-    for groups in _groups(bank, positions) or [torch.arange(len(positions))]:
-        groups = groups.cpu()
+    """Whether most clips that have a label leave another one of their class when they are left out: without, nothing
+    is learned from leaving out."""
+    known = torch.from_numpy(bank.labelled(positions))
+    labels = bank.labels[known].cpu()
+    for of_all in _groups(bank, positions) or [torch.arange(len(bank))]:
+        groups = of_all.cpu()[known]
         others = [bool(((labels == y) & (groups != g)).any()) for y, g in zip(labels, groups, strict=True)]
         if 2 * sum(others) <= len(others):
             return False
@@ -194,20 +209,30 @@ def can_tell(bank: Bank, positions: np.ndarray) -> bool:
 
 def _try(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int) -> Tried:
     found = [_dual(bank, positions, classes, choice, kernels, groups) for groups in _groups(bank, positions) or [None]]
-    labels = bank.labels[torch.from_numpy(positions)]
+    labels = bank.labels[torch.from_numpy(bank.labelled(positions))]
     right = [float((one.left_out.argmax(1) == labels).float().mean()) for one in found]
     losses = [calibrate(one.left_out, labels)[1] for one in found]
     return Tried(choice, sum(losses) / len(losses), 100 * sum(right) / len(right))
 
 
 def _dual(bank: Bank, positions: np.ndarray, classes: int, choice: Choice, kernels: int, groups: Tensor | None) -> Dual:
-    """Ridge on clips of the bank."""
+    """Ridge on clips of the bank. groups (N,): of all of its clips, those that are left out together."""
     gram, width = bank.gram(choice, kernels)
-    rows = _rows(bank, positions, choice)
-    labels = bank.labels[torch.from_numpy(positions)]
-    return fit_dual(gram[rows][:, rows], labels, classes, width, copies=1 + choice.mirrored, groups=groups)
+    rows, used = _rows(bank, positions, choice), torch.from_numpy(_used(bank, positions, choice))
+    own, labels = gram[rows][:, rows], bank.labels[used]
+    copies, together = 1 + choice.mirrored, None if groups is None else groups.to(labels.device)[used]
+    if choice.spread:
+        near, _ = bank.gram(by_neighbours(choice), kernels)
+        return fit_spread(own, Graph(near[used][:, used]), labels, classes, width, copies, together)
+    return fit_dual(own, labels, classes, width, copies=copies, groups=together)
+
+
+def _used(bank: Bank, positions: np.ndarray, choice: Choice) -> np.ndarray:
+    """Those of some clips that a choice learns from."""
+    return positions if choice.spread else bank.labelled(positions)
 
 
 def _rows(bank: Bank, positions: np.ndarray, choice: Choice) -> Tensor:
-    """Where a gram matrix has these clips, and behind them their mirrored copies."""
-    return torch.cat([torch.from_numpy(positions) + copy * len(bank) for copy in range(1 + choice.mirrored)])
+    """Where a gram matrix has the clips that are learned from, and behind them their mirrored copies."""
+    used = torch.from_numpy(_used(bank, positions, choice))
+    return torch.cat([used + copy * len(bank) for copy in range(1 + choice.mirrored)])

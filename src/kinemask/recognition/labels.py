@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from kinemask.recognition.choice import MOST_UNLABELLED
 from kinemask.store.format import digest
 from kinemask.store.opening import Store
 
@@ -20,13 +21,15 @@ FEW = 8  # names in a message
 class Labelled:
     """Labelled clips of a store.
 
-    train, test: indices of clips; test is empty unless a split was asked for. classes: those of the training clips.
-    split: its name, None without one. said: sentences on what is not as it might be.
+    train, test: indices of clips; test is empty unless a split was asked for. unlabelled: those beside train that have
+    no label. classes: those of the training clips. split: its name, None without one. said: sentences on what is not
+    as it might be.
     """
 
     store: Store
     train: np.ndarray
     test: np.ndarray
+    unlabelled: np.ndarray
     classes: list[str]
     split: str | None
     said: tuple[str, ...]
@@ -38,13 +41,26 @@ class Labelled:
 
     @cached_property
     def groups(self) -> dict[str, np.ndarray]:
-        """Values of the training clips that folds do not share, by column; those known of every clip."""
-        return {name: values for name in GROUPS if (values := self._known(name)) is not None}
+        """Values that folds do not share, by column, of the training clips and behind them of those without a label;
+        the columns that are known of every training clip."""
+        return {
+            name: self.store.fields[name][np.concatenate([self.train, self.unlabelled])]
+            for name in GROUPS
+            if self._known(name) is not None
+        }
 
     @property
     def people(self) -> np.ndarray | None:
         """Who is in each training clip; None where that is not known of all, or all are of one person."""
-        return self.groups.get("subject")
+        return self._known("subject")
+
+    def apart_from(self, clips: np.ndarray) -> np.ndarray:
+        """Positions, counted on from the training clips, of clips without a label that are of nobody who is in these
+        (positions of training clips)."""
+        if self.people is None:
+            return len(self.train) + np.arange(len(self.unlabelled))
+        who = self.groups["subject"]
+        return len(self.train) + np.flatnonzero(~np.isin(who[len(self.train) :], who[clips]))
 
     @cached_property
     def together(self) -> np.ndarray:
@@ -61,21 +77,22 @@ class Labelled:
         return values[self.train]
 
 
-def find_labelled(store: Store, split: str | None, pretrain: bool = False) -> Labelled:
-    """The labelled clips of a store, or of the sides of a split. pretrain: whether those without a label are of use.
+def find_labelled(store: Store, split: str | None, spread: bool = True) -> Labelled:
+    """The labelled clips of a store, or of the sides of a split. spread: whether labels may be spread to the others.
 
-    Raises ValueError where nothing has a label, there is one class, or a class is in the test part alone.
+    Of these it takes at most MOST_UNLABELLED, drawn at random. Raises ValueError where nothing has a label, there is
+    one class, or a class is in the test part alone.
     """
     train, test = (np.arange(len(store)), np.arange(0)) if split is None else store.split(split)
-    said, sides = [], []
+    said, sides, unlabelled = [], [], np.arange(0)
     for side, clips in (("training", train), ("test", test)):
         with_label = clips[store.labels[clips] >= 0]
         if not len(with_label) and (split is not None or side == "training"):
             where = "" if split is None else f" of the {side} part of split {split}"
             raise ValueError(f"no clip{where} has a label in {store.path}: a recogniser learns from labelled clips")
-        if (without := len(clips) - len(with_label)) and side == "training":
-            use = "are for pre-training alone" if pretrain else "are left out (--pretrain learns from them too)"
-            said.append(f"{without:,} of {len(clips):,} clips have no label and {use}")
+        if side == "training" and len(with_label) < len(clips):
+            unlabelled, line = _unlabelled(store, clips, spread)
+            said.append(line)
         sides.append(with_label)
     train, test = sides
     present = np.unique(store.labels[train])
@@ -93,7 +110,7 @@ def find_labelled(store: Store, split: str | None, pretrain: bool = False) -> La
     if single:
         have = "classes have" if len(single) > 1 else "class has"
         said.append(f"{len(single)} {have} one clip, held out of which nothing is left: {listed(single)}")
-    found = Labelled(store, train, test, classes, split, tuple(said))
+    found = Labelled(store, train, test, unlabelled, classes, split, tuple(said))
     return found if split is not None or found.people is not None else _by_clip(found)
 
 
@@ -108,7 +125,25 @@ def _by_clip(found: Labelled) -> Labelled:
         else "all clips are of one person"
     )
     said = f"{why}: clips are held out in place of people, and a new person may be recognised less well"
-    return Labelled(found.store, found.train, found.test, found.classes, found.split, (*found.said, said))
+    return replace(found, said=(*found.said, said))
+
+
+def _unlabelled(store: Store, clips: np.ndarray, spread: bool) -> tuple[np.ndarray, str]:
+    """Clips without a label that labels may be spread to, and a sentence on them."""
+    found = clips[store.labels[clips] < 0]
+    have = f"{len(found):,} of {len(clips):,} clips have no label"
+    if not spread:
+        return found[:0], f"{have} and are left out"
+    some = drawn(found)
+    which = "them" if len(some) == len(found) else f"{len(some):,} of them, drawn at random,"
+    return some, f"{have}; labels are spread to {which} where there are few labels, or where that helps"
+
+
+def drawn(unlabelled: np.ndarray) -> np.ndarray:
+    """At most MOST_UNLABELLED of these clips."""
+    if len(unlabelled) <= MOST_UNLABELLED:
+        return unlabelled
+    return np.sort(np.random.default_rng(0).choice(unlabelled, MOST_UNLABELLED, replace=False))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from kinemask.recognition.arrays import store_recordings
-from kinemask.recognition.assessment import Assessment, assess, assess_on, clip_folds, group_folds
+from kinemask.recognition.assessment import Assessment, Fold, assess, assess_on, clip_folds, group_folds
 from kinemask.recognition.fitting import can_tell
 from kinemask.recognition.labels import Labelled
 from kinemask.recognition.pretraining import seen_before
@@ -20,11 +20,13 @@ def learn(recogniser: Recogniser, labelled: Labelled, tuning: Tuning | None = No
     """Fit on every training clip; the assessment is None where too few clips leave nothing to hold out.
 
     With a split, its test part is held out. Else each clip is scored by a recogniser that was chosen and fitted without
-    its person, or without the clip where people are not known. tuning: of the recogniser's encoder, if that is wanted.
+    its person, or without the clip where people are not known; labels are spread to other people's clips alone. tuning:
+    of the recogniser's encoder, if that is wanted.
     """
     store, classes = labelled.store, labelled.classes
-    numbers = labelled.numbers(labelled.train)
-    bank = recogniser.make_bank(store, labelled.train, numbers, labelled.groups)
+    numbers, every = labelled.numbers(labelled.train), np.concatenate([labelled.train, labelled.unlabelled])
+    known = np.concatenate([numbers, np.full(len(labelled.unlabelled), -1)])
+    bank = recogniser.make_bank(store, every, known, labelled.groups)
     people = labelled.people
     folds = clip_folds(numbers, labelled.together) if people is None else group_folds(people)
     tuned = None
@@ -32,16 +34,17 @@ def learn(recogniser: Recogniser, labelled: Labelled, tuning: Tuning | None = No
         tuned = tuning.over(labelled, folds)
     elif tuning is not None:
         tuning.say("too few clips of a class to see by those left out whether fine-tuning helps: it is left alone")
-    recogniser.fit_bank(bank, np.array(classes), store.lengths[labelled.train], tuned)
-    known = lambda clips: "" if bank.encoder is None else seen_before(bank.encoder, store, clips)
+    recogniser.fit_bank(bank, np.array(classes), store.lengths[every], tuned)
+    seen = lambda clips: "" if bank.encoder is None else seen_before(bank.encoder, store, clips)
     if labelled.split is not None:
         found = recogniser.predict_proba([store.clip(int(i)) for i in labelled.test])
         tracks = Tracks(store_recordings(store, labelled.test), None, bank.tracks.device)
         by = f"the test part of split {labelled.split}"
         assessed = assess_on(bank, found, tracks, labelled.numbers(labelled.test), classes, by)
-        return replace(assessed, note=known(labelled.test))
+        return replace(assessed, note=seen(labelled.test))
     if not folds:
         return None
     by = "clips held out" if people is None else f"people held out ({len(set(people.tolist()))} people)"
+    folds = [Fold(np.concatenate([fold.train, labelled.apart_from(fold.test)]), fold.test) for fold in folds]
     assessed = assess(bank, folds, classes, recogniser.asked(), by, tuned)
-    return replace(assessed, note=known(labelled.train))
+    return replace(assessed, note=seen(labelled.train))

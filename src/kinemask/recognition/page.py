@@ -17,8 +17,9 @@ def page_of(trained: Trained, labelled: Labelled) -> View:
     made, store = trained.recogniser, labelled.store
     clips = Counter(store.classes[label] for label in store.labels[labelled.train].tolist())
     least, middle, most = made.lengths_
+    others = f", and {len(labelled.unlabelled):,} without a label" if made.choice_.spread else ""
     about = [
-        ("clips", f"{len(labelled.train):,}"),
+        ("clips", f"{len(labelled.train):,}{others}"),
         ("classes", f"{len(labelled.classes)}"),
         ("people", "not known" if labelled.people is None else f"{len(set(labelled.people.tolist()))}"),
         ("frames", f"{least} to {most}, median {middle}"),

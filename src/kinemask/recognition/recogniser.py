@@ -21,7 +21,7 @@ from kinemask.recognition.card import write_recogniser_card
 from kinemask.recognition.choice import FILE, Asked, asked
 from kinemask.recognition.files import Saved, read_recogniser, write_recogniser
 from kinemask.recognition.fitting import FineTuning, Tried, fit
-from kinemask.recognition.labels import GROUPS
+from kinemask.recognition.labels import GROUPS, drawn
 from kinemask.recognition.model import ClipModel
 from kinemask.recognition.tokens import READOUT, read_encoder
 from kinemask.skeleton import Layout
@@ -45,6 +45,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         align: auto, or how clips are turned about the vertical: none, heading, pair
         mirrored: auto, or whether to learn from mirrored copies too
         twins: auto, or whether what generated twins differ in counts less (3D)
+        spread: auto, or whether labels are spread to recordings without one, between neighbours
         encoder: a run, or an encoder file, whose tokens are used
         readout: what tokens become a clip's features (default: joints over halves of time, mean and maximum)
         kernels: number of random convolutions
@@ -71,6 +72,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         align: Literal["auto", "none", "heading", "pair"] = "auto",
         mirrored: Literal["auto"] | bool = "auto",
         twins: Literal["auto"] | bool = "auto",
+        spread: Literal["auto"] | bool = "auto",
         encoder: str | Path | None = None,
         readout: ReadoutSettings | None = None,
         kernels: int = KERNELS,
@@ -82,6 +84,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.align = align
         self.mirrored = mirrored
         self.twins = twins
+        self.spread = spread
         self.encoder = encoder
         self.readout = readout
         self.kernels = kernels
@@ -91,16 +94,25 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: Clips, y: Any = None, groups: Any = None) -> Recogniser:
         """Learn from labelled clips.
 
-        y: their labels (N,), texts or whole numbers; a store's own by default, where clips without a label are left
-        out. groups: (N,) values, people say, that clips left out for a choice share with none that stay; a store's
-        columns subject, camera and setup by default. Raises ValueError for what cannot be learned from: one class,
+        y: their labels (N,), texts or whole numbers, None where there is none; a store's own by default. Labels are
+        spread to clips without one as `spread` says, to MOST_UNLABELLED of them at most. groups: (N,) values, people
+        say, that clips left out for a choice share with none that stay; a store's columns subject, camera and setup by
+        default. Raises ValueError for what cannot be learned from: one class,
         clips in which nobody is seen, shapes that are not the layout's.
         """
-        source, positions, labels, known = self._labelled(X, y, groups)
-        classes, numbers = np.unique(labels, return_inverse=True)
+        source, labels, own = self._labelled(X, y, groups)
+        present = np.array([one is not None and one == one for one in labels.tolist()])  # NaN is not
+        if not present.any():
+            raise ValueError("no recording has a label")
+        classes, numbers = np.unique(labels[present], return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"there is only one class, {str(classes[0])!r}; a recogniser needs two or more")
-        return self.fit_bank(self.make_bank(source, positions, numbers, known), classes, source.lengths[positions])
+        known = {name: values for name, values in own.items() if name == "groups" or all(values[present])}
+        others = drawn(np.flatnonzero(~present)) if self.asked().spread is not False else np.arange(0)
+        clips = np.concatenate([np.flatnonzero(present), others])
+        numbers = np.concatenate([numbers, np.full(len(others), -1)])
+        bank = self.make_bank(source, clips, numbers, {name: values[clips] for name, values in known.items()})
+        return self.fit_bank(bank, classes, source.lengths[clips])
 
     def predict_proba(self, X: Clips) -> np.ndarray:
         """Probabilities (N, classes) of the classes, in the order of classes_."""
@@ -145,6 +157,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             align=model.choice.align,
             mirrored=model.choice.mirrored,
             twins=model.choice.twins,
+            spread=model.choice.spread,
             device=device,
         )
         made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
@@ -212,7 +225,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
     def make_bank(
         self, source: Store | Recordings, clips: np.ndarray, labels: np.ndarray, groups: dict[str, Any]
     ) -> Bank:
-        """Clips to fit on, which `fit_bank` takes: labels are numbers of classes, groups values by name, all (n,)."""
+        """Clips to fit on, which `fit_bank` takes: labels are numbers of classes, −1 for none, which come last; groups
+        are values by name; all (n,)."""
         device = choose_device(self.device)
         numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
         encoder = None
@@ -236,36 +250,32 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     def asked(self) -> Asked:
         """What the parameters settle; ValueError for one that is none."""
-        return asked(self.features, self.align, self.mirrored, self.kernels, self.encoder is not None, self.twins)
+        has_encoder = self.encoder is not None
+        return asked(self.features, self.align, self.mirrored, self.kernels, has_encoder, self.twins, self.spread)
 
-    def _labelled(
-        self, X: Clips, y: Any, groups: Any
-    ) -> tuple[Store | Recordings, np.ndarray, np.ndarray, dict[str, Any]]:
-        """The clips, which of them have labels, these labels, and groupings by name, each of the labelled clips."""
+    def _labelled(self, X: Clips, y: Any, groups: Any) -> tuple[Store | Recordings, np.ndarray, dict[str, np.ndarray]]:
+        """The clips, their labels with None for none, and groupings by name, each of all clips."""
         if isinstance(X, Store):
-            labels = np.array(X.classes)[X.labels] if y is None else np.asarray(y)
-            chosen = np.flatnonzero(X.labels >= 0) if y is None else np.arange(len(X))
+            named = np.array([*X.classes, None], object)[X.labels]  # the last for −1
+            labels = named if y is None else np.asarray(y)
             source: Store | Recordings = X
-            own = {name: X.fields[name] for name in GROUPS if name in X.fields and all(X.fields[name][chosen])}
+            own = {name: X.fields[name] for name in GROUPS if name in X.fields}
         else:
             if y is None:
                 raise ValueError("requires y to be passed, but the target y is None: a label for each recording")
             source, labels, own = as_recordings(X, find_layout(self.layout, X)), np.asarray(y), {}
-            chosen = np.arange(len(source))
         if labels.shape != (len(source),):
             raise ValueError(f"y has shape {labels.shape}; expected a label for each of the {len(source)} recordings")
         if labels.dtype.kind not in "OUSiub":
             raise ValueError(f"Unknown label type: y is {labels.dtype}; labels are texts or whole numbers")
-        if not len(chosen):
-            raise ValueError("no recording has a label")
         if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape != (len(source),):
+            own = {"groups": np.asarray(groups)}
+            if own["groups"].shape != (len(source),):
                 raise ValueError(
-                    f"groups have shape {groups.shape}; expected a value for each of the {len(source)} recordings"
+                    f"groups have shape {own['groups'].shape}; expected a value for each of the {len(source)} "
+                    "recordings"
                 )
-            own = {"groups": groups}
-        return source, chosen, labels[chosen], {name: values[chosen] for name, values in own.items()}
+        return source, labels, own
 
     def _fitted(self) -> ClipModel:
         if not hasattr(self, "model_"):

@@ -60,6 +60,7 @@ def train(
     align: str = "auto",
     mirrored: str | bool = "auto",
     twins: str | bool = "auto",
+    spread: str | bool = "auto",
     readout: Any = None,
     kernels: int = KERNELS,
     seed: int = 0,
@@ -77,13 +78,13 @@ def train(
         raise ValueError(f"--pretrain makes an encoder, and {encoder} is one; leave one of them out")
     if finetune and encoder is None and not pretrain:
         raise ValueError("--finetune is of an encoder: give one by --encoder, or make one by --pretrain")
-    asked(features, align, mirrored, kernels, pretrain or encoder is not None, twins)
+    settled = asked(features, align, mirrored, kernels, pretrain or encoder is not None, twins, spread)
     if encoder is not None:
         from kinemask.models.encoders import find
 
         find(Path(encoder), "encoder")
     with _opened(Path(data), format, layout, store, reading, say) as (opened, read):
-        labelled = find_labelled(opened, split, pretrain)
+        labelled = find_labelled(opened, split, settled.spread is not False)
         for line in labelled.said:
             say(line)
         from kinemask.recognition.learning import learn
@@ -104,6 +105,7 @@ def train(
             align=align,  # type: ignore[arg-type]
             mirrored=mirrored,  # type: ignore[arg-type]
             twins=twins,  # type: ignore[arg-type]
+            spread=spread,  # type: ignore[arg-type]
             encoder=encoder,
             readout=readout,
             kernels=kernels,
@@ -117,6 +119,7 @@ def train(
             "kinemask": __version__,
             "data": opened.name,
             "clips": len(labelled.train),
+            "unlabelled": len(labelled.unlabelled) if made.choice_.spread else 0,
             "split": split,
             "reading": read,
             "assessment": None if assessment is None else assessment.to_dict(),
