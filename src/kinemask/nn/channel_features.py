@@ -11,10 +11,11 @@ from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.windows.bodies import channels
 
 _PIECES = (1, 2, 4)  # of a clip, for its statistics
+_SPAN = 3.0  # deviations that become 1, which is as far as the biases of random convolutions go
 
 
 class Convolved(nn.Module):
-    """Random convolutions of standardised channels: windows (N, M, T, V, C) -> (N, 2·kernels).
+    """Random convolutions of centred and scaled channels: windows (N, M, T, V, C) -> (N, 2·kernels).
 
     mean, scale: each channel's, (1, channels, 1). origin, joints: as `channels` takes them.
     """
@@ -54,6 +55,16 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over clips and time, the deviation 1 where it is 0: of (N, channels, T)."""
     scale = x.std((0, 2), keepdim=True, correction=0)
     return x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
+
+
+def centre_and_size(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each channel, and one scale for all, a multiple of their root mean square deviation: (N, channels, T).
+
+    So a joint that moves far is heard above one that hardly moves, whose own scale would make its noise as loud.
+    """
+    size = _SPAN * x.std((0, 2), keepdim=True, correction=0).square().mean().sqrt()
+    mean = x.mean((0, 2), keepdim=True)
+    return mean, torch.where(size > 1e-6, size, 1.0).expand_as(mean).contiguous()
 
 
 def statistics(x: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ class RandomConvolutions(nn.Module):
     """Kernels over `channels` channels of T = `frames` frames; the seed decides them.
 
     Lengths 7, 9 or 11; dilations up to what fits into the window; one to 16 channels; normal weights of mean 0 in
-    each channel; biases uniform in [−1, 1]; half of them padded. Channels should have mean 0 and deviation 1. Nothing
-    in it is trained.
+    each channel; biases uniform in [−1, 1]; half of them padded. Channels should have mean 0 and be of that size.
+    Nothing in it is trained.
     """
 
     def __init__(self, channels: int, frames: int, seed: int, kernels: int = KERNELS):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.nn.channel_features import Convolved, Statistics, moments
+from kinemask.nn.channel_features import Convolved, Statistics, centre_and_size
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.metric import Metric
 from kinemask.protocols.twins import differences, performable, twins
@@ -27,7 +27,7 @@ class Bank:
     labels (N,): numbers of classes, −1 where there is none; these come last. groups: by name (subject, camera, …), the
     number of each clip's, (N,): clips of one group are never on both sides of a fold.
 
-    Mean and deviation of channels and of features are those of all N clips, and twins face where all N do. These know
+    Mean and scale of channels and of features are those of all N clips, and twins face where all N do. These know
     no labels, and are all that folds share.
     """
 
@@ -116,7 +116,7 @@ class Bank:
         if kind == "statistics":
             return Statistics(self.layout.root)
         if align not in self._moments:
-            self._moments[align] = moments(channels(self.windows(align), self.layout.root))
+            self._moments[align] = centre_and_size(channels(self.windows(align), self.layout.root))
         mean, scale = self._moments[align]
         if kernels not in self._kernels:
             made = RandomConvolutions(mean.shape[1], FRAMES, self.seed, kernels)
