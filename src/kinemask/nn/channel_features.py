@@ -57,11 +57,15 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean((0, 2), keepdim=True), torch.where(scale > 1e-6, scale, 1.0)
 
 
-def centre_and_size(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of each channel, and one scale for all, a multiple of their root mean square deviation: (N, channels, T).
+def scaling(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
+    """Mean and scale of each channel for random convolutions of joints in 2 or 3 dimensions: of (N, channels, T).
 
-    So a joint that moves far is heard above one that hardly moves, whose own scale would make its noise as loud.
+    In 3D one scale for all, a multiple of their root mean square deviation: a joint that moves far is heard above one
+    that hardly moves, whose own scale would make its noise as loud. In the plane each has its own (`moments`), which
+    served better there.
     """
+    if dims == 2:
+        return moments(x)
     size = _SPAN * x.std((0, 2), keepdim=True, correction=0).square().mean().sqrt()
     mean = x.mean((0, 2), keepdim=True)
     return mean, torch.where(size > 1e-6, size, 1.0).expand_as(mean).contiguous()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinemask.nn.channel_features import Convolved, Statistics, centre_and_size
+from kinemask.nn.channel_features import Convolved, Statistics, scaling
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.folds import folds
 from kinemask.protocols.neighbours import vote
@@ -165,7 +165,7 @@ class Baselines:
         """Mean and scale of channels over the training part's clips, for clips turned so: (1, Ch, 1) each."""
         if align not in self._known_moments:
             windows = side_by_side(self.train.tracks, FRAMES, align, self._bodies)
-            self._known_moments[align] = centre_and_size(channels(windows, self.layout.root))
+            self._known_moments[align] = scaling(channels(windows, self.layout.root), self.layout.dims)
         return self._known_moments[align]
 
     def _kernels(self, count: int, seed: int) -> RandomConvolutions:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinemask.nn.channel_features import Convolved, Statistics, centre_and_size
+from kinemask.nn.channel_features import Convolved, Statistics, scaling
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.protocols.metric import Metric
 from kinemask.protocols.twins import differences, performable, twins
@@ -116,7 +116,8 @@ class Bank:
         if kind == "statistics":
             return Statistics(self.layout.root)
         if align not in self._moments:
-            self._moments[align] = centre_and_size(channels(self.windows(align), self.layout.root))
+            x = channels(self.windows(align), self.layout.root)
+            self._moments[align] = scaling(x, self.layout.dims)
         mean, scale = self._moments[align]
         if kernels not in self._kernels:
             made = RandomConvolutions(mean.shape[1], FRAMES, self.seed, kernels)
