@@ -43,7 +43,8 @@ def few(labelled: Labelled, per_class: int, seed: int) -> Labelled:
     if not per_class:
         return labelled
     part = Part(labelled.store, labelled.train, torch.device("cpu"), "fill")
-    return replace(labelled, train=labelled.train[draw_labels(part, seed, per_class=per_class)])
+    drawn = labelled.train[draw_labels(part, seed, per_class=per_class)]
+    return replace(labelled, train=drawn, unlabelled=labelled.unlabelled[:0])
 
 
 def unseen(found: Assessment, labelled: Labelled) -> tuple[float, float]:

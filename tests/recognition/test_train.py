@@ -15,6 +15,7 @@ from html_pages import check_alone
 from kinemask import Recogniser, cli, open_store, train
 from kinemask.recognition.assessment import Assessment, clip_folds, exact_interval, group_folds
 from kinemask.recognition.labels import find_labelled
+from kinemask.recognition.learning import learn
 from kinemask.store.format import Clip
 from kinemask.store.writer import write_store
 from recognition_clips import SBU, clips
@@ -234,8 +235,33 @@ def test_nobody_who_is_held_out_is_spread_to(tmp_path):
     assert found.unlabelled.tolist() == list(range(12, 24))
     held_out = np.array([0, 2, 4])  # of a
     assert found.apart_from(held_out).tolist() == [13, 15, 17, 19, 21, 23]
+    some = find_labelled(store_of(tmp_path / "some", [0, 1, 0, 1, None, None], [*"abab", "", "b"]), None)
+    assert some.apart_from(np.array([0, 2])).tolist() == [5]  # not one that may be of a
     unknown = find_labelled(store_of(tmp_path / "other", [0, 1, 0, 1, None], [""] * 5), None)
     assert unknown.apart_from(np.array([0])).tolist() == [4]
+
+
+def test_each_is_scored_by_a_recogniser_that_was_spread_to_others(tmp_path, monkeypatch):
+    subjects = ["abc"[i // 3 % 3] for i in range(36)]
+    store = store_of(tmp_path / "store", [i % 3 if i < 18 else None for i in range(36)], subjects)
+    labelled, seen = find_labelled(store, None), []
+    held_out = lambda bank, fitted, tested, *rest: seen.append((fitted, tested)) or torch.full((len(tested), 3), 1 / 3)
+    monkeypatch.setattr("kinemask.recognition.assessment.predict_held_out", held_out)
+    learn(Recogniser(kernels=40, twins=False), labelled)
+    who = labelled.groups["subject"]
+    assert sorted(i for _, tested in seen for i in tested) == list(range(18))
+    for fitted, tested in seen:
+        assert (fitted >= 18).any()
+        assert not set(who[fitted]) & set(who[tested])
+
+
+def test_a_recordings_pieces_are_not_spread_to_when_it_is_held_out(tmp_path):
+    x, _, _ = clips(8)
+    made = [Clip(f"c{i}", x[i % 6][None], i % 2 if i < 6 else None, {"subject": ""}) for i in range(8)]
+    copies = write_store(tmp_path / "copies", made, SBU, CLASSES, meta={"dataset": "mine", "units": "metres"})
+    found = find_labelled(copies, None)
+    assert found.apart_from(np.array([0])).tolist() == [7]  # 6 is a copy of 0
+    assert found.apart_from(np.array([3])).tolist() == [6, 7]
 
 
 def test_of_many_without_a_label_some_are_drawn(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from torch import Tensor
 from kinemask.protocols.ridge import Dual, fit_temperature, principal, without
 
 NEIGHBOURS = 6
+MOST_GROUPS = 50  # that are left out one by one; more are left out several at a time
 PENALTY = 0.3  # of ridge, in multiples of D: what is spread is too smooth for leaving out to choose one by
 _TAKEN_OVER = 0.8  # of a clip's label from its neighbours', at every step
 _SHARPNESS = 6  # power of the cosine similarity that weighs a neighbour
@@ -29,7 +30,7 @@ class Graph:
         count, middle = len(gram), gram.mean(0)
         gram = gram - middle - middle.unsqueeze(1) + middle.mean()
         length = gram.diagonal().clamp_min(1e-300).sqrt()
-        cosine = gram / length / length.unsqueeze(1)
+        cosine = (gram / length / length.unsqueeze(1)).clamp_(-1.0, 1.0)
         cosine.fill_diagonal_(-1.0)
         near = cosine.topk(min(NEIGHBOURS, count - 1), 1)
         weights = torch.zeros_like(gram).scatter_(1, near.indices, near.values.clamp_min(0) ** _SHARPNESS)
@@ -62,23 +63,27 @@ def fit_spread(
     """As `ridge.fit_dual`, but labels (N,) are −1 where there is none: there they are spread to, as probabilities.
 
     left_out, of the clips that have a label: without their group's labels, which are then spread anew, and without its
-    clips in the ridge. These stay in the graph, as clips of which nothing is known.
+    clips in the ridge. These stay in the graph, as clips of which nothing is known, and more than MOST_GROUPS groups
+    are left out several at a time.
     """
     count = len(labels)
     middle, basis, power = principal(gram)
     shrink, penalty = power / (power + PENALTY * width), PENALTY * width
+    known = labels >= 0
     groups = torch.arange(count, device=labels.device) if groups is None else groups
+    numbers = {group: i % MOST_GROUPS for i, group in enumerate(groups[known].unique().tolist())}
+    together = torch.tensor([numbers.get(group, -1) for group in groups.tolist()], device=labels.device)
     rows = torch.arange(copies * count, device=labels.device).view(copies, count)
 
-    def targets(known: Tensor) -> tuple[Tensor, Tensor]:
-        """What every row is to be, about its mean, and that mean."""
-        of_rows = (2 * graph.spread(known, classes) - 1).repeat(copies, 1)
+    def targets(given: Tensor) -> tuple[Tensor, Tensor]:
+        """What every row is to be by some labels, about its mean, and that mean."""
+        of_rows = (2 * graph.spread(given, classes) - 1).repeat(copies, 1)
         return of_rows - of_rows.mean(0), of_rows.mean(0)
 
     left_out = torch.zeros(count, classes, dtype=gram.dtype, device=gram.device)
-    for group in groups[labels >= 0].unique():
-        own = groups == group
-        if not ((labels >= 0) & ~own).any():
+    for number in together[known].unique():
+        own = together == number
+        if not (known & ~own).any():
             continue  # nothing would be left to spread
         about, mean = targets(torch.where(own, -1, labels))
         at = rows[:, own].flatten()
@@ -86,6 +91,6 @@ def fit_spread(
         left_out[own] = (about[at] + mean - without(basis, shrink, error, at))[: int(own.sum())]
     about, mean = targets(labels)
     dual = basis @ (basis.T @ about / (power + penalty).unsqueeze(1))
-    held = left_out[labels >= 0]
-    temperature, loss = fit_temperature(held, labels[labels >= 0])
+    held = left_out[known]
+    temperature, loss = fit_temperature(held, labels[known])
     return Dual(dual, mean - middle @ dual, temperature, held, loss)

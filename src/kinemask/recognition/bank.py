@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class Bank:
 
     def gram(self, choice: Choice, kernels: int) -> tuple[Tensor, int]:
         """Products (copies·N, copies·N) of standardised features, and how many features there are."""
-        known = (choice, kernels)
+        known = replace(choice, spread=False, tuned=0.0), kernels  # which are not about features
         if known not in self._grams:
             blocks = self.features(choice, kernels)
             total = torch.zeros(len(blocks[0]), len(blocks[0]), dtype=torch.float64, device=blocks[0].device)

@@ -6,6 +6,7 @@ likewise for cameras and whatever else groups the clips; ridge has these in clos
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -73,6 +74,8 @@ class FineTuning(Protocol):
 def fit(bank: Bank, classes: int, asked: Asked, tuning: FineTuning | None = None) -> tuple[ClipModel, Chosen]:
     """Choose and fit on all clips of the bank."""
     positions = np.arange(len(bank))
+    if asked.spread and len(bank.labelled(positions)) == len(bank):
+        warnings.warn("spread has no effect: every recording that it learns from has a label", stacklevel=2)
     chosen = choose(bank, positions, classes, asked)
     choice = chosen.choice
     ridge = _dual(bank, positions, classes, choice, asked.kernels, next(iter(_groups(bank, positions)), None))
@@ -176,7 +179,8 @@ def choose(bank: Bank, positions: np.ndarray, classes: int, asked: Asked) -> Cho
         found = min(found, tried[-1], key=lambda one: one.loss)
     if some_unlabelled and asked.spread is not False:
         tried.append(_try(bank, chosen, classes, replace(found.choice, spread=True), kernels))
-        found = tried[-1] if asked.spread else min(found, tried[-1], key=lambda one: one.loss)
+        if asked.spread or tried[-1].loss < BETTER * found.loss:
+            found = tried[-1]
     return Chosen(found.choice, tuple(tried))
 
 

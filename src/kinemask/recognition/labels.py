@@ -55,20 +55,29 @@ class Labelled:
         return self._known("subject")
 
     def apart_from(self, clips: np.ndarray) -> np.ndarray:
-        """Positions, counted on from the training clips, of clips without a label that are of nobody who is in these
-        (positions of training clips)."""
+        """Positions, counted on from the training clips, of clips without a label that are of other people than these
+        (positions of training clips), or of other recordings where people are not known.
+
+        Clips of unknown people are not among them where people are known.
+        """
+        count = len(self.train)
         if self.people is None:
-            return len(self.train) + np.arange(len(self.unlabelled))
+            return count + np.flatnonzero(~np.isin(self._pieces[count:], self._pieces[clips]))
         who = self.groups["subject"]
-        return len(self.train) + np.flatnonzero(~np.isin(who[len(self.train) :], who[clips]))
+        return count + np.flatnonzero((who[count:] != "") & ~np.isin(who[count:], who[clips]))
 
     @cached_property
     def together(self) -> np.ndarray:
         """Numbers of training clips that are one recording, or exact copies of each other: (n,)."""
-        known = self._known(TOGETHER)
-        if known is not None:
-            return np.unique(known, return_inverse=True)[1]
-        return np.unique([digest(self.store.clip(int(i))) for i in self.train], return_inverse=True)[1]
+        return np.unique(self._pieces[: len(self.train)], return_inverse=True)[1]
+
+    @cached_property
+    def _pieces(self) -> np.ndarray:
+        """What tells recordings apart, of training clips and behind them of those without a label."""
+        every = np.concatenate([self.train, self.unlabelled])
+        if self._known(TOGETHER) is not None:
+            return self.store.fields[TOGETHER][every]
+        return np.array([digest(self.store.clip(int(i))) for i in every])
 
     def _known(self, name: str) -> np.ndarray | None:
         values = self.store.fields.get(name)
@@ -77,8 +86,9 @@ class Labelled:
         return values[self.train]
 
 
-def find_labelled(store: Store, split: str | None, spread: bool = True) -> Labelled:
-    """The labelled clips of a store, or of the sides of a split. spread: whether labels may be spread to the others.
+def find_labelled(store: Store, split: str | None, spread: bool = True, pretrain: bool = False) -> Labelled:
+    """The labelled clips of a store, or of the sides of a split. spread: whether labels may be spread to the others;
+    pretrain: whether an encoder is pre-trained on these.
 
     Of these it takes at most MOST_UNLABELLED, drawn at random. Raises ValueError where nothing has a label, there is
     one class, or a class is in the test part alone.
@@ -91,7 +101,7 @@ def find_labelled(store: Store, split: str | None, spread: bool = True) -> Label
             where = "" if split is None else f" of the {side} part of split {split}"
             raise ValueError(f"no clip{where} has a label in {store.path}: a recogniser learns from labelled clips")
         if side == "training" and len(with_label) < len(clips):
-            unlabelled, line = _unlabelled(store, clips, spread)
+            unlabelled, line = _unlabelled(store, clips, spread, pretrain)
             said.append(line)
         sides.append(with_label)
     train, test = sides
@@ -128,12 +138,12 @@ def _by_clip(found: Labelled) -> Labelled:
     return replace(found, said=(*found.said, said))
 
 
-def _unlabelled(store: Store, clips: np.ndarray, spread: bool) -> tuple[np.ndarray, str]:
+def _unlabelled(store: Store, clips: np.ndarray, spread: bool, pretrain: bool) -> tuple[np.ndarray, str]:
     """Clips without a label that labels may be spread to, and a sentence on them."""
     found = clips[store.labels[clips] < 0]
     have = f"{len(found):,} of {len(clips):,} clips have no label"
     if not spread:
-        return found[:0], f"{have} and are left out"
+        return found[:0], f"{have} and are {'for pre-training alone' if pretrain else 'left out'}"
     some = drawn(found)
     which = "them" if len(some) == len(found) else f"{len(some):,} of them, drawn at random,"
     return some, f"{have}; labels are spread to {which} where there are few labels, or where that helps"

@@ -34,7 +34,7 @@ def learn(recogniser: Recogniser, labelled: Labelled, tuning: Tuning | None = No
         tuned = tuning.over(labelled, folds)
     elif tuning is not None:
         tuning.say("too few clips of a class to see by those left out whether fine-tuning helps: it is left alone")
-    recogniser.fit_bank(bank, np.array(classes), store.lengths[every], tuned)
+    recogniser.fit_bank(bank, np.array(classes), store.lengths[labelled.train], tuned)
     seen = lambda clips: "" if bank.encoder is None else seen_before(bank.encoder, store, clips)
     if labelled.split is not None:
         found = recogniser.predict_proba([store.clip(int(i)) for i in labelled.test])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from torch import Tensor
 
 from kinemask.models.encoders import hide_folders
 from kinemask.models.hub import here_or_fetched, push
@@ -100,11 +102,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         default. Raises ValueError for what cannot be learned from: one class,
         clips in which nobody is seen, shapes that are not the layout's.
         """
-        source, labels, own = self._labelled(X, y, groups)
-        present = np.array([one is not None and one == one for one in labels.tolist()])  # NaN is not
-        if not present.any():
-            raise ValueError("no recording has a label")
-        classes, numbers = np.unique(labels[present], return_inverse=True)
+        source, present, labels, own = self._labelled(X, y, groups)
+        classes, numbers = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"there is only one class, {str(classes[0])!r}; a recogniser needs two or more")
         known = {name: values for name, values in own.items() if name == "groups" or all(values[present])}
@@ -112,7 +111,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         clips = np.concatenate([np.flatnonzero(present), others])
         numbers = np.concatenate([numbers, np.full(len(others), -1)])
         bank = self.make_bank(source, clips, numbers, {name: values[clips] for name, values in known.items()})
-        return self.fit_bank(bank, classes, source.lengths[clips])
+        return self.fit_bank(bank, classes, source.lengths[present])
 
     def predict_proba(self, X: Clips) -> np.ndarray:
         """Probabilities (N, classes) of the classes, in the order of classes_."""
@@ -157,7 +156,6 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
             align=model.choice.align,
             mirrored=model.choice.mirrored,
             twins=model.choice.twins,
-            spread=model.choice.spread,
             device=device,
         )
         made.layout_, made.model_, made.classes_ = model.layout, model, np.array(saved.classes)
@@ -228,7 +226,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         """Clips to fit on, which `fit_bank` takes: labels are numbers of classes, −1 for none, which come last; groups
         are values by name; all (n,)."""
         device = choose_device(self.device)
-        numbers = {name: torch.from_numpy(np.unique(v, return_inverse=True)[1]) for name, v in groups.items()}
+        numbers = {name: _numbered(values) for name, values in groups.items()}
         encoder = None
         if self.encoder is not None:
             encoder = read_encoder(self.encoder, self.readout or READOUT, device, source.layout)
@@ -253,19 +251,25 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         has_encoder = self.encoder is not None
         return asked(self.features, self.align, self.mirrored, self.kernels, has_encoder, self.twins, self.spread)
 
-    def _labelled(self, X: Clips, y: Any, groups: Any) -> tuple[Store | Recordings, np.ndarray, dict[str, np.ndarray]]:
-        """The clips, their labels with None for none, and groupings by name, each of all clips."""
+    def _labelled(
+        self, X: Clips, y: Any, groups: Any
+    ) -> tuple[Store | Recordings, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """The clips, which have a label (N,) bool, these labels, and groupings by name, each of all clips."""
         if isinstance(X, Store):
             named = np.array([*X.classes, None], object)[X.labels]  # the last for −1
-            labels = named if y is None else np.asarray(y)
+            given = named if y is None else np.asarray(y, object)
             source: Store | Recordings = X
             own = {name: X.fields[name] for name in GROUPS if name in X.fields}
         else:
             if y is None:
                 raise ValueError("requires y to be passed, but the target y is None: a label for each recording")
-            source, labels, own = as_recordings(X, find_layout(self.layout, X)), np.asarray(y), {}
-        if labels.shape != (len(source),):
-            raise ValueError(f"y has shape {labels.shape}; expected a label for each of the {len(source)} recordings")
+            source, given, own = as_recordings(X, find_layout(self.layout, X)), np.asarray(y, object), {}
+        if given.shape != (len(source),):
+            raise ValueError(f"y has shape {given.shape}; expected a label for each of the {len(source)} recordings")
+        present = np.array([not _missing(one) for one in given.tolist()])
+        if not present.any():
+            raise ValueError("no recording has a label")
+        labels = np.asarray(given[present].tolist())
         if labels.dtype.kind not in "OUSiub":
             raise ValueError(f"Unknown label type: y is {labels.dtype}; labels are texts or whole numbers")
         if groups is not None:
@@ -275,7 +279,7 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
                     f"groups have shape {own['groups'].shape}; expected a value for each of the {len(source)} "
                     "recordings"
                 )
-        return source, labels, own
+        return source, present, labels, own
 
     def _fitted(self) -> ClipModel:
         if not hasattr(self, "model_"):
@@ -288,3 +292,14 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"the recogniser is of layout {self.layout_.name}, the store of {X.layout.name}")
             return store_recordings(X, np.arange(len(X)))
         return as_recordings(X, self._fitted().layout)
+
+
+def _missing(label: Any) -> bool:
+    """Whether a label is none: None, NaN, or pandas' NA."""
+    return label is None or (isinstance(label, float) and math.isnan(label)) or type(label).__name__ == "NAType"
+
+
+def _numbered(values: np.ndarray) -> Tensor:
+    """Numbers of values, whatever these are: (n,)."""
+    numbers: dict[Any, int] = {}
+    return torch.tensor([numbers.setdefault(value, len(numbers)) for value in values.tolist()])

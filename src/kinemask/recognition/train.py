@@ -84,7 +84,7 @@ def train(
 
         find(Path(encoder), "encoder")
     with _opened(Path(data), format, layout, store, reading, say) as (opened, read):
-        labelled = find_labelled(opened, split, settled.spread is not False)
+        labelled = find_labelled(opened, split, settled.spread is not False, pretrain)
         for line in labelled.said:
             say(line)
         from kinemask.recognition.learning import learn
