@@ -2,8 +2,8 @@
 
 Accuracy on the test part of a split, learned from all labels of its training part or from a few of each class, then
 without the other training clips and with them as clips without a label; where a split has folds (sbu:fold1+fold2+…),
-means over them. Nothing is chosen on test parts. `--paths SRC …` measures the wall
-time of the whole path instead, each command in a process of its own: train, then predict on the same recordings.
+means over them. Nothing is chosen on test parts. `--paths SRC …` measures the wall time of the whole path instead, each
+command in a process of its own: train, then predict on the same recordings.
 """
 
 from __future__ import annotations

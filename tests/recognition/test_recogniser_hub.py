@@ -80,6 +80,13 @@ def test_the_card_says_what_it_is_and_how_good(hub, folder):
         assert part in text, text
 
 
+def test_the_card_counts_recordings_without_a_label(hub, folder):
+    made = Recogniser.load(folder)
+    made.record_["unlabelled"] = 7
+    made.push_to_hub("me/moves")
+    assert "24 labelled clips, and 7 without a label, of `recordings`; 20 to 26" in card(hub, "me/moves")[1]
+
+
 def test_the_card_says_what_the_encoder_knew_of_clips_held_out(hub, folder):
     made = Recogniser.load(folder)
     note = "the encoder saw these clips in pre-training, without their labels"

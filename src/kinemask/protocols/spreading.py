@@ -68,7 +68,8 @@ def fit_spread(
     """
     count = len(labels)
     middle, basis, power = principal(gram)
-    shrink, penalty = power / (power + PENALTY * width), PENALTY * width
+    penalty = PENALTY * width
+    shrink = power / (power + penalty)
     known = labels >= 0
     groups = torch.arange(count, device=labels.device) if groups is None else groups
     numbers = {group: i % MOST_GROUPS for i, group in enumerate(groups[known].unique().tolist())}

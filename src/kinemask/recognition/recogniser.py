@@ -99,8 +99,8 @@ class Recogniser(ClassifierMixin, TransformerMixin, BaseEstimator):
         y: their labels (N,), texts or whole numbers, None where there is none; a store's own by default. Labels are
         spread to clips without one as `spread` says, to MOST_UNLABELLED of them at most. groups: (N,) values, people
         say, that clips left out for a choice share with none that stay; a store's columns subject, camera and setup by
-        default. Raises ValueError for what cannot be learned from: one class,
-        clips in which nobody is seen, shapes that are not the layout's.
+        default. Raises ValueError for what cannot be learned from: one class, clips in which nobody is seen, shapes
+        that are not the layout's.
         """
         source, present, labels, own = self._labelled(X, y, groups)
         classes, numbers = np.unique(labels, return_inverse=True)
