@@ -21,7 +21,7 @@ from kinemask.windows.tracks import Recordings, Tracks
 
 LAYOUTS = ("ntu25", "sbu15", "coco17")
 FRAMES, S, BATCH = 24, 3, 4
-LENGTHS = 9, 40, 24  # of the clips in a training set
+LENGTHS = 9, 40, 24, 31  # of the clips in a training set
 TRACKS = len(LENGTHS)
 SMALL = {"layers": 2, "width": 16, "heads": 2, "segment_frames": S}
 SMALL_DECODER = {"layers": 1, "width": 16, "heads": 2}

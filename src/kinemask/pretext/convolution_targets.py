@@ -1,4 +1,4 @@
-"""Targets that cannot collapse: whitened principal components of random convolutions of clean, whole clips."""
+"""Targets that cannot collapse: principal components of random convolutions of clean, whole clips, partly whitened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinemask.nn.channel_features import Convolved, moments
+from kinemask.nn.channel_features import Convolved, moments, scaling
 from kinemask.nn.random_convolutions import RandomConvolutions
 from kinemask.windows.bodies import channels
 
@@ -18,7 +18,7 @@ _TRACKS_A_COMPONENT = 2  # at least: more components than that would be noise ma
 
 @dataclass(frozen=True)
 class Components:
-    """Random convolutions of standardised channels, standardised again, on principal axes of variance 1."""
+    """Random convolutions of channels, standardised, on principal axes that are more or less whitened."""
 
     convolve: Convolved
     mean: Tensor  # (features,), as the next
@@ -27,10 +27,13 @@ class Components:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, windows: Tensor, joints: list[int], kernels: int, count: int, seed: int) -> Components:
-        """Made for windows (N, T, V, C), of these joints seen from joint 0."""
+    def of(cls, windows: Tensor, joints: list[int], kernels: int, count: int, whiten: float, seed: int) -> Components:
+        """Made for windows (N, T, V, C), of these joints seen from joint 0.
+
+        Variances of components are those of their axes to the power 1 - whiten, and 1 on average.
+        """
         x = channels(windows.unsqueeze(1), 0, joints)
-        convolve = Convolved(0, RandomConvolutions(x.shape[1], x.shape[2], seed, kernels), *moments(x), joints)
+        convolve = Convolved(0, RandomConvolutions(x.shape[1], x.shape[2], seed, kernels), *scaling(x, windows.shape[-1]), joints)
         features = convolve.to(x.device)(windows.unsqueeze(1))
         mean, scale = (value.flatten() for value in moments(features.unsqueeze(-1)))
         z = ((features - mean) / scale).double()
@@ -41,9 +44,11 @@ class Components:
         power, axes = power[kept], axes[:, kept]
         if len(z) < z.shape[1]:
             axes = z.T @ axes / (power * len(z)).sqrt()
-        axes = F.pad((axes / power.sqrt()).float(), (0, count - len(power)))  # components that are not there are 0
+        size = power ** ((1 - whiten) / 2)
+        axes = axes / power.sqrt() * size / size.square().mean().sqrt()
+        axes = F.pad(axes.float(), (0, count - len(power)))  # components that are not there are 0
         return cls(convolve, mean, scale, axes)
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """(N, T, V, C) -> (N, components), near mean 0 and variance 1 over the windows that they were made for."""
+        """(N, T, V, C) -> (N, components), near mean 0 over the windows that they were made for."""
         return (self.convolve(windows.unsqueeze(1)) - self.mean) / self.scale @ self.axes

@@ -60,9 +60,12 @@ class Mosaic(MaskedPrediction):
         s, ours = self.settings, [task for task in tasks if isinstance(task, Mosaic)]
         some = [task._clean(sampler, MOST_FITTED // len(ours)) for task, sampler in zip(ours, samplers, strict=True)]
         windows = torch.cat([x for chunks in some for x in chunks])
-        clip = Components.of(windows, list(range(len(COMMON))), s.kernels, s.components, seed=0)
+        clip = Components.of(windows, list(range(len(COMMON))), s.kernels, s.components, s.whiten, seed=0)
         limbs = [[i for i, place in enumerate(COMMON) if place.limb in part] for part in PARTS]
-        parts = [Components.of(windows, j, s.part_kernels, s.part_components, 1 + i) for i, j in enumerate(limbs)]
+        parts = [
+            Components.of(windows, joints, s.part_kernels, s.part_components, s.whiten, 1 + i)
+            for i, joints in enumerate(limbs)
+        ]
         for task, sampler in zip(ours, samplers, strict=True):
             found = [(clip(x), torch.stack([part(x) for part in parts], 1)) for x in task._clean(sampler)]
             task.clip_target, task.part_target = (torch.cat(each) for each in zip(*found, strict=True))

@@ -152,6 +152,8 @@ class Skeleton2vecSettings:
         top_k_layers: blocks, from the last one down, whose outputs make the target; 0 takes all
         ema_decay: decay of the teacher's moving average at the start; rises linearly to 1 at the end of training. It
             remembers 1 / (1 − ema_decay) steps: on a run that is not many times longer, 0.9999 freezes the teacher
+        center_target: take from each token of the target its mean over the batch's clips, which says where the token
+            is and nothing of the clip; the loss then depends on how a batch is cut into parts and processes
     """
 
     mask_ratio: float = 0.9
@@ -159,6 +161,7 @@ class Skeleton2vecSettings:
     motion_weight: float = 0.1
     top_k_layers: int = 0
     ema_decay: float = 0.9999
+    center_target: bool = False
 
     def __post_init__(self):
         check_mask(self.mask_ratio)
@@ -296,9 +299,10 @@ class MosaicSettings:
         part_weight: weight of the error of its parts' components
         motion_weight: weight of the error of motion at masked tokens
         kernels: random convolutions of the clip
-        components: whitened principal components of what they answer
+        components: principal components of what they answer
         part_kernels: random convolutions of each body part
         part_components: components of each body part
+        whiten: 1 brings all components to one variance, 0 leaves each its own
         target_norm: of the motion; token normalises each token, sequence each joint over its whole window
         ema_decay: decay of the moving average that is kept for use, at the start; rises linearly to 1
     """
@@ -310,9 +314,10 @@ class MosaicSettings:
     part_weight: float = 1.0
     motion_weight: float = 0.5
     kernels: int = 1500
-    components: int = 256
+    components: int = 1024
     part_kernels: int = 500
-    part_components: int = 64
+    part_components: int = 256
+    whiten: float = 0.5
     target_norm: TargetNorm = "token"
     ema_decay: float = 0.99
 
@@ -321,12 +326,14 @@ class MosaicSettings:
         names = ("tube_segments", "kernels", "components", "part_kernels", "part_components")
         check_positive("pretext", self, *names)
         check_not_negative("pretext", self, "ragged", "clip_weight", "part_weight", "motion_weight")
-        check_share("pretext", self, "ema_decay")
+        check_share("pretext", self, "ema_decay", "whiten")
         if not self.clip_weight + self.part_weight + self.motion_weight:
             raise ValueError("pretext.clip_weight, part_weight and motion_weight are all 0: there is nothing to learn")
         if not self.clip_weight:
             warn_unused("pretext", self, "with clip_weight 0", "kernels", "components")
         if not self.part_weight:
             warn_unused("pretext", self, "with part_weight 0", "part_kernels", "part_components")
+        if not self.clip_weight + self.part_weight:
+            warn_unused("pretext", self, "with clip_weight and part_weight 0", "whiten")
         if not self.motion_weight:
             warn_unused("pretext", self, "with motion_weight 0", "target_norm")
