@@ -59,3 +59,13 @@ def test_targets_do_not_collapse(tiny):
 def test_more_layers_than_there_are_is_told():
     with pytest.raises(ValueError, match=r"top_k_layers 3 is more than encoder\.layers 2"):
         make("skeleton2vec", pretext={"top_k_layers": 3})
+
+
+def test_a_centered_target_is_without_what_every_clip_has():
+    plain, centered = (make("skeleton2vec", pretext={"center_target": on}) for on in (False, True))
+    centered.load_state_dict(plain.state_dict())
+    batch = make_batch()
+    whole, rest = plain.target(batch).tokens, centered.target(batch).tokens
+    assert whole.mean(0).abs().max() > 0.1
+    assert rest.mean(0).abs().max() < 1e-5
+    assert torch.allclose(whole - whole[:1], rest - rest[:1], atol=1e-5)  # what sets clips apart stays

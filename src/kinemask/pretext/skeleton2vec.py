@@ -47,6 +47,8 @@ class Skeleton2vec(MaskedPrediction):
         teacher = self.teacher.module
         outputs = teacher.intermediates(teacher.project(teacher.embed(batch.x)).flatten(1, 2))
         tokens = targets.contextual(outputs[-self.settings.top_k_layers :])
+        if self.settings.center_target:
+            tokens = tokens - tokens.mean(0)
         return Target(tokens, torch.zeros_like(tokens), torch.ones_like(tokens), "features")
 
     def after_step(self, progress: float) -> None:
