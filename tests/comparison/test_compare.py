@@ -116,6 +116,24 @@ def test_a_comparison_that_is_killed_resumes(tiny, recipe, tmp_path):
     assert all(after[name] == left[name] for name in done)
 
 
+def test_an_interruption_between_evaluations_says_how_to_go_on(tiny, recipe, tmp_path, monkeypatch, capsys):
+    words = ["compare", "--methods", recipe, "--data", str(tiny.path), "--split", "xsub", "--protocols", "knn"]
+    words += ["retrieval", "--device", "cpu", "--out", str(tmp_path)]
+
+    def interrupted(protocol, *given, **more):
+        if protocol == "retrieval":
+            raise KeyboardInterrupt
+        return evaluate(protocol, *given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kinemask.comparison.compare.evaluate", interrupted)
+        assert cli.main(words) == 3
+    assert "what is done is kept, run the same command to go on" in capsys.readouterr().err
+    assert len(kept(tmp_path, "knn")) == 1
+    assert cli.main(words) == 0
+    assert "2 results, 1 of them there already" in capsys.readouterr().out
+
+
 def test_its_results_are_those_of_evaluate(tiny, recipe, tmp_path):
     compare([recipe], tiny.path, "xsub", ["knn"], out=tmp_path, device="cpu", settings={"knn.neighbours": 3})
     (work,) = plan(asked(recipe, tiny))

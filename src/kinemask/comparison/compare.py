@@ -13,6 +13,7 @@ from kinemask.comparison.fusing import fused
 from kinemask.comparison.plan import Asked, plan
 from kinemask.comparison.table import Entry, Table, lines, write_tables
 from kinemask.comparison.work import Evaluation, Work
+from kinemask.errors import Stopped
 from kinemask.protocols.catalogue import find_protocol
 from kinemask.protocols.evaluate import evaluate, finished
 from kinemask.runs.cost import cost
@@ -43,7 +44,7 @@ def compare(asked: Asked, out: str | Path = "runs/compare", quiet: bool = True) 
 def run_all(
     work: Sequence[Work], out: Path, cluster: str | None, options: dict[str, Any], quiet: bool
 ) -> tuple[Found, list[str]]:
-    """Do what is not finished, here or on a cluster; every result that there is then, and what went wrong."""
+    """Do what is not finished, here or on a cluster; every result that there is then, and what went wrong. Ctrl-C raises Stopped."""
     found = {w.name: results(w, out) for w in work}
     todo = [w for w in work if missing(w, found[w.name], out)]
     if not quiet:
@@ -51,7 +52,10 @@ def run_all(
         every = sum(len(e.seeds) for w in work for e in w.evaluations)
         print(f"{every} results, {done} of them there already; {len(todo)} runs to do", flush=True)
     if cluster is None:
-        failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
+        try:
+            failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
+        except KeyboardInterrupt:  # in pre-training it saves and says so itself
+            raise Stopped("stopped; what is done is kept, run the same command to go on") from None
     else:
         from kinemask.comparison.cluster import submit
 
