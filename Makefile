@@ -15,10 +15,10 @@ demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 quick: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
 
 # 200 processes killed at one of their file operations, drawn by a seed
 kill: $(READY)
