@@ -179,6 +179,13 @@ def test_nobody_is_seen_in_what_is_predicted(fitted):
         fitted.predict([X[0], NOBODY])
 
 
+def test_more_clips_than_fit_into_the_memory_are_refused(monkeypatch):
+    x, y, people = clips(30)
+    monkeypatch.setattr("kinemask.windows.mapped.memory_left", lambda: 20_000)
+    with pytest.raises(ValueError, match=r"30 clips are too many for a recogniser.* Train on fewer"):
+        Recogniser(SBU).fit(x, y, people)
+
+
 def test_clips_of_one_frame_and_of_fifty_people(fitted):
     crowd = np.repeat(X[0][None], 50, 0) + np.random.default_rng(0).normal(0, 1, (50, 1, 1, 3))
     found = fitted.predict_proba([X[0][:1], crowd])

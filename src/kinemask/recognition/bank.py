@@ -17,13 +17,16 @@ from kinemask.recognition.choice import FRAMES, TWINNED, Choice, Kind, alignment
 from kinemask.recognition.tokens import ReadEncoder, token_features
 from kinemask.store.opening import Store
 from kinemask.windows.bodies import channels, side_by_side
+from kinemask.windows.mapped import fits
 from kinemask.windows.mirror import mirror_tracks, mirror_windows
 from kinemask.windows.settings import Align
 from kinemask.windows.tracks import Recordings, Tracks
 
+_TABLES = 4  # of products of each clip with each, float64, that are held at once at least
+
 
 class Bank:
-    """N clips to learn from.
+    """N clips to learn from; ValueError where there are too many for the memory.
 
     labels (N,): numbers of classes, −1 where there is none; these come last. groups: by name (subject, camera, …), the
     number of each clip's, (N,): clips of one group are never on both sides of a fold.
@@ -42,6 +45,7 @@ class Bank:
         encoder: ReadEncoder | None = None,
         device: torch.device | str = "cpu",
     ):
+        _check_fits(len(clips), device)
         self.tracks = Tracks(source, clips, device)
         self.layout, self.labels, self.groups, self.seed = self.tracks.layout, labels.to(device), groups, seed
         self.encoder = encoder
@@ -185,3 +189,13 @@ def deviation(block: Tensor) -> Tensor:
     """Deviation of each feature, 1 where it is 0."""
     scale = block.std(0, correction=0)
     return torch.where(scale > 1e-8, scale, 1.0)
+
+
+def _check_fits(clips: int, device: torch.device | str) -> None:
+    size = _TABLES * 8 * clips**2
+    if torch.device(device).type == "cpu" and not fits(size):
+        raise ValueError(
+            f"{clips:,} clips are too many for a recogniser, which compares each with each: that would take"
+            f" {size / 1e9:,.0f} GB of memory. Train on fewer, or pre-train an encoder on all of them and evaluate it"
+            " (kinemask pretrain, kinemask evaluate finetune)"
+        )
