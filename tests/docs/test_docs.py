@@ -380,3 +380,12 @@ def test_own_data_with_pre_training(tmp_path, monkeypatch, capsys):
     space: dict[str, Any] = {}
     exec(of_language(page.read_text(), "python")[-1], space)
     assert space["scores"].shape == (20, 2)
+
+
+# encoders with a readout, and random convolutions beside
+
+
+def test_the_tables_of_encoders_are_those_that_were_measured():
+    text = (DOCS / "results.md").read_text()
+    made = runpy.run_path(str(DOCS / "beside.py"))
+    assert made["written"](text, made["measured"]()) == text, "run docs/beside.py"

@@ -1,0 +1,122 @@
+"""Writes the tables of docs/results.md about encoders with a readout, and random convolutions beside them.
+
+python docs/beside.py ["RECIPE AND OPTIONS=RUN" ...]
+
+A run that is given is looked through for its results of `probe` and `knn`; their numbers are kept in
+benchmarks/results/beside.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from kinemask.runs.result import Result
+from kinemask.runs.run import Run
+
+PAGE = Path(__file__).parent / "results.md"
+KEPT = Path(__file__).parents[1] / "benchmarks" / "results" / "beside.json"
+BLOCK = re.compile(r"(<!-- (\S+), written by docs/beside.py -->\n).*?(<!-- end -->)", re.DOTALL)
+OLD = " †"
+ONE_SCALE = 4  # the state of the numbers since which random convolutions have one scale for all channels
+KEY = ("recipe", "pretraining_seed", "data", "split", "protocol", "beside", "seed")
+HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
+
+Record = dict[str, Any]
+
+
+def record(result: Result, recipe: str, seed: int) -> Record:
+    """What is kept of a result. Accuracies are in percent, labels those with 1, 2 and 5 labels a class."""
+
+    def scored(of: Any) -> Record:
+        accuracy, few = of.measures["accuracy"], of.curves.get("labels")
+        return {"accuracy": accuracy.value, "unseen": accuracy.unseen, "labels": few and list(few.accuracy)}
+
+    about = {"recipe": recipe, "pretraining_seed": seed, "numerics": result.numerics}
+    about |= {name: getattr(result, name) for name in ("data", "split", "protocol", "seed")}
+    about["beside"] = result.settings["beside"]
+    return about | scored(result) | {"baselines": {name: scored(b) for name, b in result.baselines.items()}}
+
+
+def keep(recipe: str, folder: str) -> None:
+    """Add the results of a run to those kept, in place of older ones."""
+    run, kept = Run(folder), json.loads(KEPT.read_text(encoding="utf-8"))
+    new = [record(r, recipe, run.config["seed"]) for r in run.results() if r.protocol in ("probe", "knn")]
+    key = lambda r: tuple(r.get(name, 0) for name in KEY)
+    again = {key(r) for r in new}
+    kept["results"] = [r for r in kept["results"] if key(r) not in again] + new
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def block(name: str, kept: Iterable[Record]) -> str:
+    """The table of a data set: random convolutions, then of each recipe and seed tokens, and convolutions beside."""
+    records = [r for r in kept if r["data"] == name]
+    probes = [r for r in records if r["protocol"] == "probe"]
+    lines: list[list[str]] = [list(HEAD), ["---"] * len(HEAD)]
+    for mark in ("", OLD):
+        told = [r for r in probes if _mark(r) == mark and "random_convolutions_ridge" in r["baselines"]]
+        alike = [r for r in told if [r.get(n, 0) for n in KEY[:-1]] == [told[0].get(n, 0) for n in KEY[:-1]]]
+        if alike:  # the draws of one run
+            cells = _cells(alike, lambda r: r["baselines"]["random_convolutions_ridge"])
+            lines.append([f"**random convolutions**{mark}", "", *cells, ""])
+    for recipe, seed in sorted({(r["recipe"], r.get("pretraining_seed", 0)) for r in records}):
+        said = f"`{recipe}`, {seed}"
+        for beside, label in (("none", "tokens"), ("convolutions", "tokens, convolutions beside")):
+            own = [
+                r for r in records if (r["recipe"], r.get("pretraining_seed", 0), r["beside"]) == (recipe, seed, beside)
+            ]
+            scored, nearest = ([r for r in own if r["protocol"] == protocol] for protocol in ("probe", "knn"))
+            mark = _mark(scored[0]) if beside != "none" else ""
+            lines.append([said, label + mark, *_cells(scored, lambda r: r), _percent(nearest, name)])
+            if "untrained_encoder" in scored[0]["baselines"]:
+                untrained = lambda r: r["baselines"]["untrained_encoder"]
+                near = [untrained(r) for r in nearest if "untrained_encoder" in r["baselines"]]
+                lines.append(["", f"untrained {label}{mark}", *_cells(scored, untrained), _percent(near, name)])
+            said = ""
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def _mark(r: Record) -> str:
+    """What a record's random convolutions are marked with."""
+    return "" if (r.get("numerics") or 0) >= ONE_SCALE else OLD
+
+
+def _cells(records: list[Record], get: Callable[[Record], Record]) -> list[str]:
+    """Accuracies with 1, 2, 5 labels a class and all."""
+    found = [get(r) for r in records]
+    return [*(_spread([f["labels"][i] for f in found]) for i in range(3)), _percent(found, records[0]["data"])]
+
+
+def _percent(found: list[Record], data: str) -> str:
+    """Accuracy with all labels; in brackets on unseen clips where there are others."""
+    if not found:
+        return ""
+    unseen = [f["unseen"] for f in found if f.get("unseen") is not None]
+    text = _spread([f["accuracy"] for f in found])
+    return f"{text} ({_spread(unseen)})" if data == "nw-ucla" and unseen else text
+
+
+def _spread(values: list[float]) -> str:
+    spread = stdev(values) if len(values) > 1 else 0.0
+    return f"{fmean(values):.1f}" + (f" ± {spread:.1f}" if spread >= 0.05 else "")
+
+
+def written(text: str, kept: list[Record]) -> str:
+    """The page with its tables as they should be."""
+    return BLOCK.sub(lambda found: f"{found[1]}{block(found[2], kept)}{found[3]}", text)
+
+
+def measured() -> list[Record]:
+    """All that is kept."""
+    return json.loads(KEPT.read_text(encoding="utf-8"))["results"]
+
+
+if __name__ == "__main__":
+    for given in sys.argv[1:]:
+        keep(*given.rsplit("=", 1))
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), measured()), encoding="utf-8")
