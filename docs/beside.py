@@ -45,7 +45,7 @@ def record(result: Result, recipe: str, seed: int) -> Record:
 
 def keep(recipe: str, folder: str) -> None:
     """Add the results of a run to those kept, in place of older ones."""
-    run, kept = Run(folder), json.loads(KEPT.read_text(encoding="utf-8"))
+    run, kept = Run(Path(folder)), json.loads(KEPT.read_text(encoding="utf-8"))
     new = [record(r, recipe, run.config["seed"]) for r in run.results() if r.protocol in ("probe", "knn")]
     key = lambda r: tuple(r.get(name, 0) for name in KEY)
     again = {key(r) for r in new}
