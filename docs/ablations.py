@@ -66,7 +66,8 @@ def block(name: str, here: Here) -> str:
     places = [(data, split) for of, data, split in here if of == name]
     hours, small = any(row.hours for row in table.rows), any(row.small is not None for row in table.rows)
     costs = any(row.gflops for row in table.rows)
-    head = ["row", "settings", *["settings of small recipes"] * small, *(f"paper, {s}" for s in table.splits)]
+    printed = [split for split in table.splits if any(split in row.published for row in table.rows)]
+    head = ["row", "settings", *["settings of small recipes"] * small, *(f"paper, {s}" for s in printed)]
     head += ["paper, h"] * hours + ["paper, GFLOPs"] * costs + [f"here, {data} {split}" for data, split in places]
     lines = [head, ["---"] * len(head)]
     for row in table.rows:
@@ -74,7 +75,7 @@ def block(name: str, here: Here) -> str:
         if row.baseline:
             cells[1] = f"baseline `{row.baseline}` of {cells[1]}"
         cells += [_code(settings_text(row.changes(True)))] * small
-        cells += [f"{row.published[s]:.1f}" if s in row.published else "" for s in table.splits]
+        cells += [f"{row.published[s]:.1f}" if s in row.published else "" for s in printed]
         cells += [f"{row.hours:g}" if row.hours else ""] * hours + [f"{row.gflops:g}" if row.gflops else ""] * costs
         cells += [here[name, data, split].get(row.label, "") for data, split in places]
         lines.append(cells)

@@ -20,7 +20,7 @@ from kinemask.training.settings import Settings
 from tiny_recipe import recipe_file
 
 METRICS = {"accuracy": "top1", "mean_class_accuracy": "mean_class"}
-LAYOUTS = {"ntu60": "ntu25", "finegym": "coco17", "diving48": "coco17", "utd-mhad": "utd20", "penn-action": "penn13"}
+LAYOUTS = {"ntu60": "ntu25", "nw-ucla": "kinect20", "finegym": "coco17", "diving48": "coco17", "utd-mhad": "utd20", "penn-action": "penn13"}
 
 
 @pytest.mark.parametrize("name", paper_tables())
@@ -40,7 +40,7 @@ def test_a_table_has_the_numbers_that_are_published(name):
     assert Counter(row.gflops for row in table.rows if row.gflops) == Counter(
         value for _, value in numbers("gflops").elements()
     )
-    assert {r["dataset"] for r in printed} == {table.data}
+    assert {r["dataset"] for r in printed} == ({table.data} if table.source != "kinemask" else set())
     assert len({row.label for row in table.rows}) == len(table.rows)
 
 
@@ -80,7 +80,7 @@ def test_every_row_makes_a_network_of_its_own(name, small, data):
 
 
 def _trains(name: str) -> bool:
-    return not name.startswith(("linear.", "finetune."))
+    return not name.startswith(("linear.", "finetune.", "probe."))
 
 
 # running one
