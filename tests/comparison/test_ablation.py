@@ -20,7 +20,14 @@ from kinemask.training.settings import Settings
 from tiny_recipe import recipe_file
 
 METRICS = {"accuracy": "top1", "mean_class_accuracy": "mean_class"}
-LAYOUTS = {"ntu60": "ntu25", "nw-ucla": "kinect20", "finegym": "coco17", "diving48": "coco17", "utd-mhad": "utd20", "penn-action": "penn13"}
+LAYOUTS = {
+    "ntu60": "ntu25",
+    "nw-ucla": "kinect20",
+    "finegym": "coco17",
+    "diving48": "coco17",
+    "utd-mhad": "utd20",
+    "penn-action": "penn13",
+}
 
 
 @pytest.mark.parametrize("name", paper_tables())

@@ -44,7 +44,10 @@ def compare(asked: Asked, out: str | Path = "runs/compare", quiet: bool = True) 
 def run_all(
     work: Sequence[Work], out: Path, cluster: str | None, options: dict[str, Any], quiet: bool
 ) -> tuple[Found, list[str]]:
-    """Do what is not finished, here or on a cluster; every result that there is then, and what went wrong. Ctrl-C raises Stopped."""
+    """Do what is not finished, here or on a cluster; every result that there is then, and what went wrong.
+
+    Raises Stopped where it is interrupted here.
+    """
     found = {w.name: results(w, out) for w in work}
     todo = [w for w in work if missing(w, found[w.name], out)]
     if not quiet:

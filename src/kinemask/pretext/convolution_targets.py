@@ -33,7 +33,8 @@ class Components:
         Variances of components are those of their axes to the power 1 - whiten, and 1 on average.
         """
         x = channels(windows.unsqueeze(1), 0, joints)
-        convolve = Convolved(0, RandomConvolutions(x.shape[1], x.shape[2], seed, kernels), *scaling(x, windows.shape[-1]), joints)
+        convolutions = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels)
+        convolve = Convolved(0, convolutions, *scaling(x, windows.shape[-1]), joints)
         features = convolve.to(x.device)(windows.unsqueeze(1))
         mean, scale = (value.flatten() for value in moments(features.unsqueeze(-1)))
         z = ((features - mean) / scale).double()
