@@ -82,7 +82,9 @@ def test_spreading_knows_more_than_the_labels_alone():
 
 @pytest.mark.parametrize("copies", [1, 2])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_what_is_left_out_leaves_labels_and_ridge(copies, grouped):
+@pytest.mark.parametrize("most", [50, 4])  # fewer than there are groups: several are left out together
+def test_what_is_left_out_leaves_labels_and_ridge(copies, grouped, most, monkeypatch):
+    monkeypatch.setattr("kinemask.protocols.spreading.MOST_GROUPS", most)
     x, y = blobs(12)
     labels, who = some(y, 3), np.arange(48) % 5 if grouped else np.arange(48)
     rows = np.concatenate([x, x + np.random.default_rng(3).normal(size=x.shape)][:copies])
@@ -90,8 +92,10 @@ def test_what_is_left_out_leaves_labels_and_ridge(copies, grouped):
     groups = torch.from_numpy(who) if grouped else None
     found = fit_spread(gram, graph, torch.from_numpy(labels), 4, 20, copies, groups)
     known = np.flatnonzero(labels >= 0)
+    labelled = np.unique(who[known])
+    together = np.where(np.isin(who, labelled), np.searchsorted(labelled, who) % most, -1)
     for place, clip in enumerate(known):
-        out = who == who[clip]
+        out = together == together[clip]
         target = 2 * graph.spread(torch.from_numpy(np.where(out, -1, labels)), 4).numpy() - 1
         rest = np.tile(~out, copies)
         z, goal = rows[rest], np.tile(target, (copies, 1))[rest]
