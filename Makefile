@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 MINIMAL := .venv-minimal
 OLDEST := .venv-oldest
 SEED ?= 0
+PYTEST = $(BIN)/pytest -n auto --dist loadfile
 QUIET := pip install --quiet --disable-pip-version-check
 PIP := $(QUIET) --constraint constraints.txt
 
@@ -15,10 +16,10 @@ demo: $(READY)
 	$(BIN)/kinemask demo --out kinemask-demo
 
 test: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile
+	$(PYTEST)
 
 quick: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # 200 processes killed at one of their file operations, drawn by a seed
 kill: $(READY)

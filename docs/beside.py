@@ -2,7 +2,7 @@
 
 python docs/beside.py ["RECIPE AND OPTIONS=RUN" ...]
 
-A run that is given is looked through for its results of `probe` and `knn`; their numbers are kept in
+A run that is given is looked through for results of `probe` with this readout, and of `knn`; their numbers are kept in
 benchmarks/results/beside.json.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -22,8 +22,8 @@ from kinemask.runs.run import Run
 PAGE = Path(__file__).parent / "results.md"
 KEPT = Path(__file__).parents[1] / "benchmarks" / "results" / "beside.json"
 BLOCK = re.compile(r"(<!-- (\S+), written by docs/beside.py -->\n).*?(<!-- end -->)", re.DOTALL)
-OLD = " †"
-ONE_SCALE = 4  # the state of the numbers since which random convolutions have one scale for all channels
+READOUT = {"over": "joints", "pieces": [1, 3], "statistics": ["mean", "max"]}
+OLD, ONE_SCALE = " †", 4  # the state of the numbers since which random convolutions have one scale for all channels
 KEY = ("recipe", "pretraining_seed", "data", "split", "protocol", "beside", "seed")
 HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
 
@@ -37,68 +37,80 @@ def record(result: Result, recipe: str, seed: int) -> Record:
         accuracy, few = of.measures["accuracy"], of.curves.get("labels")
         return {"accuracy": accuracy.value, "unseen": accuracy.unseen, "labels": few and list(few.accuracy)}
 
-    about = {"recipe": recipe, "pretraining_seed": seed, "numerics": result.numerics}
+    about: Record = {"recipe": recipe, "pretraining_seed": seed, "numerics": result.numerics}
     about |= {name: getattr(result, name) for name in ("data", "split", "protocol", "seed")}
     about["beside"] = result.settings["beside"]
     return about | scored(result) | {"baselines": {name: scored(b) for name, b in result.baselines.items()}}
 
 
+def wanted(result: Result) -> bool:
+    """Whether a result is of the tables: of the encoder for use, without twins, and with the readout."""
+    given = result.settings
+    if result.encoder != "encoder" or given.get("twins"):
+        return False
+    return result.protocol == "knn" or (
+        result.protocol == "probe"
+        and list(given["per_class"]) == [1, 2, 5]
+        and {name: given["readout"][name] for name in READOUT} == READOUT
+    )
+
+
 def keep(recipe: str, folder: str) -> None:
     """Add the results of a run to those kept, in place of older ones."""
     run, kept = Run(Path(folder)), json.loads(KEPT.read_text(encoding="utf-8"))
-    new = [record(r, recipe, run.config["seed"]) for r in run.results() if r.protocol in ("probe", "knn")]
-    key = lambda r: tuple(r.get(name, 0) for name in KEY)
+    new = [record(r, recipe, run.config["seed"]) for r in run.results() if wanted(r)]
+    key = lambda r: tuple(r[name] for name in KEY)
     again = {key(r) for r in new}
     kept["results"] = [r for r in kept["results"] if key(r) not in again] + new
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
-def block(name: str, kept: Iterable[Record]) -> str:
+def block(name: str, kept: list[Record]) -> str:
     """The table of a data set: random convolutions, then of each recipe and seed tokens, and convolutions beside."""
     records = [r for r in kept if r["data"] == name]
     probes = [r for r in records if r["protocol"] == "probe"]
     lines: list[list[str]] = [list(HEAD), ["---"] * len(HEAD)]
     for mark in ("", OLD):
         told = [r for r in probes if _mark(r) == mark and "random_convolutions_ridge" in r["baselines"]]
-        alike = [r for r in told if [r.get(n, 0) for n in KEY[:-1]] == [told[0].get(n, 0) for n in KEY[:-1]]]
+        alike = [r for r in told if [r[n] for n in KEY[:-1]] == [told[0][n] for n in KEY[:-1]]]
         if alike:  # the draws of one run
             cells = _cells(alike, lambda r: r["baselines"]["random_convolutions_ridge"])
             lines.append([f"**random convolutions**{mark}", "", *cells, ""])
-    for recipe, seed in sorted({(r["recipe"], r.get("pretraining_seed", 0)) for r in records}):
+    for recipe, seed in sorted({(r["recipe"], r["pretraining_seed"]) for r in records}):
         said = f"`{recipe}`, {seed}"
         for beside, label in (("none", "tokens"), ("convolutions", "tokens, convolutions beside")):
-            own = [
-                r for r in records if (r["recipe"], r.get("pretraining_seed", 0), r["beside"]) == (recipe, seed, beside)
-            ]
+            own = [r for r in records if (r["recipe"], r["pretraining_seed"], r["beside"]) == (recipe, seed, beside)]
             scored, nearest = ([r for r in own if r["protocol"] == protocol] for protocol in ("probe", "knn"))
+            if not scored:
+                continue
             mark = _mark(scored[0]) if beside != "none" else ""
-            lines.append([said, label + mark, *_cells(scored, lambda r: r), _percent(nearest, name)])
-            if "untrained_encoder" in scored[0]["baselines"]:
+            lines.append([said, label + mark, *_cells(scored, lambda r: r), _percent(nearest)])
+            if all("untrained_encoder" in r["baselines"] for r in scored):
                 untrained = lambda r: r["baselines"]["untrained_encoder"]
                 near = [untrained(r) for r in nearest if "untrained_encoder" in r["baselines"]]
-                lines.append(["", f"untrained {label}{mark}", *_cells(scored, untrained), _percent(near, name)])
+                lines.append(["", f"untrained {label}{mark}", *_cells(scored, untrained), _percent(near)])
             said = ""
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
 def _mark(r: Record) -> str:
     """What a record's random convolutions are marked with."""
-    return "" if (r.get("numerics") or 0) >= ONE_SCALE else OLD
+    return "" if (r["numerics"] or 0) >= ONE_SCALE else OLD
 
 
 def _cells(records: list[Record], get: Callable[[Record], Record]) -> list[str]:
     """Accuracies with 1, 2, 5 labels a class and all."""
     found = [get(r) for r in records]
-    return [*(_spread([f["labels"][i] for f in found]) for i in range(3)), _percent(found, records[0]["data"])]
+    return [*(_spread([f["labels"][i] for f in found]) for i in range(3)), _percent(found)]
 
 
-def _percent(found: list[Record], data: str) -> str:
-    """Accuracy with all labels; in brackets on unseen clips where there are others."""
+def _percent(found: list[Record]) -> str:
+    """Accuracy with all labels; in brackets on unseen clips, where not all are."""
     if not found:
         return ""
-    unseen = [f["unseen"] for f in found if f.get("unseen") is not None]
     text = _spread([f["accuracy"] for f in found])
-    return f"{text} ({_spread(unseen)})" if data == "nw-ucla" and unseen else text
+    unseen = [f["unseen"] for f in found if f.get("unseen") not in (None, f["accuracy"])]
+    return f"{text} ({_spread(unseen)})" if unseen else text
 
 
 def _spread(values: list[float]) -> str:
@@ -106,14 +118,14 @@ def _spread(values: list[float]) -> str:
     return f"{fmean(values):.1f}" + (f" ± {spread:.1f}" if spread >= 0.05 else "")
 
 
-def written(text: str, kept: list[Record]) -> str:
-    """The page with its tables as they should be."""
-    return BLOCK.sub(lambda found: f"{found[1]}{block(found[2], kept)}{found[3]}", text)
-
-
 def measured() -> list[Record]:
     """All that is kept."""
     return json.loads(KEPT.read_text(encoding="utf-8"))["results"]
+
+
+def written(text: str, kept: list[Record]) -> str:
+    """The page with its tables as they should be."""
+    return BLOCK.sub(lambda found: f"{found[1]}{block(found[2], kept)}{found[3]}", text)
 
 
 if __name__ == "__main__":

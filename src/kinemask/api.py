@@ -295,7 +295,8 @@ def compare(
     Writes OUT/table.md, .csv and .html, and returns the table's lines; of a sweep and of snapshots also curves as .svg,
     of a paper's table files of its name. settings: by dotted name, of pre-training, of a protocol alone
     (linear.epochs, linear.sampling.test_clips), of one of the methods alone (mamp.pretext.tau), or of submitit
-    (slurm.slurm_partition). Failures are listed at the end, by a ValueError; the rest still run.
+    (slurm.slurm_partition). Failures are listed at the end, by a ValueError; the rest still run. Ctrl-C raises Stopped,
+    and the same call resumes.
 
     Args:
         methods: recipes, or methods: the recipe METHOD-DATA is taken; of an ablation, recipes in place of these

@@ -2,4 +2,4 @@
 
 __version__ = "0.1.0"
 
-NUMERICS = 4  # raised by hand when a change of code changes numbers: results of another one are computed again
+NUMERICS = 5  # raised by hand when a change of code changes numbers: results of another one are computed again

@@ -128,7 +128,7 @@ def test_an_interruption_between_evaluations_says_how_to_go_on(tiny, recipe, tmp
     with monkeypatch.context() as patched:
         patched.setattr("kinemask.comparison.compare.evaluate", interrupted)
         assert cli.main(words) == 3
-    assert "what is done is kept, run the same command to go on" in capsys.readouterr().err
+    assert "what is done is kept, run the same command to resume" in capsys.readouterr().err
     assert len(kept(tmp_path, "knn")) == 1
     assert cli.main(words) == 0
     assert "2 results, 1 of them there already" in capsys.readouterr().out

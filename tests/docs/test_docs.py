@@ -388,4 +388,6 @@ def test_own_data_with_pre_training(tmp_path, monkeypatch, capsys):
 def test_the_tables_of_encoders_are_those_that_were_measured():
     text = (DOCS / "results.md").read_text()
     made = runpy.run_path(str(DOCS / "beside.py"))
-    assert made["written"](text, made["measured"]()) == text, "run docs/beside.py"
+    kept = made["measured"]()
+    assert made["written"](text, kept) == text, "run docs/beside.py"
+    assert {name for _, name, _ in made["BLOCK"].findall(text)} == {r["data"] for r in kept}

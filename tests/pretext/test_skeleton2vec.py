@@ -69,3 +69,5 @@ def test_a_centered_target_is_without_what_every_clip_has():
     assert whole.mean(0).abs().max() > 0.1
     assert rest.mean(0).abs().max() < 1e-5
     assert torch.allclose(whole - whole[:1], rest - rest[:1], atol=1e-5)  # what sets clips apart stays
+    with pytest.raises(ValueError, match="needs two clips"):
+        centered.target(make_batch(count=1))

@@ -131,6 +131,8 @@ def published_text(table: PaperTable, row: PaperRow, where: Place) -> str:
 
 
 def source_text(table: PaperTable) -> str:
-    """Where a table's numbers are printed, and of what they are."""
+    """Where a table's numbers are printed, and of what they are; nothing of a table that no paper has."""
+    if not table.source:
+        return ""
     measure = "" if table.measure == "accuracy" else ", mean over classes"
     return f"{table.source.replace('.md', ',')}: {table.data} {' '.join(table.splits)}, {table.protocol}{measure}"

@@ -57,8 +57,8 @@ def run_all(
     if cluster is None:
         try:
             failed = [f"{w.name}: {error}" for w in todo if (error := attempt(w, out, quiet))]
-        except KeyboardInterrupt:  # in pre-training it saves and says so itself
-            raise Stopped("stopped; what is done is kept, run the same command to go on") from None
+        except KeyboardInterrupt:  # between evaluations: pre-training raises Stopped itself
+            raise Stopped("stopped; what is done is kept, run the same command to resume") from None
     else:
         from kinemask.comparison.cluster import submit
 

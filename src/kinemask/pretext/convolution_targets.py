@@ -30,7 +30,8 @@ class Components:
     def of(cls, windows: Tensor, joints: list[int], kernels: int, count: int, whiten: float, seed: int) -> Components:
         """Made for windows (N, T, V, C), of these joints seen from joint 0.
 
-        Variances of components are those of their axes to the power 1 - whiten, and 1 on average.
+        Variances of components are as those of their axes to the power 1 - whiten, and 1 on average over all `count`,
+        of which those that there are too few windows for are 0.
         """
         x = channels(windows.unsqueeze(1), 0, joints)
         convolutions = RandomConvolutions(x.shape[1], x.shape[2], seed, kernels)
@@ -46,7 +47,7 @@ class Components:
         if len(z) < z.shape[1]:
             axes = z.T @ axes / (power * len(z)).sqrt()
         size = power ** ((1 - whiten) / 2)
-        axes = axes / power.sqrt() * size / size.square().mean().sqrt()
+        axes = axes / power.sqrt() * size * (count / size.square().sum()).sqrt()
         axes = F.pad(axes.float(), (0, count - len(power)))  # components that are not there are 0
         return cls(convolve, mean, scale, axes)
 

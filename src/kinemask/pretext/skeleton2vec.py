@@ -48,6 +48,8 @@ class Skeleton2vec(MaskedPrediction):
         outputs = teacher.intermediates(teacher.project(teacher.embed(batch.x)).flatten(1, 2))
         tokens = targets.contextual(outputs[-self.settings.top_k_layers :])
         if self.settings.center_target:
+            if len(tokens) < 2:
+                raise ValueError("pretext.center_target needs two clips at least in each part of a batch")
             tokens = tokens - tokens.mean(0)
         return Target(tokens, torch.zeros_like(tokens), torch.ones_like(tokens), "features")
 

@@ -25,7 +25,7 @@ class PaperRow:
     """
 
     label: str
-    published: Published
+    published: Published = field(default_factory=dict)
     method: str = ""
     set: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] | None = None
@@ -42,7 +42,7 @@ class PaperRow:
 class PaperTable:
     """A table of a paper, on the data, splits and protocol that it is about.
 
-    source: as the file of published numbers names it; method: of rows that name none. measure: what the paper prints,
+    source: as the file of published numbers names it, empty where no paper has the table; method: of rows that name none. measure: what the paper prints,
     accuracy or mean_class_accuracy. set, small: settings of all rows, which a user's own replace.
     """
 
