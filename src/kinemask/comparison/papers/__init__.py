@@ -42,8 +42,9 @@ class PaperRow:
 class PaperTable:
     """A table of a paper, on the data, splits and protocol that it is about.
 
-    source: as the file of published numbers names it, empty where no paper has the table; method: of rows that name none. measure: what the paper prints,
-    accuracy or mean_class_accuracy. set, small: settings of all rows, which a user's own replace.
+    source: as the file of published numbers names it, empty where no paper has the table; method: of rows that name
+    none. measure: what the paper prints, accuracy or mean_class_accuracy. set, small: settings of all rows, which a
+    user's own replace.
     """
 
     title: str
