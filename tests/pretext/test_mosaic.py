@@ -41,12 +41,12 @@ def test_components_are_a_whitened_pca_of_random_convolutions(count, whiten):
     assert torch.allclose(ours(windows(5, seed=1)), ours(windows(5, seed=1)))
 
 
-@pytest.mark.parametrize("whiten", [0.5, 1.0])
-def test_few_tracks_have_few_components_and_the_rest_is_0(whiten):
+@pytest.mark.parametrize(("whiten", "least"), [(0.5, 0.5), (1.0, 1.2)])
+def test_few_tracks_have_few_components_and_the_rest_is_0(whiten, least):
     found = Components.of(windows(12), JOINTS, kernels=40, count=10, whiten=whiten, seed=0)(windows(12))
     assert (found[:, 6:] == 0).all()
     assert found.square().mean().item() == pytest.approx(1, abs=0.05)  # so the loss weighs as much as with many tracks
-    assert (found[:, :6].std(0) > 0.5).all()
+    assert (found[:, :6].std(0) > least).all()
 
 
 def test_a_part_is_of_its_own_joints():
