@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from helpers import CLASSES, recordings
+from kinemask import readers
+from kinemask.models import architectures
+from kinemask.pretext import methods
 from kinemask.skeleton import layout
 from kinemask.store.opening import Store
 from kinemask.store.writer import write_store
@@ -19,6 +22,13 @@ def _few_twins():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kinemask.protocols.twins.PROGRAMMES", 12)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _registered_for_one_test(monkeypatch):
+    """What a test registers is not known to the next, which may run in the same process or not."""
+    for module, name in ((readers, "_REGISTERED"), (architectures, "_ARCHITECTURES"), (methods, "_METHODS")):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
 
 
 @pytest.fixture(scope="session")

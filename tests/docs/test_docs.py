@@ -28,7 +28,7 @@ from kinemask.arguments import read_settings
 from kinemask.comparison import ablation, compare  # noqa: F401 (as api)
 from kinemask.comparison.papers import paper_tables
 from kinemask.models.classifiers import build_classifier
-from kinemask.pretext import NAMES, method, methods, register
+from kinemask.pretext import NAMES, method, register
 from kinemask.readers import readers
 from kinemask.skeleton import layout
 from kinemask.training.settings import FinetuneSettings, Settings
@@ -277,7 +277,6 @@ def test_the_new_method(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "forecast.py").write_text(code)
     (tmp_path / "forecast.yaml").write_text(recipe)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kinemask.pretext.methods._METHODS", dict(methods._METHODS))
     given = [shlex.split(line) for line in NEW_METHOD.splitlines() if line.startswith("python forecast.py")]
     assert [line[2] for line in given] == ["pretrain", "evaluate", "compare"]
     for line in given:

@@ -44,6 +44,7 @@ class Features:
         self.baselines = baselines
         self.device = train.device
         self._views: dict[int, Tensor] = {}
+        self._test_views: dict[int, list[Tensor]] = {}  # by the identity of a part's tracks
         self._differences: Tensor | None = None
 
     def view(self, number: int) -> Tensor:
@@ -69,11 +70,16 @@ class Features:
         return torch.cat(out)
 
     def test_views(self, tracks: Tracks) -> list[Tensor]:
-        """Features of each of the `test_clips` test views of a part's tracks: a list of (N, D)."""
+        """Features of each of the `test_clips` test views of tracks, (N, D) each; the two parts' own are kept."""
+        if id(tracks) in self._test_views:
+            return self._test_views[id(tracks)]
         sampler = Sampler(tracks, self.model.sampling)
         with autocast(self.device, self.precision):
             numbers = range(self.model.sampling.test_clips)
-            return [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
+            found = [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
+        if tracks is self.train.tracks or tracks is self.test.tracks:
+            self._test_views[id(tracks)] = found
+        return found
 
     @torch.no_grad()
     def twins_differ(self) -> Tensor:
