@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -62,27 +63,40 @@ def ends(labelled: Labelled) -> dict[str, Align]:
     return dict(zip(WAYS, different, strict=False))
 
 
-def measure(whole: Labelled, per_class: int, seed: int) -> dict[str, Any]:
-    """A draw of labels: accuracies by method, seconds and what was chosen."""
-    labelled, scored, choices, seconds = few(whole, per_class, seed), {}, {}, {}
+def recognisers(whole: Labelled, seed: int, encoders: Sequence[Path]) -> dict[str, Recogniser]:
+    """What is measured, by name."""
+    made = {RECOGNISER: Recogniser(seed=seed, device="cpu")}
+    for path in encoders:
+        made[f"{RECOGNISER}, tokens of {path.name}"] = Recogniser(
+            features=["convolutions", "statistics", "tokens"], encoder=str(path), seed=seed, device="cpu"
+        )
+    for name, align in ends(whole).items():
+        made[f"random convolutions, {name}"] = Recogniser(
+            features="convolutions", align=align, mirrored=False, twins=False, seed=seed, device="cpu"
+        )
+    return made
+
+
+def measure(whole: Labelled, per_class: int, encoders: Sequence[Path], record: dict[str, Any]) -> bool:
+    """Add to a draw's record the accuracies, seconds and choices that it lacks; whether there were any."""
+    seed, lacking = record["seed"], False
+    labelled = few(whole, per_class, seed)
     ways = {"": labelled}
     if per_class:
         ways[f", {SPREAD}"] = replace(labelled, unlabelled=np.setdiff1d(whole.train, labelled.train))
     for way, known in ways.items():
-        made, start = Recogniser(seed=seed, device="cpu"), time.monotonic()
-        found = learn(made, known)
-        assert found is not None
-        name = RECOGNISER + way
-        scored[name], seconds[name], choices[name] = unseen(found, whole), time.monotonic() - start, str(made.choice_)
-        scored |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
-        for name, align in ends(whole).items():
-            plain = Recogniser(
-                features="convolutions", align=align, mirrored=False, twins=False, seed=seed, device="cpu"
-            )
-            other = learn(plain, known)
-            assert other is not None
-            scored[f"random convolutions, {name}{way}"] = unseen(other, whole)
-    return {"split": whole.split, "seed": seed, "choice": choices, "seconds": seconds, "accuracy": scored}
+        for name, made in recognisers(whole, seed, encoders).items():
+            name += way
+            if name in record["accuracy"]:
+                continue
+            lacking, start = True, time.monotonic()
+            found = learn(made, known)
+            assert found is not None
+            record["accuracy"][name] = unseen(found, whole)
+            if name.startswith(RECOGNISER):
+                record["seconds"][name], record["choice"][name] = time.monotonic() - start, str(made.choice_)
+                record["accuracy"] |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
+    return lacking
 
 
 def stem(whole: Labelled, per_class: int, seed: int, way: str) -> str:
@@ -140,6 +154,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="STORE:SPLIT[+SPLIT...]")
     parser.add_argument("--per-class", type=int, nargs="+", default=[1, 2, 5, 0], help="labels a class; 0 for all")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--encoder", type=Path, nargs="+", default=[], help="runs whose tokens are a kind of features")
     parser.add_argument("--paths", nargs="*", default=[], metavar="SRC")
     parser.add_argument("--export", type=Path, help="folder for the windows of every row")
     parser.add_argument("--minirocket", type=Path, help="what minirocket.py found on such windows")
@@ -161,18 +176,21 @@ def main() -> None:
         for per_class in args.per_class:
             drawn = [(whole, seed) for whole in wholes for seed in range(args.draws if per_class else 1)]
             key = (Path(path).name, splits, per_class)
-            if key not in rows or len(rows[key]["records"]) < len(drawn):
-                records = [measure(whole, per_class, seed) for whole, seed in drawn]
-                rows[key] = dict(zip(("data", "split", "per_class"), key, strict=True)) | {"records": records}
-                rows[key]["machine"] = machine()
-            for record, (whole, seed) in zip(rows[key]["records"], drawn, strict=False):
+            row = rows.setdefault(key, dict(zip(("data", "split", "per_class"), key, strict=True)) | {"records": []})
+            for whole, seed in drawn[len(row["records"]) :]:
+                row["records"].append({"split": whole.split, "seed": seed, "choice": {}, "seconds": {}, "accuracy": {}})
+            pairs = list(zip(drawn, row["records"], strict=False))
+            measured = [measure(whole, per_class, args.encoder, record) for (whole, _), record in pairs]
+            if any(measured):
+                row["machine"] = machine()
+            for (whole, seed), record in pairs:
                 for way in WAYS:
                     found = aeon.get(stem(whole, per_class, seed, way))
                     record["accuracy"] |= {f"{AEON}, {way}": [fmean(found)]} if found else {}
             if args.export:
                 for whole, seed in drawn:
                     export(whole, per_class, seed, args.export)
-            show(rows[key])
+            show(row)
             if args.out:
                 args.out.write_text(json.dumps(known | {"cases": list(rows.values())}, indent=1) + "\n")
     paths = [time_path(source, []) for source in args.paths] or known["paths"]

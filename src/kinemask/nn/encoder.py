@@ -81,10 +81,12 @@ class Encoder(nn.Module, ABC):
     """Any encoder: `forward` makes all tokens of a body; pre-training calls `embed`, `project` and `encode`.
 
     A body's tokens are a grid (B, P, V, D) or, where masks pick some, a list (B, L, D); token (segment p, joint v) is
-    p*V + v. architecture: the name that files have for the class.
+    p*V + v. architecture: the name that files have for the class. takes_any: whether `encode` takes any K of the L
+    tokens; graph layers need every one, in the grid's order.
     """
 
     architecture: ClassVar[str]
+    takes_any: ClassVar[bool] = False
     embedding: Embedding
     trunk: nn.Module
     settings: AnyEncoderSettings
@@ -138,10 +140,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, tokens: Tensor) -> Tensor:
-        """The trunk over a body's tokens: (B, K, D) -> (B, K, D).
-
-        A transformer takes any K of the L tokens, in any order; graph layers need every one, in the grid's order.
-        """
+        """The trunk over a body's tokens: (B, K, D) -> (B, K, D)."""
 
     @abstractmethod
     def intermediates(self, tokens: Tensor) -> list[Tensor]:

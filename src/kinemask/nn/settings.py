@@ -178,14 +178,19 @@ class ReadoutSettings:
         pieces: pieces of time whose statistics stand side by side; 1 2 4 is a pyramid
         statistics: mean, std and max over a piece of time
         bodies: mean of a clip's bodies, or a pair: the first two side by side, and the way from one to the other
+        groups: so many random groups of tokens, the same for every clip, each encoded by itself, as what a mask leaves
+            is in pre-training; 1 encodes all tokens at once (transformers)
     """
 
     over: Literal["mean", "joints", "parts"] = "mean"
     pieces: list[int] = field(default_factory=lambda: [1])
     statistics: list[Literal["mean", "std", "max"]] = field(default_factory=lambda: ["mean"])
     bodies: Literal["mean", "pair"] = "mean"
+    groups: int = 1
 
     def __post_init__(self):
+        if self.groups < 1:
+            raise ValueError(f"readout.groups must be at least 1, not {self.groups}")
         if not self.pieces or any(count < 1 for count in self.pieces):
             raise ValueError(f"readout.pieces must be whole numbers from 1 up, not {self.pieces}")
         if not self.statistics or len(set(self.statistics)) < len(self.statistics):

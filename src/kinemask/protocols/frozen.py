@@ -45,7 +45,7 @@ def _outcomes(
 ) -> list[Outcome]:
     """For each seed, on features of an encoder, read out as the settings say."""
     readout = make_readout(settings.readout, encoder)
-    model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
+    model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout, settings.readout.groups)
     features = Features(model, case.train, case.test, quiet=case.quiet, baselines=plain)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 

@@ -27,7 +27,7 @@ class ReadEncoder(TrainedEncoder):
     def __init__(self, encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any], readout: ReadoutSettings):
         pieces = [count for count in readout.pieces if count <= encoder.segments] or [1]
         chosen = replace(readout, pieces=pieces)
-        super().__init__(encoder, sampling, record, make_readout(chosen, encoder))
+        super().__init__(encoder, sampling, record, make_readout(chosen, encoder), chosen.groups)
         self.settings = chosen
 
 
