@@ -121,6 +121,13 @@ def test_mistakes(store, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_too_many_clips_are_refused_before_pretraining(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("kinemask.windows.mapped.memory_left", lambda: 20_000)
+    with pytest.raises(ValueError, match="clips are too many for a recogniser"):
+        train(store.path, tmp_path / "out", pretrain=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_recordings_make_another_run(store, tmp_path, monkeypatch):
     def stop(*_):
         raise Stopped("stopped")

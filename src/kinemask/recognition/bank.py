@@ -45,7 +45,7 @@ class Bank:
         encoder: ReadEncoder | None = None,
         device: torch.device | str = "cpu",
     ):
-        _check_fits(len(clips), device)
+        check_fits(len(clips), device)
         self.tracks = Tracks(source, clips, device)
         self.layout, self.labels, self.groups, self.seed = self.tracks.layout, labels.to(device), groups, seed
         self.encoder = encoder
@@ -191,7 +191,8 @@ def deviation(block: Tensor) -> Tensor:
     return torch.where(scale > 1e-8, scale, 1.0)
 
 
-def _check_fits(clips: int, device: torch.device | str) -> None:
+def check_fits(clips: int, device: torch.device | str) -> None:
+    """ValueError for more clips than a recogniser has memory for; a GPU's memory is not looked at."""
     size = _TABLES * 8 * clips**2
     if torch.device(device).type == "cpu" and not fits(size):
         raise ValueError(

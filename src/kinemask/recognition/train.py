@@ -87,9 +87,11 @@ def train(
         labelled = find_labelled(opened, split, settled.spread is not False, pretrain)
         for line in labelled.said:
             say(line)
+        from kinemask.recognition.bank import check_fits
         from kinemask.recognition.learning import learn
         from kinemask.recognition.recogniser import Recogniser
 
+        check_fits(len(labelled.train) + len(labelled.unlabelled), _device(device))
         if pretrain:
             from kinemask.recognition.pretraining import pretrain_beside
 
