@@ -24,7 +24,7 @@ KEPT = Path(__file__).parents[1] / "benchmarks" / "results" / "beside.json"
 BLOCK = re.compile(r"(<!-- (\S+), written by docs/beside.py -->\n).*?(<!-- end -->)", re.DOTALL)
 READOUT = {"over": "joints", "pieces": [1, 3], "statistics": ["mean", "max"]}
 OLD, ONE_SCALE = " †", 4  # the state of the numbers since which random convolutions have one scale for all channels
-KEY = ("recipe", "pretraining_seed", "groups", "data", "split", "protocol", "beside", "seed")
+KEY = ("recipe", "pretraining_seed", "layers", "data", "split", "protocol", "beside", "seed")
 HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
 
 Record = dict[str, Any]
@@ -39,7 +39,7 @@ def record(result: Result, recipe: str, seed: int) -> Record:
 
     about: Record = {"recipe": recipe, "pretraining_seed": seed, "numerics": result.numerics}
     about |= {name: getattr(result, name) for name in ("data", "split", "protocol", "seed")}
-    about |= {"beside": result.settings["beside"], "groups": result.settings["readout"].get("groups", 1)}
+    about |= {"beside": result.settings["beside"], "layers": result.settings["readout"].get("layers", 0)}
     return about | scored(result) | {"baselines": {name: scored(b) for name, b in result.baselines.items()}}
 
 
@@ -76,10 +76,10 @@ def block(name: str, kept: list[Record]) -> str:
         if alike:  # the draws of one run
             cells = _cells(alike, lambda r: r["baselines"]["random_convolutions_ridge"])
             lines.append([f"**random convolutions**{mark}", "", *cells, ""])
-    for recipe, seed, groups in sorted({tuple(r[name] for name in KEY[:3]) for r in records}):
-        said, tokens = f"`{recipe}`, {seed}", "tokens" if groups == 1 else f"tokens in {groups} groups"
+    for recipe, seed, layers in sorted({tuple(r[name] for name in KEY[:3]) for r in records}):
+        said, tokens = f"`{recipe}`, {seed}", f"tokens of layer {layers}" if layers else "tokens"
         for beside, label in (("none", tokens), ("convolutions", f"{tokens}, convolutions beside")):
-            own = [r for r in records if tuple(r[n] for n in (*KEY[:3], "beside")) == (recipe, seed, groups, beside)]
+            own = [r for r in records if tuple(r[n] for n in (*KEY[:3], "beside")) == (recipe, seed, layers, beside)]
             scored, nearest = ([r for r in own if r["protocol"] == protocol] for protocol in ("probe", "knn"))
             if not scored:
                 continue

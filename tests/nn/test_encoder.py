@@ -65,6 +65,21 @@ def test_intermediates_are_of_every_layer_and_all_tokens(name):
     assert not torch.equal(*layers)
 
 
+@torch.no_grad()
+def test_shortened_to_its_first_layer(name):
+    encoder, x = make(name, joints="pruned"), bodies()
+    short, tokens = encoder.shortened(1), encoder.project(encoder.embed(x)).flatten(1, 2)
+    assert (type(short), short.settings.layers, encoder.settings.layers) == (type(encoder), 1, SMALL["layers"])
+    if name == "graph":
+        expected = encoder.intermediates(tokens)[0]
+    else:
+        expected = encoder.trunk.norm(encoder.trunk.blocks[0](tokens))
+    torch.testing.assert_close(short(x).flatten(1, 2), expected)
+    assert encoder.shortened(0) is encoder.shortened(SMALL["layers"]) is encoder
+    with pytest.raises(ValueError, match=r"readout.layers: 9 layers of an encoder that has \d"):
+        encoder.shortened(9)
+
+
 @pytest.mark.parametrize("joints", ["all", "pruned"])
 def test_a_token_is_valid_if_one_of_its_frames_is(name, joints):
     encoder = make(name, joints=joints)

@@ -61,7 +61,7 @@ def test_any_readout_goes_with_any_encoder(name, readout, width):
 def trained(readout, joints="all"):
     chosen, sampling = architecture("transformer"), SamplingSettings(frames=24)
     encoder = chosen.build(layout("sbu15"), 24, chosen.settings(layers=1, width=8, heads=2, joints=joints))
-    return TrainedEncoder(encoder, sampling, {}, make_readout(readout, encoder), readout.groups).eval()
+    return TrainedEncoder(encoder, sampling, {}, make_readout(readout, encoder)).eval()
 
 
 @pytest.mark.parametrize("joints", ["all", "pruned"])
@@ -85,28 +85,6 @@ def test_pooling_against_a_loop(over, joints):
             expected += [statistic(group) for group in each]
     found = model.clip_features(x, torch.tensor([0]), 1)[0]
     torch.testing.assert_close(found, torch.cat(expected))
-
-
-def test_groups_of_tokens_do_not_see_each_other():
-    """Each is encoded by itself, and together they are all tokens, in their places; graph layers are refused."""
-    settings = ReadoutSettings(over="joints", groups=4)
-    model = trained(settings)
-    x = torch.randn(2, 24, 15, 3)
-    found, embedded = model.tokens(x), model.encoder.project(model.encoder.embed(x)).flatten(1, 2)
-    for group in model.order.tensor_split(4):
-        alone = model.encoder.encode(embedded[:, group])
-        torch.testing.assert_close(found.flatten(1, 2)[:, group], alone)
-    assert not torch.allclose(found, model.encoder(x))
-    features = model.clip_features(x, torch.arange(2), 2)
-    torch.testing.assert_close(features, model.readout(found, torch.arange(2), 2, x))
-    assert torch.equal(trained(settings).order, model.order)
-    with pytest.raises(ValueError, match="91 groups of only 90 tokens"):
-        trained(ReadoutSettings(groups=91))
-    with pytest.raises(ValueError, match="groups must be at least 1"):
-        ReadoutSettings(groups=0)
-    graph = architecture("graph").build(layout("sbu15"), 12, architecture("graph").settings(layers=1, width=8))
-    with pytest.raises(ValueError, match="graph layers need all tokens"):
-        TrainedEncoder(graph, SamplingSettings(frames=12), {}, groups=2)
 
 
 def test_a_pair_stands_side_by_side():

@@ -36,7 +36,6 @@ READOUTS = {
     "mean": ReadoutSettings(),
     "parts": ReadoutSettings(over="parts", pieces=[1, 2], statistics=["mean", "std"]),
     "pair": ReadoutSettings(over="joints", pieces=[1, 2], statistics=["mean", "max"], bodies="pair"),
-    "groups": ReadoutSettings(groups=5),
 }
 
 
@@ -113,10 +112,9 @@ def written(recogniser, store, tmp_path_factory):
 @pytest.mark.parametrize("made", [{}, {"space": "poincare", "joints": "pruned"}, {"kind": "graph"}], ids=str)
 def test_an_encoder_with_everything_inside_is_the_encoder(made, readout):
     encoder = make_encoder(**made)
-    groups = READOUTS[readout].groups if encoder.takes_any else 1
     for changes in ({}, {"align": "pair", "scale": "torso", "stream": "motion"}):
         sampling = SamplingSettings(frames=24, min_crop_frames=8, **changes)
-        model = TrainedEncoder(encoder, sampling, RECORD, make_readout(READOUTS[readout], encoder), groups)
+        model = TrainedEncoder(encoder, sampling, RECORD, make_readout(READOUTS[readout], encoder))
         whole = WholeEncoder(model)
         x = exporting._centred(people(), SBU)
         with torch.no_grad():

@@ -43,8 +43,7 @@ T = TypeVar("T")
 class TrainedEncoder(nn.Module):
     """An encoder with what it needs to be used: sampling and readout, and the record of how it was trained.
 
-    record: plain values (`runs.result.Trained`). groups: of tokens, as `ReadoutSettings` has them; ValueError for
-    several where the encoder needs all tokens, or has fewer.
+    record: plain values (`runs.result.Trained`).
     """
 
     def __init__(
@@ -53,18 +52,9 @@ class TrainedEncoder(nn.Module):
         sampling: SamplingSettings,
         record: dict[str, Any],
         readout: Readout = mean_of_tokens,
-        groups: int = 1,
     ):
         super().__init__()
         self.encoder, self.sampling, self.record, self.readout = encoder, sampling, record, readout
-        if groups > 1 and not encoder.takes_any:
-            raise ValueError(f"readout.groups {groups}: {encoder.architecture} layers need all tokens at once")
-        if groups > encoder.tokens:
-            raise ValueError(f"readout.groups: {groups} groups of only {encoder.tokens} tokens")
-        order = torch.randperm(encoder.tokens, generator=torch.Generator().manual_seed(0))
-        self.groups = groups
-        self.order: Tensor  # (L,), groups one after the other
-        self.register_buffer("order", order, persistent=False)
 
     @property
     def layout(self) -> Layout:
@@ -72,16 +62,7 @@ class TrainedEncoder(nn.Module):
 
     def clip_features(self, x: Tensor, clip_index: Tensor, clips: int) -> Tensor:
         """Sampled bodies (B, T, V, C) of N clips, clip_index (B,) of each body -> (N, D)."""
-        return self.readout(self.tokens(x), clip_index, clips, x)
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """Tokens of sampled bodies, each group encoded by itself: (B, T, V, C) -> (B, P, V, D)."""
-        if self.groups == 1:
-            return self.encoder(x)
-        embedded = self.encoder.project(self.encoder.embed(x))
-        tokens = embedded.flatten(1, 2)
-        encoded = [self.encoder.encode(tokens[:, group]) for group in self.order.tensor_split(self.groups)]
-        return torch.cat(encoded, 1)[:, self.order.argsort()].view(embedded.shape)
+        return self.readout(self.encoder(x), clip_index, clips, x)
 
     @torch.no_grad()
     def encode(self, x: Tensor | np.ndarray | Sequence[np.ndarray], batch_size: int = 64) -> Tensor:
@@ -305,7 +286,7 @@ def placed(model: TrainedEncoder, layout: Layout, source: Path | str, whose: str
             f"but {whose} has layout {layout.name} ({layout.num_joints} joints){planes}"
         )
     moved, _ = model.encoder.transfer(layout, model.encoder.frames)
-    return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout, model.groups)
+    return TrainedEncoder(moved.eval(), model.sampling, model.record, model.readout)
 
 
 def find(path: Path, kind: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -81,12 +82,10 @@ class Encoder(nn.Module, ABC):
     """Any encoder: `forward` makes all tokens of a body; pre-training calls `embed`, `project` and `encode`.
 
     A body's tokens are a grid (B, P, V, D) or, where masks pick some, a list (B, L, D); token (segment p, joint v) is
-    p*V + v. architecture: the name that files have for the class. takes_any: whether `encode` takes any K of the L
-    tokens; graph layers need every one, in the grid's order.
+    p*V + v. architecture: the name that files have for the class.
     """
 
     architecture: ClassVar[str]
-    takes_any: ClassVar[bool] = False
     embedding: Embedding
     trunk: nn.Module
     settings: AnyEncoderSettings
@@ -140,7 +139,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, tokens: Tensor) -> Tensor:
-        """The trunk over a body's tokens: (B, K, D) -> (B, K, D)."""
+        """The trunk over a body's tokens: (B, K, D) -> (B, K, D).
+
+        A transformer takes any K of the L tokens, in any order; graph layers need every one, in the grid's order.
+        """
 
     @abstractmethod
     def intermediates(self, tokens: Tensor) -> list[Tensor]:
@@ -181,6 +183,22 @@ class Encoder(nn.Module, ABC):
     def fresh(self, layout: Layout, frames: int) -> Self:
         """An encoder of these settings with new random weights, for any layout and window."""
         return type(self)(layout, frames, self.settings)
+
+    @torch.no_grad()
+    def shortened(self, layers: int) -> Self:
+        """The encoder without its layers after the first so many; a last norm stays. 0 for all of them.
+
+        ValueError where it has fewer.
+        """
+        own = self.settings.layers
+        if layers > own:
+            raise ValueError(f"readout.layers: {layers} layers of an encoder that has {own}")
+        if layers in (0, own):
+            return self
+        short = type(self)(self.layout, self.frames, replace(self.settings, layers=layers)).to(self.joints.device)
+        weights = self.state_dict()
+        short.load_state_dict({name: weights[name] for name in short.state_dict()})
+        return short.train(self.training)
 
     @torch.no_grad()
     def transfer(self, layout: Layout, frames: int) -> tuple[Self, list[str]]:

@@ -7,7 +7,6 @@ windows x (B, T, V', C) that were encoded, of all the layout's joints.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ def make_readout(settings: ReadoutSettings, encoder: Encoder) -> Readout:
     """The readout that the settings describe; ValueError where the encoder has fewer segments than there are pieces."""
     if max(settings.pieces) > encoder.segments:
         raise ValueError(f"readout.pieces: {max(settings.pieces)} pieces of only {encoder.segments} segments")
-    return mean_of_tokens if replace(settings, groups=1) == ReadoutSettings() else Pooling(settings, encoder)
+    return mean_of_tokens if settings == ReadoutSettings() else Pooling(settings, encoder)
 
 
 class Pooling:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
-from kinemask.checks import check_heads, check_positive, warn_unused
+from kinemask.checks import check_heads, check_not_negative, check_positive, warn_unused
 from kinemask.windows.settings import TokenStream
 
 GraphKind = Literal["gin", "gcn", "gat"]
@@ -178,19 +178,17 @@ class ReadoutSettings:
         pieces: pieces of time whose statistics stand side by side; 1 2 4 is a pyramid
         statistics: mean, std and max over a piece of time
         bodies: mean of a clip's bodies, or a pair: the first two side by side, and the way from one to the other
-        groups: so many random groups of tokens, the same for every clip, each encoded by itself, as what a mask leaves
-            is in pre-training; 1 encodes all tokens at once (transformers)
+        layers: so many layers of the encoder, from the first, and its last norm make the tokens; 0 for all
     """
 
     over: Literal["mean", "joints", "parts"] = "mean"
     pieces: list[int] = field(default_factory=lambda: [1])
     statistics: list[Literal["mean", "std", "max"]] = field(default_factory=lambda: ["mean"])
     bodies: Literal["mean", "pair"] = "mean"
-    groups: int = 1
+    layers: int = 0
 
     def __post_init__(self):
-        if self.groups < 1:
-            raise ValueError(f"readout.groups must be at least 1, not {self.groups}")
+        check_not_negative("readout", self, "layers")
         if not self.pieces or any(count < 1 for count in self.pieces):
             raise ValueError(f"readout.pieces must be whole numbers from 1 up, not {self.pieces}")
         if not self.statistics or len(set(self.statistics)) < len(self.statistics):

@@ -181,7 +181,6 @@ class TransformerEncoder(Encoder):
     """The encoder that every transformer method shares: tokens with positions, optional hyperbolic mapping, blocks."""
 
     architecture = "transformer"
-    takes_any = True
     embedding: PositionEmbedding
     trunk: Blocks
     settings: EncoderSettings

@@ -188,7 +188,7 @@ class Subject:
             raise ValueError(f"sampling.{unused[0]} has no effect: {chosen.name} draws no augmented windows")
         changes = dict(self.section.get("sampling", {})) | dict(sampling)
         encoder, sampled = self.model.encoder, read_settings(SamplingSettings, asdict(self.model.sampling), changes)
-        model = TrainedEncoder(encoder, sampled, self.model.record, self.model.readout, self.model.groups)
+        model = TrainedEncoder(encoder, sampled, self.model.record, self.model.readout)
         train, test = parts(self.store, self.split, self.world.device, model.sampling.missing)
         return Case(
             model=model,

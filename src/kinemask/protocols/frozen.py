@@ -44,8 +44,9 @@ def _outcomes(
     case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run, plain: Callable[[], Baselines]
 ) -> list[Outcome]:
     """For each seed, on features of an encoder, read out as the settings say."""
+    encoder = encoder.shortened(settings.readout.layers)
     readout = make_readout(settings.readout, encoder)
-    model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout, settings.readout.groups)
+    model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
     features = Features(model, case.train, case.test, quiet=case.quiet, baselines=plain)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 

@@ -22,12 +22,13 @@ READOUT = ReadoutSettings(over="joints", pieces=[1, 2], statistics=["mean", "max
 
 
 class ReadEncoder(TrainedEncoder):
-    """An encoder, read out as settings say, as far as its segments allow."""
+    """An encoder, read out as settings say, as far as its layers and segments allow."""
 
     def __init__(self, encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any], readout: ReadoutSettings):
         pieces = [count for count in readout.pieces if count <= encoder.segments] or [1]
-        chosen = replace(readout, pieces=pieces)
-        super().__init__(encoder, sampling, record, make_readout(chosen, encoder), chosen.groups)
+        chosen = replace(readout, pieces=pieces, layers=min(readout.layers, encoder.settings.layers))
+        encoder = encoder.shortened(chosen.layers)
+        super().__init__(encoder, sampling, record, make_readout(chosen, encoder))
         self.settings = chosen
 
 

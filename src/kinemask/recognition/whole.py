@@ -71,7 +71,7 @@ class Tokens(nn.Module):
     def __init__(self, model: TrainedEncoder, views: int):
         super().__init__()
         check_window(model.sampling)
-        self.model, self.layout, self.sampling = model, model.layout, model.sampling
+        self.encoder, self.layout, self.sampling = model.encoder, model.layout, model.sampling
         self.readout, self.views = model.readout, views
         assert isinstance(self.readout, Pooling) or self.readout is mean_of_tokens
         pooled_in_pairs = isinstance(self.readout, Pooling) and self.readout.settings.bodies == "pair"
@@ -84,12 +84,12 @@ class Tokens(nn.Module):
     def _of_view(self, bodies: Bodies, number: int) -> Tensor:
         x = view(bodies, self.layout, self.sampling, number)
         if not isinstance(self.readout, Pooling):
-            return _mean(self.model.tokens(x).float().mean((1, 2)), bodies.exists)
+            return _mean(self.encoder(x).float().mean((1, 2)), bodies.exists)
         if self.readout.settings.bodies == "mean":
-            return _mean(self.readout.of_bodies(self.model.tokens(x)), bodies.exists)
+            return _mean(self.readout.of_bodies(self.encoder(x)), bodies.exists)
         x, exists = x[:MOST_BODIES], bodies.exists[:MOST_BODIES].unsqueeze(1)
         roots = self.readout.of_roots(x)
-        pair = self.readout.of_bodies(self.model.tokens(x)) * exists
+        pair = self.readout.of_bodies(self.encoder(x)) * exists
         return torch.cat([pair.flatten(), (roots[1] - roots[0]) * exists[1]]).unsqueeze(0)
 
 
