@@ -95,7 +95,8 @@ def measure(whole: Labelled, per_class: int, encoders: Sequence[Path], record: d
             record["accuracy"][name] = unseen(found, whole)
             if name.startswith(RECOGNISER):
                 record["seconds"][name], record["choice"][name] = time.monotonic() - start, str(made.choice_)
-                record["accuracy"] |= {name: (100 * right / len(found),) for name, right in found.baselines.items()}
+                for other, right in found.baselines.items():
+                    record["accuracy"].setdefault(other, (100 * right / len(found),))
     return lacking
 
 
@@ -145,8 +146,9 @@ def show(row: dict[str, Any]) -> None:
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         print(f"{row['data']} {row['split']}, {labels} a class: {name} {fmean(values):.1f}{spread}", flush=True)
     for name in records[0]["choice"]:
-        seconds = fmean(one["seconds"][name] for one in records)
-        print(f"  {name}: {seconds:.1f} s; {np.unique([one['choice'][name] for one in records])}")
+        told = [one for one in records if name in one["choice"]]
+        seconds = fmean(one["seconds"][name] for one in told)
+        print(f"  {name}: {seconds:.1f} s; {np.unique([one['choice'][name] for one in told])}")
 
 
 def main() -> None:
@@ -159,6 +161,8 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="folder for the windows of every row")
     parser.add_argument("--minirocket", type=Path, help="what minirocket.py found on such windows")
     args = parser.parse_args()
+    if len({path.name for path in args.encoder}) < len(args.encoder):
+        parser.error("--encoder: runs of one name cannot be told apart in the table")
     known = (
         json.loads(args.out.read_text())
         if args.out and args.out.is_file()
@@ -177,9 +181,14 @@ def main() -> None:
             drawn = [(whole, seed) for whole in wholes for seed in range(args.draws if per_class else 1)]
             key = (Path(path).name, splits, per_class)
             row = rows.setdefault(key, dict(zip(("data", "split", "per_class"), key, strict=True)) | {"records": []})
-            for whole, seed in drawn[len(row["records"]) :]:
-                row["records"].append({"split": whole.split, "seed": seed, "choice": {}, "seconds": {}, "accuracy": {}})
-            pairs = list(zip(drawn, row["records"], strict=False))
+            of_draw = {
+                (one.get("split"), one["seed"]): one for one in row["records"] if isinstance(one["choice"], dict)
+            }
+            for whole, seed in drawn:
+                about = {"split": whole.split, "seed": seed}
+                of_draw.setdefault((whole.split, seed), about | {"choice": {}, "seconds": {}, "accuracy": {}})
+            row["records"] = list(of_draw.values())
+            pairs = [((whole, seed), of_draw[whole.split, seed]) for whole, seed in drawn]
             measured = [measure(whole, per_class, args.encoder, record) for (whole, _), record in pairs]
             if any(measured):
                 row["machine"] = machine()
@@ -190,9 +199,9 @@ def main() -> None:
             if args.export:
                 for whole, seed in drawn:
                     export(whole, per_class, seed, args.export)
-            show(row)
             if args.out:
                 args.out.write_text(json.dumps(known | {"cases": list(rows.values())}, indent=1) + "\n")
+            show(row)
     paths = [time_path(source, []) for source in args.paths] or known["paths"]
     finish({"cases": list(rows.values()), "paths": paths}, args.out)
 

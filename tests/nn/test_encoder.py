@@ -75,9 +75,11 @@ def test_shortened_to_its_first_layer(name):
     else:
         expected = encoder.trunk.norm(encoder.trunk.blocks[0](tokens))
     torch.testing.assert_close(short(x).flatten(1, 2), expected)
-    assert encoder.shortened(0) is encoder.shortened(SMALL["layers"]) is encoder
-    with pytest.raises(ValueError, match=r"readout.layers: 9 layers of an encoder that has \d"):
-        encoder.shortened(9)
+    assert encoder.shortened(SMALL["layers"]) is encoder
+    assert encoder.double().shortened(1).embedding.tokenizer.weight.dtype == torch.float64
+    for layers in (0, 9):
+        with pytest.raises(ValueError, match=rf"{layers} layers of an encoder that has {SMALL['layers']}"):
+            encoder.shortened(layers)
 
 
 @pytest.mark.parametrize("joints", ["all", "pruned"])

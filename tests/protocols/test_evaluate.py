@@ -368,6 +368,14 @@ def test_a_readout_is_a_setting_of_frozen_protocols(own, tiny):
     assert not np.allclose(rich.scores()["scores"], plain.scores()["scores"])
 
 
+def test_the_first_layers_alone_may_be_read(tiny, tmp_path):
+    two = pretrain(make_settings(tiny, training_epochs=1, encoder_layers=2), tmp_path / "two", quiet=True)
+    whole, first = (ask("probe", two, tiny, per_class=[], readout={"layers": n})[0] for n in (2, 1))
+    assert not np.allclose(first.scores()["scores"], whole.scores()["scores"])
+    with pytest.raises(ValueError, match=r"readout\.layers: 9 layers of an encoder that has 2"):
+        ask("probe", two, tiny, readout={"layers": 9})
+
+
 @pytest.fixture
 def warm(monkeypatch):
     """Probabilities at one temperature: by the best one, clips as easy as these have 0 and 1 alone."""

@@ -142,3 +142,14 @@ def test_another_layout_is_told(run, tmp_path):
     store = write_store(tmp_path / "other", [clip], of, ["a"])
     with pytest.raises(ValueError, match=r"sbu15 \(15 joints\).*utd20 \(20 joints\)"):
         placed(load_encoder(run), store.layout, run, "the store")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_views_that_are_kept_are_encoded_once(keep, run, tiny):
+    model, calls = load_encoder(run), []
+    train, test = parts(tiny, "xsub", CPU, "fill")
+    features = Features(model, train, test, keep=keep)
+    model.encoder.register_forward_hook(lambda *given: calls.append(1))
+    first, again = (features.test_views(test.tracks) for _ in range(2))
+    assert len(calls) == (1 if keep else 2)
+    torch.testing.assert_close(first, again)

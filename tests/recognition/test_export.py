@@ -16,7 +16,7 @@ import kinemask
 from kinemask import Recogniser
 from kinemask.models.encoders import TrainedEncoder, save_encoder
 from kinemask.nn.graph import GraphEncoder
-from kinemask.nn.readouts import make_readout
+from kinemask.nn.readouts import read_by
 from kinemask.nn.settings import EncoderSettings, GraphEncoderSettings, ReadoutSettings
 from kinemask.nn.transformer import TransformerEncoder
 from kinemask.recognition import export as exporting
@@ -36,14 +36,15 @@ READOUTS = {
     "mean": ReadoutSettings(),
     "parts": ReadoutSettings(over="parts", pieces=[1, 2], statistics=["mean", "std"]),
     "pair": ReadoutSettings(over="joints", pieces=[1, 2], statistics=["mean", "max"], bodies="pair"),
+    "layers": ReadoutSettings(layers=1),
 }
 
 
 def make_encoder(kind="transformer", **changes):
     torch.manual_seed(0)
     if kind == "graph":
-        return GraphEncoder(SBU, 24, GraphEncoderSettings(width=8, layers=1)).eval()
-    settings = EncoderSettings(layers=1, width=16, heads=2, segment_frames=3, **changes)
+        return GraphEncoder(SBU, 24, GraphEncoderSettings(width=8, layers=2)).eval()
+    settings = EncoderSettings(layers=2, width=16, heads=2, segment_frames=3, **changes)
     return TransformerEncoder(SBU, 24, settings).eval()
 
 
@@ -114,7 +115,8 @@ def test_an_encoder_with_everything_inside_is_the_encoder(made, readout):
     encoder = make_encoder(**made)
     for changes in ({}, {"align": "pair", "scale": "torso", "stream": "motion"}):
         sampling = SamplingSettings(frames=24, min_crop_frames=8, **changes)
-        model = TrainedEncoder(encoder, sampling, RECORD, make_readout(READOUTS[readout], encoder))
+        shortened, pooled = read_by(READOUTS[readout], encoder)
+        model = TrainedEncoder(shortened, sampling, RECORD, pooled)
         whole = WholeEncoder(model)
         x = exporting._centred(people(), SBU)
         with torch.no_grad():

@@ -186,19 +186,21 @@ class Encoder(nn.Module, ABC):
 
     @torch.no_grad()
     def shortened(self, layers: int) -> Self:
-        """The encoder without its layers after the first so many; a last norm stays. 0 for all of them.
+        """The encoder's first so many layers, for use; a last norm stays. Itself where it has no more.
 
-        ValueError where it has fewer.
+        ValueError where it has fewer, or where the weights of a shorter one are no part of its own.
         """
-        own = self.settings.layers
-        if layers > own:
-            raise ValueError(f"readout.layers: {layers} layers of an encoder that has {own}")
-        if layers in (0, own):
+        own, weights = self.settings.layers, self.state_dict()
+        if not 1 <= layers <= own:
+            raise ValueError(f"{layers} layers of an encoder that has {own}")
+        if layers == own:
             return self
-        short = type(self)(self.layout, self.frames, replace(self.settings, layers=layers)).to(self.joints.device)
-        weights = self.state_dict()
+        with torch.random.fork_rng(devices=[]):
+            short = type(self)(self.layout, self.frames, replace(self.settings, layers=layers))
+        if any(name not in weights or weights[name].shape != value.shape for name, value in short.state_dict().items()):
+            raise ValueError(f"an encoder of architecture {self.architecture} cannot be shortened")
         short.load_state_dict({name: weights[name] for name in short.state_dict()})
-        return short.train(self.training)
+        return short.to(next(self.parameters())).eval()
 
     @torch.no_grad()
     def transfer(self, layout: Layout, frames: int) -> tuple[Self, list[str]]:

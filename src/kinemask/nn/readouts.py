@@ -7,6 +7,7 @@ windows x (B, T, V', C) that were encoded, of all the layout's joints.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -34,11 +35,19 @@ def mean_by(values: Tensor, clip_index: Tensor, count: int) -> Tensor:
     return total / torch.bincount(clip_index, minlength=count).view(-1, *[1] * (values.ndim - 1))
 
 
+def read_by(settings: ReadoutSettings, encoder: Encoder) -> tuple[Encoder, Readout]:
+    """The encoder with as many layers as the settings ask for, and their readout; ValueError where it has fewer."""
+    if settings.layers > encoder.settings.layers:
+        raise ValueError(f"readout.layers: {settings.layers} layers of an encoder that has {encoder.settings.layers}")
+    encoder = encoder.shortened(settings.layers or encoder.settings.layers)
+    return encoder, make_readout(settings, encoder)
+
+
 def make_readout(settings: ReadoutSettings, encoder: Encoder) -> Readout:
-    """The readout that the settings describe; ValueError where the encoder has fewer segments than there are pieces."""
+    """How the encoder's tokens are pooled; ValueError where it has fewer segments than there are pieces."""
     if max(settings.pieces) > encoder.segments:
         raise ValueError(f"readout.pieces: {max(settings.pieces)} pieces of only {encoder.segments} segments")
-    return mean_of_tokens if settings == ReadoutSettings() else Pooling(settings, encoder)
+    return mean_of_tokens if replace(settings, layers=0) == ReadoutSettings() else Pooling(settings, encoder)
 
 
 class Pooling:

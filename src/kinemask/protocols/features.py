@@ -26,7 +26,8 @@ BATCH = 64  # clips encoded at once; a view's draws are made per batch, so it is
 class Features:
     """What a protocol on frozen features needs to know of an encoder and a split.
 
-    baselines: gives those of the same split, if asked: the features of one may stand beside the encoder's.
+    baselines: gives those of the same split, if asked: the features of one may stand beside the encoder's. keep: test
+    views of the two parts, which are then encoded once for all seeds.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Features:
         quiet: bool = True,
         precision: Precision = "auto",
         baselines: Callable[[], Baselines] | None = None,
+        keep: bool = False,
     ):
         self.model, self.train, self.test = model.eval(), train, test
         self.quiet = quiet
         self.precision: Precision = precision
         self.baselines = baselines
+        self.keep = keep
         self.device = train.device
         self._views: dict[int, Tensor] = {}
         self._test_views: dict[int, list[Tensor]] = {}  # by the identity of a part's tracks
@@ -70,14 +73,14 @@ class Features:
         return torch.cat(out)
 
     def test_views(self, tracks: Tracks) -> list[Tensor]:
-        """Features of each of the `test_clips` test views of tracks, (N, D) each; the two parts' own are kept."""
+        """Features of each of the `test_clips` test views of tracks, (N, D) each."""
         if id(tracks) in self._test_views:
             return self._test_views[id(tracks)]
         sampler = Sampler(tracks, self.model.sampling)
         with autocast(self.device, self.precision):
             numbers = range(self.model.sampling.test_clips)
             found = [torch.cat(self.model.test_features(sampler, BATCH, n)) for n in numbers]
-        if tracks is self.train.tracks or tracks is self.test.tracks:
+        if self.keep and (tracks is self.train.tracks or tracks is self.test.tracks):
             self._test_views[id(tracks)] = found
         return found
 

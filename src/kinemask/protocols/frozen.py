@@ -13,7 +13,7 @@ import torch
 from kinemask.draws import key
 from kinemask.models.encoders import TrainedEncoder
 from kinemask.nn.encoder import Encoder
-from kinemask.nn.readouts import make_readout
+from kinemask.nn.readouts import read_by
 from kinemask.protocols.baselines import Baseline, Baselines
 from kinemask.protocols.case import Case, Done, Outcome
 from kinemask.protocols.features import Features
@@ -44,10 +44,9 @@ def _outcomes(
     case: Case, encoder: Encoder, settings: Any, seeds: Sequence[int], run: Run, plain: Callable[[], Baselines]
 ) -> list[Outcome]:
     """For each seed, on features of an encoder, read out as the settings say."""
-    encoder = encoder.shortened(settings.readout.layers)
-    readout = make_readout(settings.readout, encoder)
+    encoder, readout = read_by(settings.readout, encoder)
     model = TrainedEncoder(encoder, case.model.sampling, case.model.record, readout)
-    features = Features(model, case.train, case.test, quiet=case.quiet, baselines=plain)
+    features = Features(model, case.train, case.test, quiet=case.quiet, baselines=plain, keep=len(seeds) > 1)
     return [run(features, len(case.store.classes), settings, seed) for seed in seeds]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kinemask.models.encoders import TrainedEncoder, load_encoder, placed
 from kinemask.nn.encoder import Encoder
-from kinemask.nn.readouts import make_readout
+from kinemask.nn.readouts import read_by
 from kinemask.nn.settings import ReadoutSettings
 from kinemask.skeleton import Layout
 from kinemask.windows.sampler import Sampler
@@ -22,13 +22,13 @@ READOUT = ReadoutSettings(over="joints", pieces=[1, 2], statistics=["mean", "max
 
 
 class ReadEncoder(TrainedEncoder):
-    """An encoder, read out as settings say, as far as its layers and segments allow."""
+    """An encoder, read out as settings say, as far as its segments allow."""
 
     def __init__(self, encoder: Encoder, sampling: SamplingSettings, record: dict[str, Any], readout: ReadoutSettings):
         pieces = [count for count in readout.pieces if count <= encoder.segments] or [1]
-        chosen = replace(readout, pieces=pieces, layers=min(readout.layers, encoder.settings.layers))
-        encoder = encoder.shortened(chosen.layers)
-        super().__init__(encoder, sampling, record, make_readout(chosen, encoder))
+        chosen = replace(readout, pieces=pieces)
+        encoder, pooled = read_by(chosen, encoder)
+        super().__init__(encoder, sampling, record, pooled)
         self.settings = chosen
 
 
