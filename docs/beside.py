@@ -56,12 +56,12 @@ def wanted(result: Result) -> bool:
 
 
 def keep(recipe: str, folder: str) -> None:
-    """Add the results of a run to those kept, in place of older ones."""
+    """Add the results of a run to those kept, in place of older ones; of the same with and without baselines, with."""
     run, kept = Run(Path(folder)), json.loads(KEPT.read_text(encoding="utf-8"))
     new = [record(r, recipe, run.config["seed"]) for r in run.results() if wanted(r)]
     key = lambda r: tuple(r[name] for name in KEY)
-    again = {key(r) for r in new}
-    kept["results"] = [r for r in kept["results"] if key(r) not in again] + new
+    once = {key(r): r for r in sorted(new, key=lambda r: len(r["baselines"]))}
+    kept["results"] = [r for r in kept["results"] if key(r) not in once] + list(once.values())
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
