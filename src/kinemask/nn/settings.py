@@ -178,7 +178,7 @@ class ReadoutSettings:
         pieces: pieces of time whose statistics stand side by side; 1 2 4 is a pyramid
         statistics: mean, std and max over a piece of time
         bodies: mean of a clip's bodies, or a pair: the first two side by side, and the way from one to the other
-        layers: so many layers of the encoder, from the first, and its last norm make the tokens; 0 for all
+        layers: how many of the encoder's layers to read, from the first, with its last norm; 0 for all
     """
 
     over: Literal["mean", "joints", "parts"] = "mean"
