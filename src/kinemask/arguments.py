@@ -95,6 +95,7 @@ class Parser(ArgumentParser):
             print(self.format_help(), end="")
             raise SystemExit(0)
         given: dict[str, Any] = {}
+        said: dict[str, list[str]] = {}  # all words of a list; one that is named twice goes on
         rest, loose = list(words), list[str]()
         while rest:
             written, equals, value = rest.pop(0).partition("=")
@@ -116,8 +117,8 @@ class Parser(ArgumentParser):
                     raise ValueError(f"{written} needs a value{what}")
             if not yes:
                 values = ["false" if values[0].lower() == "true" else "true"]
-            before = given[name] if isinstance(given.get(name), list) else []
-            given[name] = joined([*before, *values], kind) if is_list(kind) or name not in self.known else values[0]
+            said[name] = [*said.get(name, ()), *values]
+            given[name] = joined(said[name], kind) if is_list(kind) or name not in self.known else values[0]
         for name in self.positional:
             if loose and is_list(self._type(name)):
                 given[name], loose = loose, []

@@ -169,6 +169,12 @@ def test_of_an_option_given_twice_the_last_counts(capsys):
     assert "\nseed: 2\n" in out
 
 
+@pytest.mark.parametrize("words", ["--seed 0 --seed 1 --seed 2", "--seed 0 1 --seed 2", "--seed=0 --seed 1 2"])
+def test_a_list_given_twice_goes_on(words):
+    parser = parsers.evaluate(["knn"])
+    assert parser.parse(parser.read(["--run", "x", *words.split()])).seed == [0, 1, 2]
+
+
 @pytest.mark.parametrize("spelled", ["--{}-{}", "--{}_{}"])
 def test_dashes_and_underscores(spelled, capsys):
     status, out, _ = run(
