@@ -7,9 +7,15 @@ import pytest
 import torch
 
 import kinemask
+from helpers import same
 from kinemask.models.encoders import TrainedEncoder, encoders, find, load_encoder
+from kinemask.recipes import recipes
 from kinemask.recognition.embed import embed
 from kinemask.skeleton import layout, layouts
+from kinemask.store.format import EVERY
+from kinemask.training.pretraining import Pretraining
+from kinemask.training.settings import Settings
+from loops import ALONE
 
 MOST_BYTES = 6_000_000
 SPATIAL = [name for name in layouts() if layout(name).dims == 3]
@@ -39,6 +45,13 @@ def test_it_reads_every_layout_of_three_coordinates(of):
     assert features.shape == (2, model.encoder.width)
     assert features.isfinite().all()
     assert not torch.equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("recipe", [name for name in recipes() if name.startswith("mosaic") and name.endswith("small")])
+def test_small_recipes_can_start_from_it(recipe, tiny):
+    given = {"data": [str(tiny.path)], "split": EVERY, "training.init_from": "mosaic-small"}
+    task = Pretraining(Settings.from_recipe(recipe, given), ALONE).task
+    assert same(task.encoders()["encoder"].state_dict(), load_encoder("mosaic-small").encoder.state_dict())
 
 
 def test_it_comes_by_its_name_without_the_hub():
