@@ -4,9 +4,9 @@
     kinemask prepare nw-ucla all_sqe stores/nw-fold --exclude view3.txt --split-rule f21:camera=2 f12:camera=1
     python benchmarks/mosaic_scaling.py --folds stores/utd-fold:f57+f13 stores/nw-fold:f21+f12 --work runs/scaling
 
-The folds are inside the training parts: even.txt and view3.txt name the clips of the test parts, which take no part. A
-point is one pre-training with the settings of benchmarks/mosaic-small.yaml, but for what it names; it is read out on all
-folds, and what is in --work already is not made again. Points go one after the other; --points A B … takes some.
+The folds are inside the training parts: even.txt and view3.txt name the clips of the test parts, which take no part.
+A point is one pre-training with the settings of benchmarks/mosaic-small.yaml, but for what it names; it is read out on
+all folds, and what is in --work already is not made again. Points go one after the other; --points A B … takes some.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 import kinemask
 from common import arguments, finish
 from kinemask.nn.settings import ReadoutSettings
+from kinemask.skeleton import layout
 from kinemask.store.opening import open_store
 from kinemask.store.writer import write_store
-from kinemask.skeleton import layout
 from kinemask.synthetic import programmes as generator
 from programmes import clips
 
@@ -95,7 +95,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of stores and runs, kept")
     parser.add_argument("--points", nargs="+", choices=POINTS, default=list(POINTS))
     args = parser.parse_args()
-    folds = [(store, split) for store, _, splits in (f.partition(":") for f in args.folds) for split in splits.split("+")]
+    folds = [
+        (store, split) for store, _, splits in (f.partition(":") for f in args.folds) for split in splits.split("+")
+    ]
     results = {}
     for name in args.points:
         folder = run(name, POINTS[name], args.work)

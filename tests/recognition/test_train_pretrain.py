@@ -14,10 +14,12 @@ from kinemask.errors import Stopped
 from kinemask.recognition import pretraining
 from kinemask.recognition.text import duration
 from kinemask.runs.run import Run
+from kinemask.skeleton import layout
 from kinemask.store.format import Clip
 from kinemask.store.opening import open_store
 from kinemask.store.writer import write_store
 from kinemask.training.pretraining import Pretraining
+from loops import ALONE
 from recognition_clips import SBU, clips
 from tiny_recipe import recipe_file
 
@@ -26,8 +28,12 @@ SEEN = "the encoder saw these clips in pre-training, without their labels"
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "RECIPE", recipe_file(tmp_path, "tiny", "mosaic", pretext={"kernels": 40}))
-    monkeypatch.setattr(pretraining, "STEPS", 6)
+    use(monkeypatch, recipe_file(tmp_path, "tiny", "mosaic", pretext={"kernels": 40}))
+
+
+def use(monkeypatch, recipe):
+    for name, value in (("RECIPE", recipe), ("STEPS", 6), ("START", None)):  # the shipped encoder is of other sizes
+        monkeypatch.setattr(pretraining, name, value)
 
 
 @pytest.fixture
@@ -94,8 +100,7 @@ def test_an_interrupted_run_resumes_and_ends_alike(tmp_path, monkeypatch, capsys
     assert "run the same command to resume" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == [the_run(out).name]
     monkeypatch.undo()
-    monkeypatch.setattr(pretraining, "RECIPE", str(tmp_path / "tiny.yaml"))
-    monkeypatch.setattr(pretraining, "STEPS", 6)
+    use(monkeypatch, str(tmp_path / "tiny.yaml"))
     assert cli.main([*command, str(out)]) == 0
     assert same(weights(the_run(out)), weights(the_run(tmp_path / "whole")))
     capsys.readouterr()
@@ -148,6 +153,16 @@ def test_the_shipped_recipe_fits_any_layout(store, monkeypatch):
     assert made.encoder.positions == "named"
     assert made.training.epochs == pretraining.STEPS  # a step a pass
     assert made.training.save_every == pretraining.KEPT_EVERY
+    Pretraining(made, ALONE)  # its encoder can start from the one that is shipped
+
+
+def test_it_starts_from_the_shipped_encoder_where_that_reads_the_layout(store, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    flat = write_store(
+        tmp_path / "flat", [Clip("c", np.ones((1, 9, 17, 2), np.float32), 0, {})], layout("coco17"), ["a"]
+    )
+    start = [pretraining.settings_for(open_store(s.path), None, 0, "cpu").training.init_from for s in (store, flat)]
+    assert start == ["mosaic-small", None]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.2, "about 1 s"), (89, "about 89 s"), (150, "about 2 minutes")])

@@ -20,6 +20,7 @@ from kinemask.training.pretraining import Pretraining, clips_of
 from kinemask.training.settings import Device, Settings
 
 RECIPE = "mosaic-mixed-small"  # its positions go by joints' names, so that it takes any layout
+START = "mosaic-small"  # where pre-training starts from, in three coordinates
 STEPS = 1500
 KEPT_EVERY = 100  # steps between checkpoints
 _WARMUP = 0.05  # of all steps
@@ -59,7 +60,7 @@ def pretrain_beside(
 
 
 def settings_for(store: Store, split: str | None, seed: int, device: Device) -> Settings:
-    """The recipe, for a store's bodies: their alignment, and as many epochs as make the steps."""
+    """The recipe, for a store's bodies: where it starts, their alignment, and as many epochs as make the steps."""
     given = {"data": [str(store.path)], "split": split or EVERY, "seed": seed, "training.device": device}
     usual = Settings.from_recipe(RECIPE, given)
     (clips,) = clips_of([store], usual.split)
@@ -68,6 +69,7 @@ def settings_for(store: Store, split: str | None, seed: int, device: Device) -> 
     epochs = max(1, round(STEPS / a_pass))
     several = 2 * int((bodies > 1).sum()) > len(clips)
     changes = {
+        "training.init_from": START if store.layout.dims == 3 else None,
         "sampling.align": alignments(store.layout, several)[-1],
         "training.epochs": epochs,
         "training.warmup_epochs": _WARMUP * epochs,
