@@ -90,7 +90,7 @@ def read(folder: Path, store: str, split: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = arguments(__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--folds", nargs="+", required=True, help="STORE:SPLIT+SPLIT …")
     parser.add_argument("--work", type=Path, required=True, help="folder of stores and runs, kept")
     parser.add_argument("--points", nargs="+", choices=POINTS, default=list(POINTS))

@@ -48,7 +48,9 @@ def wanted(result: Result) -> bool:
     given = result.settings
     if result.encoder != "encoder" or given.get("twins"):
         return False
-    return result.protocol == "knn" or (
+    if result.protocol == "knn":
+        return given["readout"]["bodies"] == "mean"
+    return (
         result.protocol == "probe"
         and list(given["per_class"]) == [1, 2, 5]
         and {name: given["readout"][name] for name in READOUT} == READOUT

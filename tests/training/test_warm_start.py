@@ -50,3 +50,17 @@ def test_a_start_that_does_not_fit_is_told(changes, match, whole, tiny, tmp_path
     with pytest.raises(ValueError, match=match):
         pretrain(settings, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sampling_scale": "torso"}, r"sampling\.scale \(none there, torso here\)$"),
+        ({"sampling_align": "heading"}, r"sampling\.align \(none there, turned here\)$"),
+        ({"sampling_stream": "bone"}, r"sampling\.stream \(joint there, bone here\)$"),
+    ],
+    ids=str,
+)
+def test_clips_that_looked_otherwise_are_told(changes, told, whole, tiny, tmp_path):
+    with pytest.warns(UserWarning, match=told):
+        loop_of(tiny, tmp_path / "run", name="mamp", training_init_from=str(whole["mamp"]), **changes)

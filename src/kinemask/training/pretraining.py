@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from kinemask.training import distributed, optim
 from kinemask.training.loop import Job, run_job
 from kinemask.training.settings import Settings
 from kinemask.windows.sampler import Batch, Sampler
+from kinemask.windows.settings import SamplingSettings
 from kinemask.windows.tracks import Tracks
 
 
@@ -109,7 +112,7 @@ class Pretraining(Job):
         settings, chosen = self.settings, method(self.settings.method)
         encoder = chosen.build_encoder(tracks.layout, settings.sampling.frames, settings.encoder)
         if settings.training.init_from:
-            warm_start(encoder, settings.training.init_from)
+            warm_start(encoder, settings.sampling, settings.training.init_from)
         return chosen.build(encoder, settings.decoder, settings.pretext)
 
     def prepare(self) -> None:
@@ -153,14 +156,26 @@ class Pretraining(Job):
             save_encoder(run / f"{name}{suffix}.safetensors", encoder, s.sampling, self.record(step))
 
 
-def warm_start(encoder: Encoder, path: str) -> None:
+def warm_start(encoder: Encoder, sampling: SamplingSettings, path: str) -> None:
     """Give a fresh encoder the weights of another run's; ValueError unless window and settings fit.
 
-    Of the same layout, or of any where positions follow from joints' names.
+    Of the same layout, or of any where positions follow from joints' names. Warns where clips looked otherwise there.
     """
-    given = placed(load_encoder(path), encoder.layout, f"training.init_from {path}", "the store").encoder
-    there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))
-    differ = [f"{k} ({there.get(k)} there, {here.get(k)} here)" for k in there | here if there.get(k) != here.get(k)]
-    if differ:
-        raise ValueError(f"training.init_from {path} does not fit this run's encoder: {', '.join(differ)}")
-    encoder.load_state_dict(given.state_dict())
+    given = placed(load_encoder(path), encoder.layout, f"training.init_from {path}", "the store")
+    there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given.encoder, encoder))
+    if differ := _differences(there, here):
+        raise ValueError(f"training.init_from {path} does not fit this run's encoder: {differ}")
+    if differ := _differences(_look(given.sampling), _look(sampling)):
+        warnings.warn(f"the encoder of training.init_from {path} has learned from other clips: {differ}", stacklevel=2)
+    encoder.load_state_dict(given.encoder.state_dict())
+
+
+def _look(sampling: SamplingSettings) -> dict[str, str]:
+    """What clips look like to an encoder, however they are drawn; a pair is turned as a body is."""
+    align = sampling.align if sampling.align == "none" else "turned"
+    return {"sampling.stream": sampling.stream, "sampling.scale": sampling.scale, "sampling.align": align}
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    differ = [k for k in there | here if there.get(k) != here.get(k)]
+    return ", ".join(f"{k} ({there.get(k)} there, {here.get(k)} here)" for k in differ)
