@@ -188,6 +188,13 @@ def test_dashes_and_underscores(spelled, capsys):
     assert (given.min_score, given.split_rule) == (0.5, ["one:subject=a", "two:camera=b"])
 
 
+def test_a_warning_is_a_line(capsys):
+    words = ["pretrain", "--recipe", "mosaic-utd-mhad-small", "--print-config", "--sampling.test-clips", "3"]
+    status, _, err = run(capsys, *words)
+    assert status == 0
+    assert err == "warning: sampling.test_clips has no effect with test_crop 1: its crops are all the whole clip\n"
+
+
 @pytest.mark.parametrize(
     "words, baselines", [([], True), (["--no-baselines"], False), (["--baselines", "false"], False)]
 )

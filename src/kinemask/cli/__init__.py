@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -299,7 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"unknown command {name!r}{meant(name, COMMANDS)}")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # also where SIGINT is ignored
     try:
-        COMMANDS[name](rest)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            COMMANDS[name](rest)
     except (ValueError, OSError, FloatingPointError) as error:
         return _fail(str(error))
     except Stopped as error:
@@ -314,6 +317,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main_process() -> bool:
     """Whether this process speaks: the first of those that `torchrun` started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """A warning to users is a line, without the place in the code that programmers need."""
+    alone = category is UserWarning
+    text = f"warning: {message}\n" if alone else warnings.formatwarning(message, category, filename, lineno)
+    print(text, end="", file=sys.stderr)
 
 
 def _fail(message: str, status: int = 2) -> int:
