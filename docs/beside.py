@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -25,9 +25,18 @@ BLOCK = re.compile(r"(<!-- (\S+), written by docs/beside.py -->\n).*?(<!-- end -
 READOUT = {"over": "joints", "pieces": [1, 3], "statistics": ["mean", "max"]}
 OLD, ONE_SCALE = " †", 4  # the state of the numbers since which random convolutions have one scale for all channels
 KEY = ("recipe", "pretraining_seed", "layers", "data", "split", "protocol", "beside", "seed")
+SETS = {"nw-ucla": "NW-UCLA", "utd-mhad": "UTD-MHAD", "sbu": "SBU"}
+MOSAIC = {  # what a row says, and the recipes that it is of
+    "Mosaic, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small",
+    "Mosaic from `mosaic-small`, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small --training.init-from .*",
+    "Mosaic from `mosaic-small`, on all three": r"mosaic-mixed-small .*, on the three sets",
+    "Mosaic from `mosaic-small`, on the other two": r"mosaic-mixed-small .*, on the other two",
+    "`mosaic-small`, on programmes": r"mosaic-small",
+}
 HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
 
 Record = dict[str, Any]
+Numbers = list[float | None]
 
 
 def record(result: Result, recipe: str, seed: int) -> Record:
@@ -95,6 +104,57 @@ def block(name: str, kept: list[Record]) -> str:
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
+def summary(kept: list[Record]) -> str:
+    """Mosaic beside random convolutions and the best of the other methods: tokens / tokens, convolutions beside."""
+    head = ("", "seeds", "1 label a class", "2", "5", "all", "unseen", "1-NN")
+    lines: list[tuple[str, ...]] = [head, ("---",) * len(head)]
+    for name, said in SETS.items():
+        records = [r for r in kept if r["data"] == name]
+        told = [r["baselines"].get("random_convolutions_ridge") for r in records if not _mark(r)]
+        drawn = {tuple(r["labels"]): r for r in told if r and r["labels"]}
+        numbers = _over([_numbers([r]) for r in drawn.values()], _spread)
+        lines.append((f"**{said}**: random convolutions", "", *numbers))
+        rows = {"the best of the six": (_both(records, "(?!mosaic).*", None), _most)}
+        rows |= {row: (_both(records, recipe, 0), _spread) for row, recipe in MOSAIC.items()}
+        for row, ((alone, beside), say) in rows.items():
+            if alone:
+                cells = zip(_over(alone, say), _over(beside, say), strict=True)
+                seeds = str(len(alone)) if say is _spread else ""
+                lines.append((row, seeds, *(" / ".join(filter(None, both)) for both in cells)))
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def _numbers(probes: Sequence[Record], nearest: Sequence[Record] = ()) -> Numbers:
+    """Means over draws: with 1, 2, 5 labels, all, all on unseen clips where not all are, and 1-NN."""
+    unseen = [r["unseen"] for r in probes if r.get("unseen") not in (None, r["accuracy"])]
+    few = [fmean(r["labels"][i] for r in probes) for i in range(3)]
+    rest = ([r["accuracy"] for r in probes], unseen, [r["accuracy"] for r in nearest])
+    return [*few, *(fmean(values) if values else None for values in rest)]
+
+
+def _both(records: list[Record], recipe: str, layers: int | None) -> tuple[list[Numbers], list[Numbers]]:
+    """Of the runs of these recipes, read by so many layers (None: by any), the numbers alone and beside convolutions."""
+    found: tuple[list[Numbers], list[Numbers]] = ([], [])
+    of = [r for r in records if re.fullmatch(recipe, r["recipe"]) and layers in (None, r["layers"])]
+    for run in sorted({tuple(r[n] for n in KEY[:3]) for r in of}):
+        for numbers, beside in zip(found, ("none", "convolutions"), strict=True):
+            own = [r for r in of if tuple(r[n] for n in (*KEY[:3], "beside")) == (*run, beside)]
+            probes, nearest = ([r for r in own if r["protocol"] == p] for p in ("probe", "knn"))
+            if probes and not (beside != "none" and _mark(probes[0])):
+                numbers.append(_numbers(probes, nearest))
+    return found
+
+
+def _over(runs: list[Numbers], say: Callable[[list[float]], str]) -> list[str]:
+    """What is said of each number over runs."""
+    columns = [[n for n in column if n is not None] for column in zip(*runs, strict=True)]
+    return [say(column) if column else "" for column in columns]
+
+
+def _most(values: list[float]) -> str:
+    return f"{max(values):.1f}"
+
+
 def _mark(r: Record) -> str:
     """What a record's random convolutions are marked with."""
     return "" if (r["numerics"] or 0) >= ONE_SCALE else OLD
@@ -127,7 +187,8 @@ def measured() -> list[Record]:
 
 def written(text: str, kept: list[Record]) -> str:
     """The page with its tables as they should be."""
-    return BLOCK.sub(lambda found: f"{found[1]}{block(found[2], kept)}{found[3]}", text)
+    table = lambda name: summary(kept) if name == "mosaic" else block(name, kept)
+    return BLOCK.sub(lambda found: f"{found[1]}{table(found[2])}{found[3]}", text)
 
 
 if __name__ == "__main__":
