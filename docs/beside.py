@@ -133,7 +133,7 @@ def _numbers(probes: Sequence[Record], nearest: Sequence[Record] = ()) -> Number
 
 
 def _both(records: list[Record], recipe: str, layers: int | None) -> tuple[list[Numbers], list[Numbers]]:
-    """Of the runs of these recipes, read by so many layers (None: by any), the numbers alone and beside convolutions."""
+    """Of runs of these recipes, read by so many layers (None: by any), the numbers alone and beside convolutions."""
     found: tuple[list[Numbers], list[Numbers]] = ([], [])
     of = [r for r in records if re.fullmatch(recipe, r["recipe"]) and layers in (None, r["layers"])]
     for run in sorted({tuple(r[n] for n in KEY[:3]) for r in of}):
