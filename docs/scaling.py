@@ -41,8 +41,8 @@ def table(points: dict[str, dict]) -> str:
 
 
 def draw(points: dict[str, dict]) -> None:
-    usual = next(p for name, p in points.items() if name == "clips 16384")
-    same = lambda p, *names: all(p[n] == usual[n] for n in ("clips", "steps", "acts", "layouts") if n not in names)
+    usual = points["clips 16384"]
+    same = lambda p, axis: all(p[n] == usual[n] for n in ("clips", "steps", "acts", "layouts") if n != axis)
     axes = {"clips": "clips, at 1,536 steps", "steps": "steps, on 16,384 clips"}
     figure, grid = plt.subplots(len(SETS), len(axes), figsize=(9, 7), dpi=100, sharey="row")
     for row, (name, splits) in zip(grid, SETS.items(), strict=True):

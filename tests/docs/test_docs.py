@@ -391,3 +391,9 @@ def test_the_tables_of_encoders_are_those_that_were_measured():
     kept = made["measured"]()
     assert made["written"](text, kept) == text, "run docs/beside.py"
     assert {name for _, name, _ in made["BLOCK"].findall(text)} == {"mosaic", *(r["data"] for r in kept)}
+
+
+def test_the_table_of_how_mosaic_grows_is_what_was_measured():
+    made = runpy.run_path(str(DOCS / "scaling.py"))
+    text = made["PAGE"].read_text()
+    assert made["written"](text, json.loads(made["MEASURED"].read_text())["points"]) == text, "run docs/scaling.py"
