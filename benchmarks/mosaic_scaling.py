@@ -31,7 +31,7 @@ BATCH = 64
 READOUT = asdict(ReadoutSettings(over="joints", pieces=[1, 3], statistics=["mean", "max"]))
 FIVE = ("kinect20", "ntu25", "sbu15", "mediapipe33", "h36m17")
 HANDS = tuple(act for act, _ in generator.HAND_ACTS)
-ACTS = {"reach": HANDS[:1], "hands": HANDS, "all": tuple(act for act, _ in generator.ACTS)}
+ACTS = {"hands": HANDS, "all": tuple(act for act, _ in generator.ACTS)}
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,9 @@ class Point:
 
 POINTS = {
     **{f"clips {n}": Point(clips=n) for n in (256, 1024, 4096, 16384)},
-    **{f"steps {n}": Point(steps=n, clips=16384) for n in (256, 6144, 24576)},
-    **{f"few clips, steps {n}": Point(steps=n, clips=256) for n in (256, 6144)},
-    **{f"acts {name}": Point(acts=name) for name in ("reach", "hands")},
-    "layouts 5": Point(clips=4096, layouts=FIVE),
+    **{f"steps {n}": Point(steps=n, clips=16384) for n in (256, 6144)},
+    "acts hands": Point(acts="hands"),
+    "layouts 5": Point(layouts=FIVE),
 }
 
 

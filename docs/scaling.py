@@ -57,8 +57,8 @@ def draw(points: dict[str, dict]) -> None:
             ax.set_title(f"{name}: {title}", fontsize=10)
             ax.grid(alpha=0.3)
         row[0].set_ylabel("accuracy, %")
-    grid[0, -1].legend(fontsize=8)
-    figure.tight_layout()
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="lower center", ncols=len(LABELS), frameon=False)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(FIGURE, facecolor="white")
 
 
