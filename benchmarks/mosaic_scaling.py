@@ -11,11 +11,11 @@ all folds, and what is in --work already is not made again. Points go one after 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from unittest.mock import patch
 
 import kinemask
 from common import arguments, finish
@@ -48,30 +48,28 @@ POINTS = {
     **{f"clips {n}": Point(clips=n) for n in (256, 1024, 4096, 16384)},
     **{f"steps {n}": Point(steps=n, clips=16384) for n in (256, 6144)},
     "acts hands": Point(acts="hands"),
-    "layouts 5": Point(layouts=FIVE),
+    "layouts 5": Point(clips=4160, layouts=FIVE),  # 13 batches of each
 }
 
 
-def stores(point: Point, work: Path) -> Iterator[Path]:
+def stores(point: Point, work: Path) -> list[Path]:
     """The stores of a point's programmes, made where they are not there."""
-    each = point.clips // len(point.layouts)
-    usual = generator.ACTS, generator.SEATED_ACTS
-    chosen = ACTS[point.acts]
-    generator.ACTS, generator.SEATED_ACTS = (tuple(a for a in acts if a[0] in chosen) for acts in usual)
+    each, chosen, paths = point.clips // len(point.layouts), ACTS[point.acts], []
+    of = {name: tuple(a for a in getattr(generator, name) if a[0] in chosen) for name in ("ACTS", "SEATED_ACTS")}
     for number, name in enumerate(point.layouts):
         path = work / f"{name}-{point.acts}-{each}"
         if not path.exists():
             target = layout(name)
-            write_store(path, clips(target, 100_000 + number * each, each), target, [], meta={"name": path.name})
-        yield path
-    generator.ACTS, generator.SEATED_ACTS = usual
+            with patch.multiple(generator, **of):
+                write_store(path, clips(target, 100_000 + number * each, each), target, [], meta={"name": path.name})
+        paths.append(path)
+    return paths
 
 
 def run(name: str, point: Point, work: Path) -> Path:
     """The run of a point, pre-trained or found."""
-    data = list(stores(point, work))
-    a_pass = sum(len(open_store(path)) // BATCH for path in data)
-    epochs = round(point.steps / a_pass)
+    data = stores(point, work)
+    epochs = round(point.steps / (sum(len(open_store(path)) for path in data) // BATCH))
     given = {"training.epochs": epochs, "training.warmup_epochs": 0.1 * epochs, "training.batch_size": BATCH}
     return kinemask.pretrain(RECIPE, data, "all", work / f"run {name}".replace(" ", "-"), quiet=True, **given)
 

@@ -1,7 +1,8 @@
 """The language of settings: parsers made from signatures and docstrings, for the command line, Python and recipes.
 
 Names are dotted, `training.batch_size`; the command line writes them with dashes, `--training.batch-size 64`, and takes
-underscores too. Lists are words one after the other (`--seed 0 1 2`) or `[0,1,2]`; booleans are `--X` and `--no-X`.
+underscores too. Lists are words one after the other (`--seed 0 1 2`) or `[0,1,2]`; booleans are `--X` and `--no-X`. Of
+an option that is given twice the last counts, but values of a list of any length are appended.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Parser(ArgumentParser):
             print(self.format_help(), end="")
             raise SystemExit(0)
         given: dict[str, Any] = {}
-        said: dict[str, list[str]] = {}  # all words of a list; one that is named twice goes on
+        said: dict[str, list[str]] = {}  # the words of each list
         rest, loose = list(words), list[str]()
         while rest:
             written, equals, value = rest.pop(0).partition("=")
@@ -117,8 +118,12 @@ class Parser(ArgumentParser):
                     raise ValueError(f"{written} needs a value{what}")
             if not yes:
                 values = ["false" if values[0].lower() == "true" else "true"]
-            said[name] = [*said.get(name, ()), *values]
-            given[name] = joined(said[name], kind) if is_list(kind) or name not in self.known else values[0]
+            if is_list(kind) or name not in self.known:
+                both = [*said.get(name, ()), *values]
+                said[name] = both if appends(kind, both) else values
+                given[name] = joined(said[name], kind)
+            else:
+                given[name] = values[0]
         for name in self.positional:
             if loose and is_list(self._type(name)):
                 given[name], loose = loose, []
@@ -297,6 +302,13 @@ def is_list(kind: Any) -> bool:
 def _is_sequence(kind: Any) -> bool:
     origin = get_origin(kind)
     return isinstance(origin, type) and issubclass(origin, Sequence)
+
+
+def appends(kind: Any, words: Sequence[str]) -> bool:
+    """Whether values of an option that is given again are appended: to a list of any length, without brackets."""
+    fixed = lambda one: get_origin(one) is tuple and Ellipsis not in get_args(one)
+    several = any(_is_sequence(one) and not fixed(one) for one in alternatives(kind))
+    return several and not any(word.startswith("[") for word in words)
 
 
 def joined(words: list[str], kind: Any) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from kinemask import cli
 from kinemask.arguments import Parser
@@ -169,10 +170,29 @@ def test_of_an_option_given_twice_the_last_counts(capsys):
     assert "\nseed: 2\n" in out
 
 
-@pytest.mark.parametrize("words", ["--seed 0 --seed 1 --seed 2", "--seed 0 1 --seed 2", "--seed=0 --seed 1 2"])
-def test_a_list_given_twice_goes_on(words):
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("--seed 0 --seed 1 --seed 2", [0, 1, 2]),
+        ("--seed 0 1 --seed 2", [0, 1, 2]),
+        ("--seed=0 --seed 1 2", [0, 1, 2]),
+        ("--seed [0,1] --seed 2", 2),
+        ("--seed=[0] --seed=[1]", [1]),
+    ],
+)
+def test_values_of_a_list_given_twice_are_appended(words, values):
     parser = parsers.evaluate(["knn"])
-    assert parser.parse(parser.read(["--run", "x", *words.split()])).seed == [0, 1, 2]
+    assert parser.parse(parser.read(["--run", "x", *words.split()])).seed == values
+
+
+def test_of_so_many_numbers_or_one_the_last_count(capsys):
+    given = "--sampling.crop 0.5 1 --sampling.crop 0.8 1 --sampling.rotation 0.5 --sampling.rotation 0.8"
+    status, out, _ = run(capsys, "pretrain", "--recipe", "mamp-demo", "--print-config", *given.split())
+    assert status == 0
+    shown = yaml.safe_load(out)["sampling"]
+    assert (list(shown["crop"]), shown["rotation"]) == ([0.8, 1.0], 0.8)
+    free = parsers.compare([]).read(["--training.epochs", "5", "--training.epochs", "6"])
+    assert free["training.epochs"] == "6"
 
 
 @pytest.mark.parametrize("spelled", ["--{}-{}", "--{}_{}"])

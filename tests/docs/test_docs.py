@@ -396,4 +396,5 @@ def test_the_tables_of_encoders_are_those_that_were_measured():
 def test_the_table_of_how_mosaic_grows_is_what_was_measured():
     made = runpy.run_path(str(DOCS / "scaling.py"))
     text = made["PAGE"].read_text()
+    assert made["BLOCK"].search(text)
     assert made["written"](text, json.loads(made["MEASURED"].read_text())["points"]) == text, "run docs/scaling.py"

@@ -320,10 +320,11 @@ def _main_process() -> bool:
 
 
 def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-    """A warning to users is a line, without the place in the code that programmers need."""
-    alone = category is UserWarning
-    text = f"warning: {message}\n" if alone else warnings.formatwarning(message, category, filename, lineno)
-    print(text, end="", file=sys.stderr)
+    """A plain warning is a line, without the place in the code; others, which are for programmers, keep it."""
+    if category is not UserWarning:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
+    elif _main_process():
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -53,7 +53,7 @@ def evaluate(
     See `kinemask.evaluate`.
     """
     chosen = find_protocol(protocol)
-    seeds = chosen.seeds if seed is None else (seed,) if isinstance(seed, int) else tuple(seed)
+    seeds = chosen.seeds if seed is None else (seed,) if isinstance(seed, int) else tuple(dict.fromkeys(seed))
     if not seeds:
         raise ValueError("seed: at least one is needed, the list is empty")
     if out is not None and not chosen.trains:

@@ -20,7 +20,7 @@ from kinemask.training.pretraining import Pretraining, clips_of
 from kinemask.training.settings import Device, Settings
 
 RECIPE = "mosaic-mixed-small"  # its positions go by joints' names, so that it takes any layout
-START = "mosaic-small"  # where pre-training starts from, in three coordinates
+START = "mosaic-small"  # where pre-training starts from, if clips can be turned as those that it was trained on
 STEPS = 1500
 KEPT_EVERY = 100  # steps between checkpoints
 _WARMUP = 0.05  # of all steps
@@ -68,9 +68,10 @@ def settings_for(store: Store, split: str | None, seed: int, device: Device) -> 
     a_pass = max(1, int(bodies.sum()) // usual.training.batch_size)
     epochs = max(1, round(STEPS / a_pass))
     several = 2 * int((bodies > 1).sum()) > len(clips)
+    align = alignments(store.layout, several)[-1]
     changes = {
-        "training.init_from": START if store.layout.dims == 3 else None,
-        "sampling.align": alignments(store.layout, several)[-1],
+        "training.init_from": None if align == "none" else START,
+        "sampling.align": align,
         "training.epochs": epochs,
         "training.warmup_epochs": _WARMUP * epochs,
         "training.save_every": max(1, KEPT_EVERY // a_pass),

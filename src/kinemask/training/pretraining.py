@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kinemask.draws import Draws, key
-from kinemask.models.encoders import load_encoder, placed, save_encoder
+from kinemask.models.encoders import TrainedEncoder, load_encoder, placed, save_encoder
 from kinemask.nn.encoder import Encoder
 from kinemask.pretext import method
 from kinemask.pretext.base import Pretext
@@ -95,6 +95,9 @@ class Pretraining(Job):
         grouped = [parts] if together else [[part] for part in parts]
         self.sets = [Tracks(group, None, world.device, settings.sampling.missing) for group in grouped]
         self.samplers = [Sampler(tracks, settings.sampling) for tracks in self.sets]
+        self.start = load_encoder(s.init_from) if s.init_from else None
+        if self.start is not None and world.main:
+            _say_how_clips_differ(self.start.sampling, settings.sampling, s.init_from)
         torch.manual_seed(key(settings.seed, "weights"))
         self._tasks = [self._build(tracks) for tracks in self.sets]
         self.task = (self._tasks[0] if len(self._tasks) == 1 else Mixed(self._tasks)).to(world.device)
@@ -111,8 +114,8 @@ class Pretraining(Job):
         """The task for a set's layout."""
         settings, chosen = self.settings, method(self.settings.method)
         encoder = chosen.build_encoder(tracks.layout, settings.sampling.frames, settings.encoder)
-        if settings.training.init_from:
-            warm_start(encoder, settings.sampling, settings.training.init_from)
+        if self.start is not None:
+            warm_start(encoder, self.start, f"training.init_from {settings.training.init_from}")
         return chosen.build(encoder, settings.decoder, settings.pretext)
 
     def prepare(self) -> None:
@@ -156,24 +159,27 @@ class Pretraining(Job):
             save_encoder(run / f"{name}{suffix}.safetensors", encoder, s.sampling, self.record(step))
 
 
-def warm_start(encoder: Encoder, sampling: SamplingSettings, path: str) -> None:
+def warm_start(encoder: Encoder, start: TrainedEncoder, name: str) -> None:
     """Give a fresh encoder the weights of another run's; ValueError unless window and settings fit.
 
-    Of the same layout, or of any where positions follow from joints' names. Warns where clips looked otherwise there.
+    Of the same layout, or of any where positions follow from joints' names.
     """
-    given = placed(load_encoder(path), encoder.layout, f"training.init_from {path}", "the store")
-    there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given.encoder, encoder))
+    given = placed(start, encoder.layout, name, "the store").encoder
+    there, here = ({"sampling.frames": e.frames, **asdict(e.settings)} for e in (given, encoder))
     if differ := _differences(there, here):
-        raise ValueError(f"training.init_from {path} does not fit this run's encoder: {differ}")
-    if differ := _differences(_look(given.sampling), _look(sampling)):
-        warnings.warn(f"the encoder of training.init_from {path} has learned from other clips: {differ}", stacklevel=2)
-    encoder.load_state_dict(given.encoder.state_dict())
+        raise ValueError(f"{name} does not fit this run's encoder: {differ}")
+    encoder.load_state_dict(given.state_dict())
 
 
-def _look(sampling: SamplingSettings) -> dict[str, str]:
-    """What clips look like to an encoder, however they are drawn; a pair is turned as a body is."""
-    align = sampling.align if sampling.align == "none" else "turned"
-    return {"sampling.stream": sampling.stream, "sampling.scale": sampling.scale, "sampling.align": align}
+def _say_how_clips_differ(there: SamplingSettings, here: SamplingSettings, path: str | None) -> None:
+    """Warn where clips are prepared differently, apart from augmentation; heading and pair count as the same."""
+
+    def prepared(sampling: SamplingSettings) -> dict[str, str]:
+        own = {f"sampling.{name}": getattr(sampling, name) for name in ("stream", "missing", "scale")}
+        return own | {"sampling.align": "none" if sampling.align == "none" else "turned"}
+
+    if differ := _differences(prepared(there), prepared(here)):
+        warnings.warn(f"training.init_from {path} was trained on clips prepared differently: {differ}", stacklevel=3)
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:

@@ -89,7 +89,8 @@ class TrainingSettings(LoopSettings):
         accumulate: parts that a process's share of the batch is cut into; contrast then sees one part at a time
         device: auto takes CUDA where there is one
         snapshot_every: epochs between encoders that are kept (encoder-epochNNNN.safetensors); 0 keeps none
-        init_from: a run's folder, or an encoder file, whose weights the encoder starts from
+        init_from: a run's folder, an encoder file, or the name of an encoder in the package, whose weights the encoder
+            starts from
         weights: of several stores, how often each is drawn, a number for each; each batch is then of one store. By
             default stores of one layout are one set, and of several layouts each is drawn as often as it has tracks
     """
