@@ -110,8 +110,9 @@ def summary(kept: list[Record]) -> str:
     lines: list[tuple[str, ...]] = [head, ("---",) * len(head)]
     for name, said in SETS.items():
         records = [r for r in kept if r["data"] == name]
-        told = [r["baselines"].get("random_convolutions_ridge") for r in records if not _mark(r)]
-        drawn = {tuple(r["labels"]): r for r in told if r and r["labels"]}
+        probes = [r for r in records if r["protocol"] == "probe" and not _mark(r)]
+        told = [(r["seed"], r["baselines"].get("random_convolutions_ridge")) for r in probes]
+        drawn = {seed: baseline for seed, baseline in told if baseline}
         numbers = _over([_numbers([r]) for r in drawn.values()], _spread)
         lines.append((f"**{said}**: random convolutions", "", *numbers))
         rows = {"the best of the six": (_both(records, "(?!mosaic).*", None), _most)}
