@@ -31,7 +31,7 @@ MOSAIC = {  # what a row says, and the recipes that it is of
     "Mosaic from `mosaic-small`, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small --training.init-from .*",
     "Mosaic from `mosaic-small`, on all three": r"mosaic-mixed-small .*, on the three sets",
     "Mosaic from `mosaic-small`, on the other two": r"mosaic-mixed-small .*, on the other two",
-    "`mosaic-small`, generated motion alone": r"mosaic-small",
+    "`mosaic-small`, generated motion alone": r"mosaic-small( --sampling.align pair)?",
 }
 HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
 
