@@ -60,7 +60,8 @@ class LiveWindow:
         unit: of 3D coordinates (default: as in training)
         up: the axis that points up (default: as in training)
         bodies: keep this many people of a window, those most seen (default: as in training)
-        image_width, image_height: of 2D: the image's size, where the recordings learned from told theirs
+        image_width: of 2D: the image's width, where coordinates are shares of it
+        image_height: of 2D: the image's height, where the recordings learned from told theirs
         device: auto takes CUDA where there is one; of a recogniser that is loaded here
         name: of the stream, in segments
         say: takes sentences on what looks wrong (default: they are lost)
