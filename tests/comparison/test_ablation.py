@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,11 +148,36 @@ def test_ours_stand_beside_theirs(tiny, paper, tmp_path):
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2  # trained once
     (page,) = [path for path in table.files if path.suffix == ".html"]
     assert "<h1>A paper, Table I</h1>" in page.read_text()
-    assert "<p>Of two temperatures.</p>" in page.read_text()
+    all_rows = "All rows: one with knn.neighbours 3, training.device cpu."
+    assert f"<p>Of two temperatures. {all_rows}</p>" in page.read_text()
+    assert all(all_rows in text for text in texts)
     (file,) = [path for path in table.files if path.suffix == ".csv"]
     with file.open() as opened:
         assert [line["method"] for line in csv.DictReader(opened)] == list(rows)
     assert Path(file).name.startswith("paper-I-tiny-")
+
+
+def test_settings_of_protocols_that_are_not_asked_for_are_left_out(tiny, paper, tmp_path, monkeypatch):
+    recipe = recipe_file(tmp_path, "one")
+    given = {"data": tiny.path, "split": "xsub", "ablation": "paper-I", "out": tmp_path / "out", "device": "cpu"}
+    table = compare([recipe], **given, baselines=False, protocols=["retrieval"])
+    assert {line.where.protocol for line in table} == {"retrieval"}
+
+    differing = replace(TABLE, rows=(PaperRow(label="k 5", set={"knn.neighbours": 5}),))
+    monkeypatch.setattr("kinemask.comparison.ablation.paper_table", lambda name: differing)
+    with pytest.raises(ValueError, match=r"differ in knn\.neighbours: add knn to protocols"):
+        compare([recipe], **given, protocols=["retrieval"])
+
+
+def test_a_row_of_a_baseline_has_its_accuracy(tiny, paper, tmp_path, monkeypatch):
+    rows = (PaperRow(label="trained"), PaperRow(label="not trained", baseline="untrained_encoder"))
+    monkeypatch.setattr("kinemask.comparison.ablation.paper_table", lambda name: replace(TABLE, rows=rows))
+    recipe = recipe_file(tmp_path, "one")
+    given = {"data": tiny.path, "split": "xsub", "ablation": "paper-I", "out": tmp_path / "out", "device": "cpu"}
+    found = {line.row.method: line.row for line in compare([recipe], **given)}
+    assert found["not trained"].cells["accuracy"] == found["trained"].cells["untrained_encoder"]
+    without = {line.row.method: line.row for line in compare([recipe], **given, baselines=False)}
+    assert "they were left out" in without["not trained"].source
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,15 @@ def result_for(row: Row, streams: tuple[str, ...], dims: int) -> Result:
     elif protocol == "knn":
         settings = {"neighbours": 1}
     origin = {"": row["dataset"], "other": "elsewhere"}.get(row["origin"], row["origin"])
-    of = trained(origin, streams[0])
+    split = {"5-fold": "fold1", "": "official"}.get(row["split"], row["split"])
+    of = replace(trained(origin, streams[0]), split=split)
     if origin == "several":
         of = replace(of, sources=[Source(dataset=name, sha256={}) for name in (row["dataset"], "ntu60")])
     result = made_result(
         protocol=protocol,
         settings=settings,
         data=row["dataset"],
-        split={"5-fold": "fold1", "": "official"}.get(row["split"], row["split"]),
+        split=split,
         encoder_sha256=sha,
         trained=of,
         dims=dims,
@@ -124,7 +125,8 @@ def test_a_run_of_several_data_sets_stands_beside_none_of_one():
     "dims, streams, values",
     [
         (3, ("joint",), {"MAMP": 93.1}),
-        (2, ("joint",), {"MAMP": 93.1, "SkeletonMAE-graph": 92.8}),
+        (2, ("joint",), {"SkeletonMAE-graph": 92.8}),
+        (2, ("joint", "motion", "bone"), {}),
         (3, ("joint", "motion", "bone"), {"CrosSCLR": 86.2}),
         (3, ("joint", "bone"), {}),
     ],
@@ -139,14 +141,40 @@ def test_poses_and_streams_agree(dims, streams, values):
 
 
 @pytest.mark.parametrize(
-    "settings, protocol", [({"neighbours": 1}, "knn"), ({"neighbours": 5}, "5-nn"), ({"beside": "convolutions"}, None)]
+    "settings, protocol",
+    [
+        ({"neighbours": 1}, "knn"),
+        ({"readout": {"over": "mean", "pieces": [1]}}, "knn"),
+        ({"neighbours": 5}, "5-nn"),
+        ({"beside": "convolutions"}, "knn with convolutions"),
+        ({"readout": {"over": "joints", "pieces": [1]}}, "knn, another readout"),
+    ],
+    ids=str,
 )
 def test_other_settings_are_another_protocol(settings, protocol):
     result = made_result(protocol="knn", settings={"neighbours": 1, **settings}, encoder_sha256="0")
     where = place(result)
     assert where is not None
-    assert where.protocol == (protocol or "knn with convolutions")
+    assert where.protocol == protocol
     assert bool(published(where, inputs(result))) == (protocol == "knn")
+
+
+def test_labels_of_a_file_are_no_share_of_them():
+    row = {"dataset": "ntu60", "split": "xsub", "protocol": "semi-10", "origin": ""}
+    result = result_for(row, ("joint",), 3)
+    assert beside(result)
+    assert not beside(replace(result, settings={**result.settings, "labels": "earlier.json"}))
+
+
+@pytest.mark.parametrize("split", ["xview", "all"])
+def test_a_run_of_another_split_stands_beside_none(split):
+    row = {"dataset": "ntu60", "split": "xsub", "protocol": "linear", "origin": ""}
+    result = result_for(row, ("joint",), 3)
+    assert beside(result)
+    other = replace(result, trained=replace(result.trained, split=split))
+    where = place(other)
+    assert where is not None
+    assert (where.origin, beside(other)) == (f"ntu60 {split}", [])
 
 
 def test_weights_of_unknown_data_stand_beside_no_published_number():

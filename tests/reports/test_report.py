@@ -217,10 +217,10 @@ def filed(run: Path, keep: str, **changes) -> list[Result]:
     return out
 
 
-def from_data(result: Result, dataset: str) -> Trained:
-    """How a result's encoder came about, with another data set's name."""
+def from_data(result: Result, dataset: str, split: str) -> Trained:
+    """How a result's encoder came about, with the name of another data set and of its split."""
     (source,) = result.trained.sources
-    return replace(result.trained, sources=[replace(source, dataset=dataset)])
+    return replace(result.trained, sources=[replace(source, dataset=dataset)], split=split)
 
 
 def test_published_numbers_stand_beside_their_like(make, tmp_path):
@@ -229,7 +229,7 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
     measures = {"accuracy": Measured(value=89.2), "mean_class_accuracy": Measured(value=90.0)}
     filed(run, "linear", data="ntu60", split="xview", measures=measures)
     assert "ntu60 · xview · linear · from &lt;b&gt;data" in report(run).read_text()  # of which nothing is on record
-    of = from_data(read_results(run)[0], "ntu60")
+    of = from_data(read_results(run)[0], "ntu60", "xview")
     filed(run, "linear", trained=of)
     page = report(run).read_text()
     table = re.findall(r"<h3>ntu60 · xview · linear</h3>(.*?)</table>", page, re.S)[0]
@@ -240,7 +240,8 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
     assert re.search(r'<tr class="own">.*?89\.2 ± 0\.0', table)
     measures = {"accuracy": Measured(value=99.0), "mean_class_accuracy": Measured(value=90.0)}
     where = {"data": "finegym", "split": "official", "protocol": "finetune", "dims": 2}
-    filed(run, "linear", **where, measures=measures, trained=from_data(read_results(run)[0], "finegym"))
+    of = from_data(read_results(run)[0], "finegym", "official")
+    filed(run, "linear", **where, measures=measures, trained=of)
     table = re.findall(r"<h3>finegym · official · finetune</h3>(.*?)</table>", report(run).read_text(), re.S)[0]
     assert "mean over classes" in table
     assert re.search(r'<tr class="own">.*?90\.0 ± 0\.0.*?top-1 99\.0', table)
@@ -249,7 +250,7 @@ def test_published_numbers_stand_beside_their_like(make, tmp_path):
 
 def test_a_place_among_published_numbers(make):
     linear = next(r for r in read_results(make("mamp")) if r.protocol == "linear")
-    own = replace(linear, data="ntu60", split="xview", trained=from_data(linear, "ntu60"))
+    own = replace(linear, data="ntu60", split="xview", trained=from_data(linear, "ntu60", "xview"))
     tuned, few = replace(own, protocol="finetune"), {"fraction": 0.05, "per_class": 0}
     assert place(own) == ("ntu60", "xview", "linear", "")
     assert place(replace(own, split="xview-val")) is None

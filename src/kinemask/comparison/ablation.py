@@ -15,13 +15,14 @@ from kinemask.comparison.plan import Asked, Variant, paired, plan
 from kinemask.comparison.table import Entry, Line, Table, digits, grouped, row_of, write_tables
 from kinemask.comparison.work import Work
 from kinemask.pretext import NAMES, method
+from kinemask.protocols.catalogue import PROTOCOLS
 from kinemask.recipes import load_recipe
 from kinemask.reports.comparison import Cell, Row
 from kinemask.reports.published import Place
 from kinemask.runs.result import hash8
 from kinemask.store.opening import Store
 
-Reasons = dict[tuple[str, str, str], str]  # data, split and label of a row that cannot be run -> why
+Reasons = dict[tuple[str, str], str]  # data and label of a row that cannot be run -> why
 
 
 def compare_with_paper(name: str, asked: Asked, out: str | Path = "runs/compare", quiet: bool = True) -> Table:
@@ -35,16 +36,20 @@ def compare_with_paper(name: str, asked: Asked, out: str | Path = "runs/compare"
     asked, options = without_cluster_options(asked)
     out = Path(out).resolve()
     recipe_of = _recipes(table, asked.methods)
+    usual = _usual(table, recipe_of, asked)
     work: list[Work] = []
     reasons: Reasons = {}
     for store, split in paired(asked.data, asked.split, "split"):
-        here = replace(asked, data=[str(store.path)], split=[split], methods=list(recipe_of.values()))
-        work += _planned(table, recipe_of, here, store, split, reasons)
+        here = replace(asked, data=[str(store.path)], split=[split], methods=list(recipe_of.values()), overrides=usual)
+        work += _planned(table, recipe_of, here, store, reasons)
     found, failed = run_all(work, out, asked.cluster, options, quiet)
     made = lines(table, entries(work, found, out), reasons, asked.small)
     told = [w.name + repr([asdict(e) for e in w.evaluations]) for w in work]
     stem = f"{name}-{'+'.join(dict.fromkeys(w.dataset for w in work))}-{hash8({'work': sorted(told)})}"
-    paths = write_tables(made, out, stem, title=table.title, note=table.note)
+    common = settings_text({k: v for k, v in usual.items() if (k, v) != ("training.device", "auto")})
+    recipes = ", ".join(dict.fromkeys(Path(w.recipe).stem for w in work))
+    all_rows = f"All rows: {recipes}{' with ' * bool(common)}{common}."
+    paths = write_tables(made, out, stem, title=table.title, note=table.note, common=all_rows)
     tell_failures(failed, len(work), out / f"{stem}.md")
     return Table(made, paths)
 
@@ -62,24 +67,38 @@ def _recipes(table: PaperTable, given: Sequence[str]) -> dict[str, str]:
     return out
 
 
+def _usual(table: PaperTable, recipe_of: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+    """Settings of all rows: the table's, and those that are given in place of them or beside.
+
+    A protocol's are left out where it is not asked for. ValueError where rows differ in one of these, or in one that is
+    given for all.
+    """
+    absent = {*PROTOCOLS} - {*asked.protocols}
+    for row in table.rows:
+        of = Path(recipe_of.get(row.method or table.method, "")).stem
+        for name in row.changes(asked.small):
+            if (protocol := name.partition(".")[0]) in absent:
+                raise ValueError(f"rows of {table.title} differ in {name}: add {protocol} to protocols")
+            if twice := [one for one in (name, f"{of}.{name}") if one in asked.overrides]:
+                raise ValueError(f"{twice[0]} is what the rows of {table.title} differ in; it cannot be given for all")
+    own = {k: v for k, v in table.changes(asked.small).items() if k.partition(".")[0] not in absent}
+    return own | dict(asked.overrides)
+
+
 def _planned(
-    table: PaperTable, recipe_of: Mapping[str, str], asked: Asked, store: Store, split: str, reasons: Reasons
+    table: PaperTable, recipe_of: Mapping[str, str], asked: Asked, store: Store, reasons: Reasons
 ) -> list[Work]:
     """Work of the rows that can be run on a store; the others are added to `reasons`."""
     variants: list[Variant] = []
     for row in table.rows:
         variant = Variant(recipe_of.get(row.method or table.method, ""), row.label, row.changes(asked.small))
-        of = Path(variant.method).stem
-        if twice := [one for name in variant.changes for one in (name, f"{of}.{name}") if one in asked.overrides]:
-            raise ValueError(f"{twice[0]} is what the rows of {table.title} differ in; it cannot be given for all")
         if why := row.reason or _problem(asked, variant, store):
-            reasons[store.name, split, row.label] = why
+            reasons[store.name, row.label] = why
         else:
             variants.append(variant)
     if not variants:
         raise ValueError(f"{table.title}: no row can be run on {store.name}: {next(iter(reasons.values()))}")
-    usual = {name: value for name, value in table.changes(asked.small).items() if name not in asked.overrides}
-    return plan(replace(asked, overrides=usual | dict(asked.overrides)), variants)
+    return plan(asked, variants)
 
 
 def _problem(asked: Asked, variant: Variant, store: Store) -> str:
@@ -105,7 +124,7 @@ def lines(table: PaperTable, made: Sequence[Entry], reasons: Reasons, small: boo
 
 def _row(table: PaperTable, row: PaperRow, where: Place, runs: Sequence[Entry], reasons: Reasons, small: bool) -> Row:
     cells: dict[str, Cell | str] = dict(row_of(row.label, runs).cells) if runs else {}
-    why = reasons.get((where.data, where.split, row.label), "") or ("" if runs else "no result")
+    why = reasons.get((where.data, row.label), "") or ("" if runs else "no result")
     if row.baseline and runs:
         why = "" if row.baseline in cells else "a baseline, and they were left out"
         cells = {"accuracy": cells.get(row.baseline, "")}

@@ -208,10 +208,12 @@ def write_tables(
     charts: Sequence[Swept] = (),
     title: str = "",
     note: str = "",
+    common: str = "",
 ) -> list[Path]:
     """Write NAME.md, .csv and .html into a folder; returns their paths, none where there are no lines.
 
-    charts: shown on the page, which has this title, and a note below it.
+    charts: shown on the page, which has this title, and a note below it. common: what holds for all lines, said in each
+    of the files.
     """
     if not table:
         return []
@@ -220,21 +222,26 @@ def write_tables(
     for line in table:
         groups.setdefault(line.where, []).append(line.row)
     shown = [Group(where.title, rows) for where, rows in groups.items()]
-    page = comparison_page(columns(table), shown, charts, title, note)
-    texts = {out / f"{name}.md": markdown(table), out / f"{name}.csv": _csv(table), out / f"{name}.html": page}
+    page = comparison_page(columns(table), shown, charts, title, " ".join(filter(None, (note, common))))
+    below = f"\n{common}\n" if common else ""
+    texts = {
+        out / f"{name}.md": markdown(table) + below,
+        out / f"{name}.csv": _csv(table, common),
+        out / f"{name}.html": page,
+    }
     for path, text in texts.items():
         write_atomically(path, lambda p, text=text: p.write_text(text, encoding="utf-8"))
     return list(texts)
 
 
-def _csv(table: Sequence[Line]) -> str:
-    """Every number in full, its standard deviation in a column NAME_std."""
+def _csv(table: Sequence[Line], common: str = "") -> str:
+    """Every number in full, its standard deviation in a column NAME_std; `common` in a column of that name."""
     rows = []
     for line in table:
         row: dict[str, object] = {**line.where._asdict(), "method": line.row.method}
         for name, cell in line.row.cells.items():
             row |= {name: cell.value, f"{name}_std": cell.spread} if isinstance(cell, Cell) else {name: cell}
-        rows.append(row | {"source": line.row.source})
+        rows.append(row | ({"common": common} if common else {}) | {"source": line.row.source})
     names = dict.fromkeys([*Place._fields, "method", *(k for row in rows for k in row if k != "source"), "source"])
     text = io.StringIO()
     writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")

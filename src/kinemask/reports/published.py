@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from kinemask.nn.settings import ReadoutSettings
 from kinemask.runs.result import Result
 
 
@@ -36,7 +38,7 @@ METRICS = {  # of the file, as results and comparisons name their measures
     "pretrain_hours": "pretraining_hours",
 }
 ACCURACIES = ("accuracy", "mean_class_accuracy")
-_POSES = {2: "2d-pose", 3: "3d-pose"}  # how some tables name their input, in place of streams
+_POSES = ("2d-pose", "3d-pose")  # how some tables name their input, in place of streams
 _THREE = {"joint", "motion", "bone"}
 
 
@@ -48,7 +50,10 @@ def published_rows() -> tuple[dict[str, str], ...]:
 
 
 class Place(NamedTuple):
-    """Data set, split and protocol, as published numbers are filed; origin: what was pre-trained on, where not that."""
+    """Data set, split and protocol, as published numbers are filed.
+
+    origin: what was pre-trained on, where not the training part of that split.
+    """
 
     data: str
     split: str
@@ -75,12 +80,15 @@ def filed(result: Result) -> Place:
     """A result's data, split, protocol as published numbers name it, and origin.
 
     Fine-tuning of a run that was pre-trained on other data is transfer, fine-tuning without a run supervised; an
-    ensemble is among its members' like.
+    ensemble is among its members' like. What no published number has is a protocol of its own: labels that a file
+    gives, features beside, another readout than the mean.
     """
     protocol, settings, origin = result.protocol, result.settings, source(result)
     if protocol == "ensemble":
         protocol, settings = settings["protocol"], settings["evaluation"]
-    if protocol == "semi" and not settings["per_class"]:
+    if protocol == "semi" and settings.get("labels"):
+        protocol = "semi with given labels"
+    elif protocol == "semi" and not settings["per_class"]:
         protocol = f"semi-{100 * settings['fraction']:g}"
     elif protocol == "finetune" and result.scratch:
         protocol = "supervised"
@@ -90,16 +98,22 @@ def filed(result: Result) -> Place:
         protocol = f"{settings['neighbours']}-nn"
     if settings.get("beside", "none") != "none":
         protocol += f" with {settings['beside']}"
+    usual = asdict(ReadoutSettings())
+    if usual | settings.get("readout", {}) != usual:
+        protocol += ", another readout"
     return Place(result.data, result.split, protocol, origin)
 
 
 def source(result: Result) -> str:
     """Names of the data sets that a result's encoder was pre-trained on, joined by +; "" for the result's own alone.
 
+    The split is named too where it is another one of the result's data, so that test clips may have been seen.
     "unknown data" where nothing tells, as of weights that were imported without their store.
     """
-    datasets = sorted(set(result.trained.datasets)) or ["unknown data"]
-    return "" if result.scratch or datasets == [result.data] else "+".join(datasets)
+    datasets, split = sorted(set(result.trained.datasets)) or ["unknown data"], result.trained.split
+    if result.scratch or (datasets == [result.data] and split == result.split):
+        return ""
+    return f"{result.data} {split}" if datasets == [result.data] else "+".join(datasets)
 
 
 def stream(result: Result) -> str:
@@ -109,10 +123,14 @@ def stream(result: Result) -> str:
 
 
 def inputs(result: Result) -> set[str]:
-    """Names under which published numbers of a result's input are filed; "", which says nothing, is joint or 3s."""
+    """Names under which published numbers of a result's input are filed.
+
+    Streams are of 3D joints, and so are numbers whose table names no input ("").
+    """
     own = stream(result)
-    poses = [_POSES[result.dims]] if result.dims in _POSES else list(_POSES.values())
-    return {"joint": {own, "", *poses}, "3s": {own, ""}}.get(own, {own})
+    plane = {"2d-pose"} if own == "joint" else set[str]()
+    space = {"joint": {own, "", "3d-pose"}, "3s": {own, ""}}.get(own, {own})
+    return {2: plane, 3: space}.get(result.dims or 0, plane | space)
 
 
 def published(where: Place, streams: Collection[str] | None = None) -> list[Published]:
@@ -122,7 +140,7 @@ def published(where: Place, streams: Collection[str] | None = None) -> list[Publ
     its input are poses, and another one prints the same number with its stream, it is of that stream.
     """
     rows = [row for row in published_rows() if _is_of(row, where)]
-    named = {_identity(row): row["stream"] for row in rows if row["stream"] and row["stream"] not in _POSES.values()}
+    named = {_identity(row): row["stream"] for row in rows if row["stream"] and row["stream"] not in _POSES}
     found: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows:
         of = named.get(_identity(row), row["stream"])
@@ -153,7 +171,7 @@ def _is_of(row: dict[str, str], where: Place) -> bool:
     if (row["dataset"], row["protocol"]) != (where.data, where.protocol) or row["split"] not in splits:
         return False
     if row["origin"] == "other":  # other data than the row's own, and its source does not say which
-        return where.origin != "" and where.data not in where.origin.split("+")
+        return where.origin != "" and not {where.data} & set(re.split("[+ ]", where.origin))
     return row["origin"] == where.origin
 
 
