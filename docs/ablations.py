@@ -17,22 +17,28 @@ from kinemask.comparison.papers import PaperTable, paper_table, paper_tables
 
 PAGE = Path(__file__).parent / "ablations.md"
 HERE = Path(__file__).parent / "ablations.csv"
-FIELDS = ("table", "data", "split", "row", "accuracy", "std")
+FIELDS = ("table", "data", "split", "row", "accuracy", "std", "common")
 BLOCK = re.compile(r"(<!-- (\S+), written by docs/ablations.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
-Here = dict[tuple[str, str, str], dict[str, str]]  # table, data and split -> row -> accuracy
+Here = dict[tuple[str, str, str], dict[str, dict[str, str]]]  # table, data and split -> row -> its line
 
 
 def measured() -> Here:
-    """What was measured here, as the page shows it."""
+    """What was measured here."""
     found: Here = {}
     if HERE.is_file():
         with HERE.open(encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                spread = f" ± {float(line['std']):.1f}" if line["std"] else ""
-                where = line["table"], line["data"], line["split"]
-                found.setdefault(where, {})[line["row"]] = f"{float(line['accuracy']):.1f}{spread}"
+                found.setdefault((line["table"], line["data"], line["split"]), {})[line["row"]] = line
     return found
+
+
+def shown(line: dict[str, str] | None) -> str:
+    """An accuracy as the page has it."""
+    if line is None:
+        return ""
+    spread = f" ± {float(line['std']):.1f}" if line["std"] else ""
+    return f"{float(line['accuracy']):.1f}{spread}"
 
 
 def keep(path: Path) -> None:
@@ -48,7 +54,9 @@ def keep(path: Path) -> None:
             value = next((k for k in (measure, "accuracy") if line.get(k)), None)
             if value is not None:
                 key = (name, line["data"], line["split"], line["method"])
-                new = (*key, line[value], line.get(f"{value}_std", ""))
+                new = (*key, line[value], line.get(f"{value}_std", ""), line.get("common", ""))
+                if key in lines and lines[key]["common"] != new[-1]:
+                    print(f"{key}: in place of {shown(lines[key])}, {lines[key]['common'] or 'settings unknown'}")
                 lines[key] = dict(zip(FIELDS, new, strict=True))
     with HERE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
@@ -77,10 +85,13 @@ def block(name: str, here: Here) -> str:
         cells += [_code(settings_text(row.changes(True)))] * small
         cells += [f"{row.published[s]:.1f}" if s in row.published else "" for s in printed]
         cells += [f"{row.hours:g}" if row.hours else ""] * hours + [f"{row.gflops:g}" if row.gflops else ""] * costs
-        cells += [here[name, data, split].get(row.label, "") for data, split in places]
+        cells += [shown(here[name, data, split].get(row.label)) for data, split in places]
         lines.append(cells)
     common = f"\nAll rows: {_code(settings_text(table.set))}.\n" if table.set else ""
-    return f"\n{command(name, table)}{common}\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+    told = [(f"{data} {split}", one["common"]) for data, split in places for one in here[name, data, split].values()]
+    below = "".join(f"*Here, {place}.* {text}\n\n" for place, text in dict.fromkeys(told) if text)
+    table_text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"\n{command(name, table)}{common}\n{table_text}\n{below}"
 
 
 def _code(settings: str) -> str:
