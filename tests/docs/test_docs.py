@@ -209,17 +209,22 @@ def test_the_tables_of_the_ablations_are_those_of_the_package():
     assert sorted(name for _, name, _ in made["BLOCK"].findall(text)) == paper_tables()
 
 
-def test_what_compare_measured_is_kept_for_the_page(tmp_path, monkeypatch):
+def test_what_compare_measured_is_kept_for_the_page(tmp_path, monkeypatch, capsys):
     made = runpy.run_path(str(DOCS / "ablations.py"))
     keep, measured = made["keep"], made["measured"]
     monkeypatch.setitem(keep.__globals__, "HERE", tmp_path / "ablations.csv")
-    lines = "data,split,method,accuracy,accuracy_std,mean_class_accuracy,mean_class_accuracy_std\n"
+    lines = "data,split,method,accuracy,accuracy_std,mean_class_accuracy,mean_class_accuracy_std,common\n"
     table = tmp_path / "skeletonmae-5a-penn-action-12345678.csv"
     for value in (89, 90):  # a later number takes the place of an earlier one
-        table.write_text(f"{lines}penn-action,official,M 1,80,,{value},1.5\npenn-action,official,M 2,,,,\n")
+        common = f"All rows: a recipe of {value}."
+        table.write_text(f"{lines}penn-action,official,M 1,80,,{value},1.5,{common}\npenn-action,official,M 2,,,,,\n")
         keep(table)
-    assert measured() == {("skeletonmae-5a", "penn-action", "official"): {"M 1": "90.0 ± 1.5"}}
-    assert "| here, penn-action official |" in made["block"]("skeletonmae-5a", measured())
+    assert "in place of 89.0 ± 1.5, All rows: a recipe of 89." in capsys.readouterr().out
+    (rows,) = measured().values()
+    assert {label: made["shown"](line) for label, line in rows.items()} == {"M 1": "90.0 ± 1.5"}
+    block = made["block"]("skeletonmae-5a", measured())
+    assert "| here, penn-action official |" in block
+    assert "*Here, penn-action official.* All rows: a recipe of 90." in block
 
 
 # costs
