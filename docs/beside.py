@@ -26,13 +26,15 @@ READOUT = {"over": "joints", "pieces": [1, 3], "statistics": ["mean", "max"]}
 OLD, ONE_SCALE = " †", 4  # the state of the numbers since which random convolutions have one scale for all channels
 KEY = ("recipe", "pretraining_seed", "layers", "data", "split", "protocol", "beside", "seed")
 SETS = {"nw-ucla": "NW-UCLA", "utd-mhad": "UTD-MHAD", "sbu": "SBU"}
+FIVE = ", five windows"  # of nine tenths of a clip, over which features are averaged
 MOSAIC = {  # what a row says, and the recipes that it is of
     "Mosaic, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small",
-    "Mosaic from `mosaic-small`, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small --training.init-from .*",
+    "Mosaic from `mosaic-small`, on this set": r"mosaic-(nw-ucla|utd-mhad|sbu)-small --training.init-from [^,]*",
     "Mosaic from `mosaic-small`, on all three": r"mosaic-mixed-small .*, on the three sets",
     "Mosaic from `mosaic-small`, on the other two": r"mosaic-mixed-small .*, on the other two",
     "`mosaic-small`, generated motion alone": r"mosaic-small( --sampling.align pair)?",
 }
+ROWS = MOSAIC | {row + FIVE: of + FIVE for row, of in MOSAIC.items()}
 HEAD = ("recipe, seed of pre-training", "features", "1 label a class", "2", "5", "all", "1-NN")
 
 Record = dict[str, Any]
@@ -116,7 +118,7 @@ def summary(kept: list[Record]) -> str:
         numbers = _over([_numbers([r]) for r in drawn.values()], _spread)
         lines.append((f"**{said}**: random convolutions", "", *numbers))
         rows = {"the best of the six": (_both(records, "(?!mosaic).*", None), _most)}
-        rows |= {row: (_both(records, recipe, 0), _spread) for row, recipe in MOSAIC.items()}
+        rows |= {row: (_both(records, recipe, 0), _spread) for row, recipe in ROWS.items()}
         for row, ((alone, beside), say) in rows.items():
             if alone:
                 cells = zip(_over(alone, say), _over(beside, say), strict=True)
