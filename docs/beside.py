@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -121,7 +122,7 @@ def summary(kept: list[Record]) -> str:
         rows |= {row: (_both(records, recipe, 0), _spread) for row, recipe in ROWS.items()}
         for row, ((alone, beside), say) in rows.items():
             if alone:
-                cells = zip(_over(alone, say), _over(beside, say), strict=True)
+                cells = zip_longest(_over(alone, say), _over(beside, say), fillvalue="")
                 seeds = str(len(alone)) if say is _spread else ""
                 lines.append((row, seeds, *(" / ".join(filter(None, both)) for both in cells)))
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
