@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -64,7 +65,8 @@ def test_folds_have_a_line_over_all_of_them():
 )
 def test_numbers_from_poses_are_found_with_their_metric(where, method, column, value, source):
     data, split, protocol = where
-    table = lines([entry("one", found(80, 0, data=data, split=split, protocol=protocol, trained=trained(data)))])
+    of = replace(trained(data), split=split)
+    table = lines([entry("one", found(80, 0, data=data, split=split, protocol=protocol, trained=of))])
     rows = [line.row for line in table if line.row.method.startswith(method)]
     assert rows[0].cells[column].value == value
     assert source in rows[0].source
